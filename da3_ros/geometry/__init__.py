@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pure geometry on arrays: cameras, rays, poses, points and alignment, for NumPy and torch alike."""
+
+from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift, umeyama
+from da3_ros.geometry.cameras import CameraModel
+from da3_ros.geometry.points import fuse, unproject, unproject_depth, voxel_downsample
+from da3_ros.geometry.rays import camera_to_rays, rays_to_camera
+
+__all__ = [
+    "Alignment",
+    "AlignmentError",
+    "CameraModel",
+    "align_scale_shift",
+    "camera_to_rays",
+    "fuse",
+    "rays_to_camera",
+    "umeyama",
+    "unproject",
+    "unproject_depth",
+    "voxel_downsample",
+]

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera models. Pixel (u, v) with integer u, v is the centre of a pixel, as in OpenCV and ROS calibration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """Size, focal lengths, principal point and distortion of one camera, all in pixels.
+
+    Raises ``ValueError`` for a size or a focal length that is not positive, and for values that are not finite.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...] = ()
+    distortion_model: str = ""
+
+    def __post_init__(self) -> None:
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"camera size must be positive, got {self.width} x {self.height}")
+        values = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
+        if not all(math.isfinite(v) for v in values):
+            raise ValueError(f"camera parameters must be finite, got {values}: calibrate the camera")
+        if self.fx <= 0 or self.fy <= 0:
+            raise ValueError(f"focal lengths must be positive, got fx={self.fx}, fy={self.fy}: calibrate the camera")
+
+    @classmethod
+    def pinhole(cls, width: int, height: int, fx: float, fy: float, cx: float, cy: float) -> CameraModel:
+        """Camera without distortion."""
+        return cls(width, height, fx, fy, cx, cy)
+
+    @classmethod
+    def from_matrix(cls, k: NDArray[np.floating], width: int, height: int) -> CameraModel:
+        """Camera without distortion from its intrinsic matrix (3, 3)."""
+        return cls(width, height, float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]))
+
+    @property
+    def K(self) -> NDArray[np.float64]:
+        """Intrinsic matrix (3, 3)."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
+
+    @property
+    def is_distorted(self) -> bool:
+        """True when any distortion coefficient is not zero."""
+        return any(v != 0 for v in self.distortion)
+
+    def scaled(self, width: int, height: int) -> CameraModel:
+        """The same camera for its image resized to width x height; the axes scale separately.
+
+        Pixel centres stay where they are in the scene: ``c' = (c + 0.5) s - 0.5``.
+        """
+        sx, sy = width / self.width, height / self.height
+        return replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
+        )
+
+    def cropped(self, x: int, y: int, width: int, height: int) -> CameraModel:
+        """The same camera for the window of its image whose first pixel is (x, y)."""
+        return replace(self, width=width, height=height, cx=self.cx - x, cy=self.cy - y)

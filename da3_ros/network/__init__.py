@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth Anything 3 in PyTorch, compatible with the checkpoints that its authors published.
+
+This is the only part of the runtime package that imports torch, together with ``da3_ros.export``.
+"""
+
+from da3_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from da3_ros.network.model import DepthAnything3, create_model
+from da3_ros.network.presets import PRESETS, Preset
+
+__all__ = [
+    "PRESETS",
+    "CheckpointError",
+    "DepthAnything3",
+    "Preset",
+    "create_model",
+    "load_checkpoint",
+    "save_checkpoint",
+]

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ground truth in the units that the network learns: mean point distance 1 in the reference view's frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from da3_ros.geometry.poses import from_rotation_translation, relative_to_first
+from da3_ros.geometry.rays import camera_to_rays
+
+
+class Scene(NamedTuple):
+    """Normalised ground truth of B scenes of S views."""
+
+    depth: Tensor
+    """(B, S, H, W), 0 where unknown."""
+    valid: Tensor
+    """(B, S, H, W) bool."""
+    pose: Tensor
+    """T_reference_camera (B, S, 4, 4)."""
+    intrinsics: Tensor
+    """(B, S, 3, 3) in pixels, pixel centres at integers."""
+    scale: Tensor
+    """(B,) metres per unit."""
+
+
+def normalise_scene(depth: Tensor, valid: Tensor, pose: Tensor, intrinsics: Tensor) -> Scene:
+    """Put scenes into the frame of their first view and divide by the mean norm of their valid points.
+
+    depth (B, S, H, W) metres, valid (B, S, H, W) bool, pose T_world_camera (B, S, 4, 4) metres, intrinsics
+    (B, S, 3, 3). Paper section 3.3: "ground truth scaled by the mean l2 norm of the valid points".
+    """
+    b, s, h, w = depth.shape
+    relative = relative_to_first(pose)
+    rays = camera_to_rays(intrinsics, relative, h, w)
+    points = rays[..., 3:] + depth[..., None] * rays[..., :3]
+    mask = valid.to(depth.dtype)
+    total = mask.sum(dim=(1, 2, 3)).clamp(min=1)
+    scale = ((points.norm(dim=-1) * mask).sum(dim=(1, 2, 3)) / total).clamp(min=1e-3)
+    scaled = from_rotation_translation(relative[..., :3, :3], relative[..., :3, 3] / scale[:, None, None])
+    return Scene(depth / scale[:, None, None, None], valid, scaled, intrinsics, scale)
+
+
