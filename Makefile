@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two commands on a fresh machine: `make demo` and `make test`. Each makes the environment first.
+PYTHON ?= python3
+VENV := .venv
+# Another venv of ROS wheels may have left these behind; they would make ours load its libraries.
+RUN := env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE $(if $(ROS_DISTRO),,-u LD_LIBRARY_PATH) $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format bench clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+env: ## Everything, test dependencies and ROS 2 included, into .venv
+	@$(PYTHON) tools/setup_env.py
+
+demo: env ## The main job on real input: cameras -> node -> recording, with a table and pictures
+	@$(RUN) tools/demo.py $(ARGS)
+
+test: env ## The whole test suite (ARGS="-k name" for a part)
+	@$(RUN) -m pytest $(ARGS)
+
+lint: env ## ruff, format, types, licence lines
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(RUN) tools/check_headers.py
+
+format: env ## Let ruff fix what it can
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+bench: env ## What the node costs beside the engine
+	@$(RUN) benchmark/node_overhead.py $(ARGS)
+
+clean: ## Remove the environment and everything built
+	rm -rf $(VENV) .venv.lock build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo_output
