@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make `.venv`: everything that da3_ros needs to run, be tested and be trained, real ROS 2 included.
 
-Standard library only; Python 3.10 to 3.13. A second run with nothing changed ends at once. On a machine with a
-sourced ROS 2 installation the venv sees that installation and no ROS wheel is installed.
+Standard library only; Python 3.10 to 3.13. A second run with nothing changed ends at once. On a machine with
+a sourced ROS 2 installation the venv sees that installation and no ROS wheel is installed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SetupError(RuntimeError):
 
 @dataclass(frozen=True)
 class Requirements:
-    """`requirements.txt`, taken apart: lines outside and inside the `[ros]` section, and `#:` lines by kind."""
+    """`requirements.txt`, taken apart: lines outside and inside its `[ros]` section, `#:` lines."""
 
     common: tuple[str, ...]
     ros: tuple[str, ...]
@@ -97,8 +97,8 @@ class System:
             probe = _probe("import rclpy, numpy; print(numpy.__version__)")
             if probe is None:
                 problems.append(
-                    f"ROS_DISTRO={distro} is set, but {sys.executable} cannot import rclpy. Use the Python that ROS "
-                    "was installed for (make env PYTHON=/usr/bin/python3), or a shell without ROS to get wheels."
+                    f"ROS_DISTRO={distro} is set, but {sys.executable} cannot import rclpy. Use the Python "
+                    "ROS was installed for (make env PYTHON=/usr/bin/python3), or a shell without ROS for wheels."
                 )
             else:
                 numpy1 = probe.startswith("1.")
@@ -278,7 +278,7 @@ class Environment:
         self.run([*self.pip_install, "--no-deps", "--no-build-isolation", "--editable", ROOT], report)
 
     def patch_rosidl(self) -> None:
-        """Take the wheels' build machine out of their CMake exports: CMake refuses folders that don't exist."""
+        """Take the wheels' build machine out of their CMake exports: its folders don't exist here."""
         for export in self.folder.glob("share/*/cmake/*generator_pyExport.cmake"):
             lines = export.read_text().splitlines(keepends=True)
             patched = [
