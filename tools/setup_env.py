@@ -98,7 +98,7 @@ class System:
             if probe is None:
                 problems.append(
                     f"ROS_DISTRO={distro} is set, but {sys.executable} cannot import rclpy. Use the Python "
-                    "ROS was installed for (make env PYTHON=/usr/bin/python3), or a shell without ROS for wheels."
+                    "ROS was installed for (make env PYTHON=/usr/bin/python3), or a shell without ROS."
                 )
             else:
                 numpy1 = probe.startswith("1.")
