@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROS messages <-> arrays, without rclpy: message classes are handed in (`MessageTypes`)."""
+
+from da3_ros.messages.cameras import Rectifier, decode_camera_info, encode_camera_info
+from da3_ros.messages.clouds import CloudEncoder, decode_cloud
+from da3_ros.messages.errors import MessageError
+from da3_ros.messages.images import (
+    decode_depth,
+    decode_image,
+    encode_depth_mm,
+    encode_float,
+    encode_rgb,
+)
+from da3_ros.messages.poses import (
+    encode_odometry,
+    encode_pose,
+    encode_pose_stamped,
+    encode_transform,
+    matrix_from_pose,
+    matrix_from_transform,
+)
+from da3_ros.messages.stamps import split_ns, stamp_to_ns
+from da3_ros.messages.types import MessageTypes
+
+__all__ = [
+    "CloudEncoder",
+    "MessageError",
+    "MessageTypes",
+    "Rectifier",
+    "decode_camera_info",
+    "decode_cloud",
+    "decode_depth",
+    "decode_image",
+    "encode_camera_info",
+    "encode_depth_mm",
+    "encode_float",
+    "encode_odometry",
+    "encode_pose",
+    "encode_pose_stamped",
+    "encode_rgb",
+    "encode_transform",
+    "matrix_from_pose",
+    "matrix_from_transform",
+    "split_ns",
+    "stamp_to_ns",
+]
