@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a set of views to metric geometry, without ROS and without torch."""
+
+from da3_ros.estimation.estimator import Estimator, EstimatorConfig
+from da3_ros.estimation.scale import ScaleConfig
+from da3_ros.estimation.views import Estimate, PoseEstimate, ScaleEstimate, View, ViewEstimate, ViewSet
+
+__all__ = [
+    "Estimate",
+    "Estimator",
+    "EstimatorConfig",
+    "PoseEstimate",
+    "ScaleConfig",
+    "ScaleEstimate",
+    "View",
+    "ViewEstimate",
+    "ViewSet",
+]

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The estimator: a view set in, metric geometry out. The live node and the bag tool both call this."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.engines import Engine, RawEstimate, load_engine
+from da3_ros.estimation.filters import apply_range, mask_low_confidence
+from da3_ros.estimation.pose import estimate_poses, network_camera
+from da3_ros.estimation.preprocess import Prepared, prepare
+from da3_ros.estimation.scale import ScaleConfig, ScaleSource
+from da3_ros.estimation.views import Estimate, ScaleEstimate, View, ViewEstimate, ViewSet
+from da3_ros.geometry.poses import invert, normalise_baseline
+from da3_ros.models import ModelRecord, find_model
+
+
+@dataclass(frozen=True)
+class EstimatorConfig:
+    """How view sets are estimated. Raises ValueError for a value outside its range."""
+
+    size: int = 0
+    """Longest side of the network's input in pixels; 0 takes the size recommended for the model."""
+    threads: int = 0
+    """Threads of a CPU engine; 0 takes every core."""
+    min_range: float = 0.05
+    """Nearer depth becomes -Inf, in metres (only when the scale is known)."""
+    max_range: float = 50.0
+    """Farther depth becomes +Inf, in metres (only when the scale is known)."""
+    min_confidence: float = 1.0
+    """Less confident depth becomes NaN; the network's confidence starts at 1."""
+    condition_on_poses: bool | None = None
+    """Whether known rig poses are given to the network; None does what the model's record recommends."""
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise ValueError(f"size must be 0 (recommended) or a number of pixels, got {self.size}")
+        if self.threads < 0:
+            raise ValueError(f"threads must be 0 (all cores) or more, got {self.threads}")
+        if not 0 <= self.min_range < self.max_range:
+            raise ValueError(f"need 0 <= min_range < max_range, got {self.min_range} and {self.max_range}")
+
+
+class Estimator:
+    """Runs one model on view sets. Not thread safe: one caller at a time."""
+
+    def __init__(self, engine: Engine, record: ModelRecord, config: EstimatorConfig | None = None) -> None:
+        self.engine, self.record = engine, record
+        self.config = config or EstimatorConfig()
+        self.size = self.config.size or record.recommended_size
+        if self.size % engine.info.patch:
+            raise ValueError(f"size {self.size} must be a multiple of {engine.info.patch}")
+        wanted = self.config.condition_on_poses
+        if wanted and not engine.info.takes_poses:
+            raise ValueError(f"{record.name} was exported without known cameras: leave condition_on_poses unset")
+        self.conditions = record.condition_on_poses and engine.info.takes_poses if wanted is None else wanted
+        self.scale_source = ScaleSource(self.config.scale)
+
+    @classmethod
+    def from_model(cls, model: str | Path, config: EstimatorConfig | None = None) -> Estimator:
+        """Estimator for a model by name or folder, on the best engine of this machine.
+
+        Raises da3_ros.models.ModelError for a model that is not here, EngineError for one that cannot run.
+        """
+        config = config or EstimatorConfig()
+        record, folder = find_model(model)
+        return cls(load_engine(folder, config.threads), record, config)
+
+    def describe(self) -> dict[str, str]:
+        """What runs, in words, for diagnostics and reports."""
+        info = self.engine.info
+        return {
+            "model": self.record.name,
+            "engine": info.backend,
+            "graph_sha256": info.sha256[:16],
+            "size": str(self.size),
+            "condition_on_poses": str(self.conditions).lower(),
+        }
+
+    def reset(self) -> None:
+        """Forget what was learned from earlier sets, after a jump in time."""
+        self.scale_source.reset()
+
+    def __call__(self, view_set: ViewSet) -> Estimate:
+        """Estimate the geometry of a view set; every view keeps its name and stamp."""
+        views = view_set.views
+        clock = _Stages()
+        prepared = prepare(views, self.size, self.engine.info.patch)
+        clock.lap("preprocess")
+        raw = self.engine.run(prepared.images, *self._known_cameras(views, prepared))
+        clock.lap("engine")
+        scale = self.scale_source(views, prepared, raw.depth)
+        clock.lap("scale")
+        out = self._assemble(views, prepared, raw, scale)
+        clock.lap("post")
+        return Estimate(out, scale, clock.milliseconds)
+
+    def _known_cameras(
+        self, views: tuple[View, ...], prepared: Prepared
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """Network inputs for known cameras, or (None, None) unless all of two or more are known."""
+        if not self.conditions or len(views) < 2:
+            return None, None
+        if any(v.pose is None for v in views) or any(c is None for c in prepared.cameras):
+            return None, None
+        poses = normalise_baseline(np.stack([np.asarray(v.pose, np.float64) for v in views]))
+        intrinsics = np.stack([c.K for c in prepared.cameras if c is not None])
+        intrinsics[:, :2, 2] += 0.5  # the network counts pixels from the image corner
+        return invert(poses).astype(np.float32), intrinsics.astype(np.float32)
+
+    def _assemble(
+        self, views: tuple[View, ...], prepared: Prepared, raw: RawEstimate, scale: ScaleEstimate
+    ) -> tuple[ViewEstimate, ...]:
+        c = self.config
+        poses = estimate_poses(views, raw, scale.value, self.record.pose_accuracy)
+        out = []
+        for i, view in enumerate(views):
+            h, w = prepared.windows[i]
+            depth = raw.depth[i, :h, :w]
+            confidence = np.ascontiguousarray(raw.confidence[i, :h, :w])
+            depth = depth * np.float32(scale.value) + np.float32(scale.shift)
+            if scale.metric:
+                depth = apply_range(depth, c.min_range, c.max_range)
+            depth = mask_low_confidence(depth, confidence, c.min_confidence)
+            camera = prepared.cameras[i] or network_camera(raw, i, (h, w))
+            image = np.ascontiguousarray(prepared.images[i, :h, :w])
+            out.append(ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, poses[i]))
+        return tuple(out)
+
+
+class _Stages:
+    """Wall time of consecutive stages."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.milliseconds[name] = (now - self._last) * 1e3
+        self._last = now

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images to network input: rectified, resized with their aspect kept, in one common size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation.views import View
+from da3_ros.geometry.cameras import CameraModel
+
+PAD = 124
+"""Grey of the border around images of another aspect: the mean of the network's normalisation."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Input for the engine and, for each view, what its pixels are."""
+
+    images: NDArray[np.uint8]
+    """(S, H, W, 3) RGB."""
+    windows: tuple[tuple[int, int], ...]
+    """Height and width of each view's content, from the top left corner."""
+    cameras: tuple[CameraModel | None, ...]
+    """Camera of each content window, without distortion."""
+    rectified: tuple[NDArray[np.uint8], ...]
+    """Each view at its own size, without distortion."""
+
+
+def network_size(height: int, width: int, longest: int, patch: int) -> tuple[int, int]:
+    """Size (h, w), multiples of `patch`, whose longer side is about `longest` and whose aspect is the image's.
+
+    The shorter side goes to the nearest multiple, so that the aspect changes by a few percent at most.
+    """
+    scale = longest / max(height, width)
+    h, w = (max(patch, round(side * scale / patch) * patch) for side in (height, width))
+    return h, w
+
+
+def prepare(views: tuple[View, ...], longest: int, patch: int) -> Prepared:
+    """Rectify, resize and stack `views`.
+
+    The first view decides the common size; a view of another aspect is fitted into it and padded on the right or
+    at the bottom. Raises ValueError for a distortion model that is not known.
+    """
+    height, width = network_size(*views[0].image.shape[:2], longest, patch)
+    images = np.full((len(views), height, width, 3), PAD, dtype=np.uint8)
+    windows, cameras, originals = [], [], []
+    for i, view in enumerate(views):
+        image, camera = rectify(view.image, view.camera)
+        h, w = _fit(image.shape[0], image.shape[1], height, width, patch)
+        shrinks = h <= image.shape[0] and w <= image.shape[1]
+        images[i, :h, :w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        windows.append((h, w))
+        cameras.append(camera.scaled(w, h) if camera is not None else None)
+        originals.append(image)
+    return Prepared(images, tuple(windows), tuple(cameras), tuple(originals))
+
+
+def rectify(image: NDArray[np.uint8], camera: CameraModel | None) -> tuple[NDArray[np.uint8], CameraModel | None]:
+    """The image without lens distortion and its camera, whose K stays the same."""
+    if camera is None or not camera.is_distorted:
+        return image, camera
+    maps = _rectification(camera)
+    straight = CameraModel.pinhole(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
+    return cv2.remap(image, *maps, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), straight
+
+
+@lru_cache(maxsize=32)
+def _rectification(camera: CameraModel) -> tuple[NDArray, NDArray]:
+    """Remap tables of one calibration; cached, since they are the same for every frame."""
+    coefficients = np.array(camera.distortion, dtype=np.float64)
+    size = (camera.width, camera.height)
+    if camera.distortion_model in ("plumb_bob", "rational_polynomial", ""):
+        return cv2.initUndistortRectifyMap(camera.K, coefficients, np.eye(3), camera.K, size, cv2.CV_16SC2)
+    if camera.distortion_model in ("equidistant", "fisheye"):
+        return cv2.fisheye.initUndistortRectifyMap(
+            camera.K, coefficients[:4], np.eye(3), camera.K, size, cv2.CV_16SC2
+        )
+    raise ValueError(
+        f"unknown distortion model {camera.distortion_model!r}; "
+        "allowed: plumb_bob, rational_polynomial, equidistant, or rectify the image before"
+    )
+
+
+def _fit(h0: int, w0: int, height: int, width: int, patch: int) -> tuple[int, int]:
+    """Content size of an h0 x w0 image inside height x width; differences below a patch are not padded."""
+    scale = min(height / h0, width / w0)
+    h, w = round(h0 * scale), round(w0 * scale)
+    return (height if height - h < patch else h), (width if width - w < patch else w)

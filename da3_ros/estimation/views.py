@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes into an estimate and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.geometry.cameras import CameraModel
+from da3_ros.geometry.points import unproject_depth
+
+
+@dataclass(frozen=True)
+class View:
+    """One image, and what is known about its camera.
+
+    Raises ValueError for an image that is not (H, W, 3) uint8, a camera of another size, or a pose that is not a
+    rigid transform.
+    """
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    camera: CameraModel | None = None
+    """Intrinsics of this image."""
+    pose: NDArray[np.float64] | None = None
+    """T_world_camera (4, 4), metres, camera axes x right, y down, z forward."""
+    name: str = ""
+    stamp_ns: int = 0
+
+    def __post_init__(self) -> None:
+        label = f"view {self.name!r}"
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(f"{label}: image must be (H, W, 3) uint8 RGB, got {self.image.shape} {self.image.dtype}")
+        h, w = self.image.shape[:2]
+        if self.camera is not None and (self.camera.height, self.camera.width) != (h, w):
+            raise ValueError(
+                f"{label}: the camera is calibrated for {self.camera.width}x{self.camera.height}, "
+                f"the image is {w}x{h}: scale the calibration or fix the driver"
+            )
+        if self.pose is not None:
+            pose = np.asarray(self.pose, dtype=np.float64)
+            if pose.shape != (4, 4) or not np.isfinite(pose).all():
+                raise ValueError(f"{label}: pose must be a finite (4, 4) T_world_camera, got {pose.shape}")
+            rotation = pose[:3, :3]
+            if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+                raise ValueError(f"{label}: the rotation of the pose is not orthonormal: {rotation.tolist()}")
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """Views of one scene at about one time; the first is the reference."""
+
+    views: tuple[View, ...]
+
+    def __init__(self, views) -> None:
+        object.__setattr__(self, "views", tuple(views))
+        if not self.views:
+            raise ValueError("a view set needs at least one view")
+
+
+@dataclass(frozen=True)
+class PoseEstimate:
+    """A camera pose and where it comes from."""
+
+    T_world_camera: NDArray[np.float64]
+    """(4, 4)."""
+    source: str
+    """``calibrated`` or ``network``."""
+    covariance: NDArray[np.float64]
+    """(6, 6), x y z and rotation about x y z, in the units of the pose and in radians."""
+
+
+@dataclass(frozen=True)
+class ScaleEstimate:
+    """How depth got its unit."""
+
+    source: str
+    """``rig``, ``given`` or ``none``."""
+    value: float = 1.0
+    """Metres in one unit of the network."""
+    shift: float = 0.0
+    residual: float = float("nan")
+    """Median relative error of the samples that the scale rests on."""
+    inliers: int = 0
+    metric: bool = False
+    """False: depth has no unit."""
+    message: str = ""
+    """Why there is no scale, or why it is held."""
+
+
+@dataclass(frozen=True)
+class ViewEstimate:
+    """Geometry of one view, at the size the network worked at."""
+
+    name: str
+    stamp_ns: int
+    image: NDArray[np.uint8]
+    """(h, w, 3) RGB, the same pixels as `depth`."""
+    depth: NDArray[np.float32]
+    """(h, w) along the optical axis; NaN unknown, +Inf beyond the range, -Inf nearer than it."""
+    confidence: NDArray[np.float32]
+    """(h, w), at least 1."""
+    camera: CameraModel
+    """Camera of the depth image, without distortion; estimated by the network where none was given."""
+    pose: PoseEstimate
+
+    def points(self) -> NDArray[np.float32]:
+        """Points (h, w, 3) in the camera's optical frame, NaN where depth is not finite."""
+        depth = np.where(np.isfinite(self.depth), self.depth, np.float32(np.nan))
+        return unproject_depth(depth, self.camera.K)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Geometry of a view set, in the order of its views."""
+
+    views: tuple[ViewEstimate, ...]
+    scale: ScaleEstimate
+    timing: dict[str, float] = field(default_factory=dict)
+    """Milliseconds of preprocess, engine, scale, post."""

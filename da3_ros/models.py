@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model zoo: what each model is, under which licence, and where its files lie."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ZOO = "zoo.yaml"
+ENVIRONMENT = "DA3_MODELS"
+"""Environment variable with further folders of models, separated as in PATH."""
+
+
+class ModelError(ValueError):
+    """A model is not known or not here; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class PoseAccuracy:
+    """Median pose error of the network's camera head on held-out scenes."""
+
+    rotation_deg: float = 20.0
+    translation_ratio: float = 0.2
+    """Of the median scene depth."""
+
+    @property
+    def rotation_rad(self) -> float:
+        """The rotation error in radians."""
+        return math.radians(self.rotation_deg)
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One checkpoint of the zoo."""
+
+    name: str
+    preset: str
+    licence: str
+    hub_id: str = ""
+    """Repository on the model hub, empty for models that ship with the package."""
+    metric: bool = False
+    """Whether the network itself predicts metres."""
+    outputs: tuple[str, ...] = ("depth", "confidence", "rays", "camera")
+    recommended_size: int = 504
+    """Longest image side it was trained or evaluated at."""
+    condition_on_poses: bool = True
+    """Whether known cameras improve its depth."""
+    pose_accuracy: PoseAccuracy = field(default_factory=PoseAccuracy)
+    note: str = ""
+
+
+def model_folders() -> list[Path]:
+    """Folders that are searched for models, first match wins."""
+    folders = [Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
+    source = Path(__file__).resolve().parent.parent / "models"
+    if source.is_dir():
+        folders.append(source)
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        installed = Path(prefix) / "share" / "da3_ros" / "models"
+        if prefix and installed.is_dir():
+            folders.append(installed)
+    folders.append(Path.home() / ".cache" / "da3_ros" / "models")
+    return folders
+
+
+def load_zoo() -> dict[str, ModelRecord]:
+    """All records, by name. Raises ModelError when no zoo file is found or it has an unknown field."""
+    for folder in model_folders():
+        if (folder / ZOO).is_file():
+            entries = yaml.safe_load((folder / ZOO).read_text())
+            return {name: _record(name, values, folder / ZOO) for name, values in entries.items()}
+    raise ModelError(
+        f"no {ZOO} in {', '.join(str(f) for f in model_folders())}: source the workspace, or set {ENVIRONMENT}"
+    )
+
+
+def find_model(name: str | Path) -> tuple[ModelRecord, Path]:
+    """Record and folder of a model given by name, or by the path of a folder with exported graphs.
+
+    Raises ModelError that says what is known, or how to get the files.
+    """
+    zoo = load_zoo()
+    path = Path(name)
+    if path.is_dir() and len(path.parts) > 1:
+        known = zoo.get(path.name)
+        return known or ModelRecord(path.name, preset="", licence="see its folder"), path
+    if str(name) not in zoo:
+        raise ModelError(f"unknown model {str(name)!r}; known: {', '.join(zoo)}; or give a folder with exported graphs")
+    record = zoo[str(name)]
+    for folder in model_folders():
+        if (folder / record.name / "unposed.onnx").is_file():
+            return record, folder / record.name
+    raise ModelError(
+        f"{record.name} is not on this machine (licence: {record.licence}): put its checkpoint from {record.hub_id} into "
+        f"a folder, then `da3 export FOLDER -o {model_folders()[-1] / record.name}`"
+    )
+
+
+def _record(name: str, values: dict[str, Any], where: Path) -> ModelRecord:
+    values = dict(values)
+    if "outputs" in values:
+        values["outputs"] = tuple(values["outputs"])
+    try:
+        if "pose_accuracy" in values:
+            values["pose_accuracy"] = PoseAccuracy(**values["pose_accuracy"])
+        return ModelRecord(name=name, **values)
+    except TypeError as error:
+        raise ModelError(f"{where}: entry {name!r}: {error}") from error
