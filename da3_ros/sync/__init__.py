@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of several cameras into sets that belong together, without ROS."""
+
+from da3_ros.sync.buffer import POLICIES, FrameBuffer, SyncConfig
+from da3_ros.sync.counters import CameraCounts, FrameCounters
+from da3_ros.sync.frames import Frame, FrameSet
+from da3_ros.sync.mailbox import Closed, Mailbox
+
+__all__ = [
+    "POLICIES",
+    "CameraCounts",
+    "Closed",
+    "Frame",
+    "FrameBuffer",
+    "FrameCounters",
+    "FrameSet",
+    "Mailbox",
+    "SyncConfig",
+]
