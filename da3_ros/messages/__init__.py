@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ROS messages <-> arrays, without rclpy: message classes are handed in (`MessageTypes`)."""
 
-from da3_ros.messages.cameras import Rectifier, decode_camera_info, encode_camera_info
+from da3_ros.messages.cameras import decode_camera_info, encode_camera_info
 from da3_ros.messages.clouds import CloudEncoder, decode_cloud
 from da3_ros.messages.errors import MessageError
 from da3_ros.messages.images import (
@@ -26,7 +26,6 @@ __all__ = [
     "CloudEncoder",
     "MessageError",
     "MessageTypes",
-    "Rectifier",
     "decode_camera_info",
     "decode_cloud",
     "decode_depth",

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration: CameraInfo <-> CameraModel, and rectification of raw images."""
+"""Calibration: CameraInfo <-> CameraModel."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.messages.errors import MessageError
@@ -111,31 +108,3 @@ def encode_camera_info(types: MessageTypes, camera: CameraModel, header: Any) ->
             x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
         ),
     )
-
-
-class Rectifier:
-    """Takes the lens distortion out of images of one camera; its tables are made once.
-
-    The rectified image keeps K and the optical frame: no rotation is applied, unlike in stereo rectification.
-    """
-
-    def __init__(self, camera: CameraModel) -> None:
-        self.source = camera
-        self.camera = replace(camera, distortion=(), distortion_model="")
-        self._maps: tuple[NDArray, NDArray] | None = None
-        if camera.is_distorted:
-            d = np.asarray(camera.distortion, np.float64)
-            size = (camera.width, camera.height)
-            undistort = (
-                cv2.fisheye.initUndistortRectifyMap
-                if camera.distortion_model in _FISHEYE
-                else cv2.initUndistortRectifyMap
-            )
-            # Fixed-point tables: half the memory traffic of two float maps.
-            self._maps = undistort(camera.K, d, np.eye(3), camera.K, size, cv2.CV_16SC2)
-
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Rectified image (H, W, 3), black where the camera saw nothing; undistorted ones as they are."""
-        if self._maps is None:
-            return image
-        return cv2.remap(image, *self._maps, cv2.INTER_LINEAR)  # type: ignore[return-value]

@@ -61,6 +61,7 @@ class FrameBuffer(Generic[T]):
         self.counters = counters or FrameCounters(cameras)
         self._lock = threading.Lock()
         self._excluded: set[str] = set()
+        self._epoch = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -75,6 +76,12 @@ class FrameBuffer(Generic[T]):
         """Cameras that are not waited for."""
         with self._lock:
             return frozenset(self._excluded)
+
+    @property
+    def epoch(self) -> int:
+        """Number of resets so far: what was learnt about another epoch's frames is void."""
+        with self._lock:
+            return self._epoch
 
     def push(self, camera: str, stamp_ns: int, payload: T) -> FrameSet[T] | None:
         """Add a frame; returns the set that it completes, if any. Raises KeyError for an unknown camera.
@@ -109,6 +116,7 @@ class FrameBuffer(Generic[T]):
     def _reset(self) -> None:
         for camera in self.cameras:
             self._drop_until(camera, None, "reset")
+        self._epoch += 1
         self._clear()
 
     def _anchor(self) -> str | None:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-import cv2
 import numpy as np
 import pytest
 
 from da3_ros.geometry import CameraModel
-from da3_ros.messages import MessageError, Rectifier, decode_camera_info, encode_camera_info
+from da3_ros.messages import MessageError, decode_camera_info, encode_camera_info
 
 K = [500.0, 0, 320.5, 0, 510.0, 240.25, 0, 0, 1]
 P = [480.0, 0, 300.5, -48.0, 0, 480.0, 230.5, 0, 0, 0, 1, 0]
@@ -93,29 +92,3 @@ def test_distorted_cameras_are_not_written(types):
     camera = decode_camera_info(info(types), rectified=False)
     with pytest.raises(ValueError, match="rectified"):
         encode_camera_info(types, camera, types.header(0, ""))
-
-
-@pytest.mark.parametrize(
-    ("model", "distortion"),
-    [("plumb_bob", (-0.2, 0.05, 0.001, -0.002, 0.0)), ("equidistant", (0.05, -0.01, 0.002, 0.0))],
-)
-def test_rectified_pixels_lie_where_a_pinhole_camera_sees_them(model, distortion):
-    camera = CameraModel(160, 120, 100.0, 105.0, 80.5, 58.0, distortion, model)
-    rectifier = Rectifier(camera)
-    assert rectifier.camera == CameraModel.pinhole(160, 120, 100.0, 105.0, 80.5, 58.0)
-    point = np.array([[[0.3, -0.2, 1.0]]])
-    zero = np.zeros(3)
-    d = np.array(distortion)
-    project = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
-    u, v = project(point, zero, zero, camera.K, d)[0].ravel()
-    y, x = np.mgrid[:120, :160]
-    image = (255 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 18))[..., None].repeat(3, axis=-1).astype(np.uint8)
-    rectified = rectifier(image)[..., 0].astype(float)
-    found = np.array([(rectified * x).sum(), (rectified * y).sum()]) / rectified.sum()
-    expected = [0.3 * 100 + 80.5, -0.2 * 105 + 58]
-    np.testing.assert_allclose(found, expected, atol=0.4)
-
-
-def test_undistorted_images_pass_through():
-    image = np.zeros((4, 4, 3), np.uint8)
-    assert Rectifier(CameraModel.pinhole(4, 4, 1, 1, 0, 0))(image) is image

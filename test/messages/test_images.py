@@ -193,10 +193,11 @@ def test_cut_files_are_refused(types, large, suffix, part):
 
 
 def test_exif_orientation_is_ignored(types, large):
-    data = cv2.imencode(".jpg", large)[1].tobytes() tiff =
-    b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6: rotate by 90
-    degrees segment = b"Exif\0\0" + tiff data = data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2,
-    "big") + segment + data[2:] assert decode_image(compressed(types, data)).shape == large.shape
+    data = cv2.imencode(".jpg", large)[1].tobytes()
+    # One directory entry: orientation 6, "rotate by 90 degrees".
+    segment = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    data = data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
+    assert decode_image(compressed(types, data)).shape == large.shape
 
 
 def test_compressed_depth_is_refused(types):
