@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node `multi_cam`: wiring only. Images are buffered by the executor's thread and worked on by another
+one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import ParameterNotDeclaredException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+
+from da3_ros.estimation import Estimator
+from da3_ros.node.compat import (
+    ExternalShutdownException,
+    live_types,
+    qos_profile,
+)
+from da3_ros.node.parameters import (
+    SPECS,
+    ParameterError,
+    Spec,
+    camera_names,
+    camera_specs,
+    read_parameters,
+)
+from da3_ros.node.session import Session
+
+NAME, NAMESPACE = "multi_cam", "da3"
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class MultiCam(LifecycleNode):
+    """Lifecycle: `configure` reads parameters and loads the model, `activate` subscribes and starts the
+    worker.
+    """
+
+    def __init__(self, load: Callable[..., Estimator] = Estimator.from_model, **options: Any) -> None:
+        """load: (model, config) -> estimator. options: of rclpy's node."""
+        super().__init__(NAME, namespace=NAMESPACE, **options)
+        self._load = load
+        self._types = live_types()
+        self._declare(SPECS)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._session: Session | None = None
+        self._is_configured = False
+        kind = self._types["diagnostic_msgs/msg/DiagnosticArray"]
+        self._diagnostics = self.create_publisher(kind, "/diagnostics", qos_profile(10, "reliable"))
+
+    @property
+    def autostart(self) -> bool:
+        """Whether the node is to configure and activate itself."""
+        return bool(self._value("autostart"))
+
+    def _declare(self, specs: tuple[Spec, ...]) -> None:
+        for spec in specs:
+            if self.has_parameter(spec.name):
+                continue
+            # Types are checked by read_parameters, in words: `0.5` and `1` both are good numbers, and
+            # rclpy's own refusal of the second names neither what is allowed nor what to do.
+            descriptor = ParameterDescriptor(
+                description=spec.description, additional_constraints=spec.allowed, dynamic_typing=True
+            )
+            self.declare_parameter(spec.name, spec.default, descriptor)
+
+    def _value(self, name: str) -> Any:
+        try:
+            return self.get_parameter(name).value
+        except ParameterNotDeclaredException:
+            return next(
+                spec.default for spec in camera_specs(name.split(".", maxsplit=1)[0]) if spec.name == name
+            )
+
+    def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
+        ours = {change.name: change.value for change in changes if change.name != "use_sim_time"}
+        if not ours:
+            return SetParametersResult(successful=True)
+        if self._is_configured:
+            reason = (
+                f"{', '.join(ours)}: read only when the node is configured; clean it up, set, configure again"
+            )
+            return SetParametersResult(successful=False, reason=reason)
+        if not all(self.has_parameter(name) for name in ours):
+            return SetParametersResult(successful=True)  # being declared: read_parameters will judge
+        try:
+            read_parameters(lambda name: ours[name] if name in ours else self._value(name))
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def on_configure(self, state: Any) -> TransitionCallbackReturn:
+        try:
+            for camera in camera_names(self._value):
+                self._declare(camera_specs(camera))
+            parameters = read_parameters(self._value)
+            estimator = self._load(parameters.model, parameters.estimator)
+        except (ValueError, RuntimeError) as error:  # parameters, model and engine errors say what to do
+            self.get_logger().error(str(error))
+            return FAILURE
+        except Exception as error:  # rclpy would swallow it
+            self.get_logger().fatal(f"cannot configure: {type(error).__name__}: {error}")
+            return FAILURE
+        self._is_configured = True
+        self._session = Session(self, self._types, parameters, estimator, self._diagnostics)
+        about = ", ".join(f"{key} {value}" for key, value in estimator.describe().items())
+        self.get_logger().info(f"configured for {', '.join(parameters.names)}: {about}")
+        return super().on_configure(state)
+
+    def on_activate(self, state: Any) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        assert self._session is not None
+        self._session.start()
+        return result
+
+    def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
+        assert self._session is not None
+        self._session.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
+        return self._end(super().on_cleanup(state))
+
+    def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
+        return self._end(super().on_shutdown(state))
+
+    def _end(self, result: TransitionCallbackReturn) -> TransitionCallbackReturn:
+        self.close()
+        return result
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Stop and free everything; False if the worker is still busy after `timeout` seconds."""
+        session, self._session = self._session, None
+        self._is_configured = False
+        return session.close(timeout) if session else True
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is interrupted; 0, or 1 if it could not start by itself."""
+    rclpy.init(args=args)
+    node = MultiCam()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    code = 0
+    try:
+        if node.autostart and not _start(node):
+            code = 1
+        else:
+            executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        # A signal can end the context while the executor waits.
+        if rclpy.ok():
+            raise
+    ended = node.close(timeout=1.0)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    if not ended:
+        # The engine cannot be interrupted, and Python would wait for it or abort in it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _start(node: MultiCam) -> bool:
+    return node.trigger_configure() == SUCCESS and node.trigger_activate() == SUCCESS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One set of frames, from messages to published geometry. Runs on the worker thread; the node only wires
+it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation import Estimate, Estimator, View, ViewSet
+from da3_ros.geometry.cameras import CameraModel
+from da3_ros.messages import MessageError, decode_camera_info, decode_image
+from da3_ros.node.diagnostics import WARN, Health
+from da3_ros.node.parameters import CameraParameters, NodeParameters
+from da3_ros.node.publishers import Outputs, PublishedView
+from da3_ros.node.transforms import TransformError, TransformTree
+from da3_ros.sync import Frame, FrameCounters, FrameSet
+
+
+@dataclass(frozen=True)
+class Source:
+    """A view and where it came from."""
+
+    view: View
+    frame_id: str
+
+
+class Pipeline:
+    """Decodes, estimates, publishes. A frame that cannot be used is dropped alone; the rest of its set goes
+    on.
+    """
+
+    def __init__(
+        self,
+        parameters: NodeParameters,
+        estimator: Estimator,
+        outputs: Outputs,
+        transforms: TransformTree,
+        counters: FrameCounters,
+        health: Health,
+        now_ns: Callable[[], int],
+    ) -> None:
+        """now_ns: the clock of the stamps."""
+        self._parameters, self._estimator, self._outputs = parameters, estimator, outputs
+        self._transforms, self._counters, self._health, self._now = transforms, counters, health, now_ns
+        self._cameras = {camera.name: camera for camera in parameters.cameras}
+        self._infos: dict[str, Any] = {}
+
+    def set_camera_info(self, camera: str, message: Any) -> None:
+        """The calibration that holds for the camera's images from now on. Called by any thread."""
+        self._infos[camera] = message
+
+    def reset(self) -> None:
+        """Time has jumped: forget what was learnt from earlier sets. Called by the worker."""
+        self._estimator.reset()
+
+    def __call__(self, frames: FrameSet) -> Estimate | None:
+        """Process a set; returns its estimate, or None if nothing of it could be used or nobody
+        subscribes.
+        """
+        if not self._outputs.wanted():
+            self._drop(frames, "unwanted")
+            return None
+        begin = time.perf_counter()
+        sources = [source for frame in frames.frames if (source := self._source(frame)) is not None]
+        if not sources:
+            return None
+        sources, in_rig = self._with_poses(sources)
+        decoded = time.perf_counter()
+        try:
+            estimate = self._estimator(ViewSet([source.view for source in sources]))
+        except Exception as error:  # whatever fails in an engine must not end the node
+            text = f"estimation failed: {type(error).__name__}: {error}"
+            self._health.report("", "engine", text)
+            used = {source.view.name for source in sources}
+            self._drop(frames, "engine", only=used)
+            return None
+        estimated = time.perf_counter()
+        self._publish(estimate, sources, in_rig)
+        stages = {
+            **estimate.timing,
+            "decode": (decoded - begin) * 1e3,
+            "publish": (time.perf_counter() - estimated) * 1e3,
+            "total": (self._now() - min(frame.stamp_ns for frame in frames.frames)) / 1e6,
+        }
+        self._health.set_done(frames.skew_ns, stages, estimate.scale)
+        return estimate
+
+    def _drop(self, frames: FrameSet, cause: str, only: set[str] | None = None) -> None:
+        for frame in frames.frames:
+            if only is None or frame.camera in only:
+                self._counters.revoke(frame.camera, cause)
+
+    def _source(self, frame: Frame) -> Source | None:
+        """The frame as a view; None, with an issue and a count, if it cannot be used."""
+        camera, message = self._cameras[frame.camera], frame.payload
+        kind, topic = "image", camera.image_topic
+        try:
+            image = decode_image(message)
+            kind = "calibration"
+            model = self._calibration(camera, (image.shape[1], image.shape[0]))
+        except MessageError as error:
+            where = topic if kind == "image" else camera.camera_info_topic
+            self._health.report(camera.name, kind, f"{where}: {error}")
+            self._counters.revoke(camera.name, kind)
+            return None
+        frame_id = camera.frame_id or message.header.frame_id.lstrip("/")
+        if not frame_id:
+            frame_id = f"{camera.name}_optical_frame"
+            text = f"{topic}: header.frame_id is empty, {frame_id} is used; set {camera.name}.frame_id"
+            self._health.report(camera.name, "frame_id", text, WARN)
+        return Source(View(image, model, None, camera.name, frame.stamp_ns), frame_id)
+
+    def _calibration(self, camera: CameraParameters, size: tuple[int, int]) -> CameraModel | None:
+        if not camera.camera_info_topic:
+            text = f"no calibration ({camera.name}.camera_info_topic is empty): its intrinsics are guessed"
+            self._health.report(camera.name, "uncalibrated", text, WARN)
+            return None
+        message = self._infos.get(camera.name)
+        if message is None:
+            raise MessageError(
+                "no CameraInfo has come yet",
+                remedy=f"publish it, or set {camera.name}.camera_info_topic (empty: there is none)",
+            )
+        return decode_camera_info(message, rectified=camera.rectified, image_size=size)
+
+    def _with_poses(self, sources: list[Source]) -> tuple[list[Source], bool]:
+        """The views with `T_rig_camera` where TF has it, and whether any has: then the rig is the world."""
+        found, shared = [], _shared_frames(sources)
+        for source in sources:
+            view, pose = source.view, None
+            if source.frame_id in shared:
+                text = f"shares the frame {source.frame_id} with another camera; set {view.name}.frame_id"
+                self._health.report(view.name, "transform", text, WARN)
+            else:
+                pose = self._lookup(self._parameters.rig_frame, source.frame_id, view.stamp_ns, view.name)
+            found.append(
+                Source(View(view.image, view.camera, pose, view.name, view.stamp_ns), source.frame_id)
+            )
+        return found, any(source.view.pose is not None for source in found)
+
+    def _lookup(self, target: str, source: str, stamp_ns: int, camera: str) -> NDArray[np.float64] | None:
+        try:
+            return self._transforms.lookup(target, source, stamp_ns)
+        except TransformError as error:
+            self._health.report(camera, "transform", str(error), WARN)
+            return None
+
+    def _publish(self, estimate: Estimate, sources: list[Source], in_rig: bool) -> None:
+        parameters, metric = self._parameters, estimate.scale.metric
+        suffix = "" if metric else parameters.relative_suffix
+        world = parameters.rig_frame if in_rig else sources[0].frame_id
+        views = []
+        for view, source in zip(estimate.views, sources, strict=True):
+            has_unit = metric or view.pose.source == "calibrated"
+            published = PublishedView(
+                estimate=view,
+                frame_id=source.frame_id + suffix,
+                pose_frame=world if has_unit else world + parameters.relative_suffix,
+                pose_parent=world,
+                child_frame=parameters.tf_prefix + source.frame_id + ("" if has_unit else suffix),
+            )
+            views.append(published)
+            self._outputs.cameras[view.name].publish(published)
+        self._outputs.publish_transforms(views)
+        stamp_ns = estimate.views[0].stamp_ns
+        if self._outputs.fused_is_due(stamp_ns):
+            self._publish_fused(estimate, world, in_rig, suffix, stamp_ns)
+
+    def _publish_fused(
+        self, estimate: Estimate, world: str, in_rig: bool, suffix: str, stamp_ns: int
+    ) -> None:
+        if in_rig and suffix and len(estimate.views) > 1:
+            # Poses in metres and depth without a unit do not make one cloud.
+            text = "the fused cloud is withheld: depth is relative, the cameras' poses are metric"
+            self._health.report("", "fused", text, WARN)
+            return
+        to_frame: NDArray[np.float64] | None = np.eye(4)
+        frame = world
+        if in_rig and self._parameters.fused_frame != world:
+            frame = self._parameters.fused_frame
+            to_frame = self._lookup(frame, world, stamp_ns, "")
+        elif not in_rig:
+            rig = self._parameters.rig_frame
+            text = f"the fused cloud is in {world + suffix}: no camera has a transform to {rig}"
+            self._health.report("", "fused", text, WARN)
+        if to_frame is not None:
+            poses = [to_frame @ view.pose.T_world_camera for view in estimate.views]
+            self._outputs.publish_fused(estimate.views, poses, frame + suffix, stamp_ns)
+
+
+def _shared_frames(sources: list[Source]) -> set[str]:
+    frames = [source.frame_id for source in sources]
+    return {frame for frame in frames if frames.count(frame) > 1}

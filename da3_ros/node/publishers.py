@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node publishes; each message is made only when somebody subscribes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation import ViewEstimate
+from da3_ros.estimation.filters import depth_edges
+from da3_ros.geometry import fuse, voxel_downsample
+from da3_ros.messages import (
+    CloudEncoder,
+    MessageTypes,
+    encode_camera_info,
+    encode_depth_mm,
+    encode_float,
+    encode_pose_stamped,
+    encode_rgb,
+    encode_transform,
+)
+from da3_ros.node.compat import qos_profile
+from da3_ros.node.parameters import CloudParameters, NodeParameters
+from da3_ros.visual import depth_to_color
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PublishedView:
+    """A view's geometry and the names of its frames."""
+
+    estimate: ViewEstimate
+    frame_id: str  # optical frame, marked while depth is relative
+    pose_frame: str  # frame of the pose, marked while the pose has no unit
+    pose_parent: str  # the same, never marked
+    child_frame: str  # frame of the pose on /tf
+
+
+class CameraOutputs:
+    """Publishers of one camera, below its name."""
+
+    def __init__(self, node: Any, types: MessageTypes, camera: str, parameters: NodeParameters) -> None:
+        self._types = types
+        self._encode_cloud = CloudEncoder(types)
+        qos = qos_profile(parameters.qos.depth, parameters.qos.output_reliability)
+
+        def publisher(kind: str, topic: str) -> Any:
+            return node.create_lifecycle_publisher(types[kind], f"{camera}/{topic}", qos)
+
+        self.depth = publisher("sensor_msgs/msg/Image", "depth/image_rect")
+        self.info = publisher("sensor_msgs/msg/CameraInfo", "depth/camera_info")
+        self.color = publisher("sensor_msgs/msg/Image", "depth/image_color")
+        self.confidence = publisher("sensor_msgs/msg/Image", "confidence/image")
+        self.points = publisher("sensor_msgs/msg/PointCloud2", "points")
+        self.pose = publisher("geometry_msgs/msg/PoseWithCovarianceStamped", "pose")
+        self.millimetres = None
+        if parameters.depth_millimetres:
+            self.millimetres = publisher("sensor_msgs/msg/Image", "depth/image_raw")
+
+    def all(self) -> list[Any]:
+        """Every publisher that exists."""
+        found = [self.depth, self.info, self.color, self.confidence, self.points, self.pose, self.millimetres]
+        return [publisher for publisher in found if publisher is not None]
+
+    def publish(self, view: PublishedView) -> None:
+        """Send what is subscribed to; every header has the image's own stamp."""
+        types, estimate = self._types, view.estimate
+        header = types.header(estimate.stamp_ns, view.frame_id)
+        if _wanted(self.info):
+            self.info.publish(encode_camera_info(types, estimate.camera, header))
+        if _wanted(self.depth):
+            self.depth.publish(encode_float(types, estimate.depth, header))
+        if self.millimetres is not None and _wanted(self.millimetres):
+            self.millimetres.publish(encode_depth_mm(types, estimate.depth, header))
+        if _wanted(self.confidence):
+            self.confidence.publish(encode_float(types, estimate.confidence, header))
+        if _wanted(self.color):
+            self.color.publish(encode_rgb(types, depth_to_color(estimate.depth), header))
+        if _wanted(self.points):
+            cloud = self._encode_cloud(estimate.points(), estimate.image, estimate.confidence, header)
+            self.points.publish(cloud)
+        if _wanted(self.pose):
+            pose, pose_header = estimate.pose, types.header(estimate.stamp_ns, view.pose_frame)
+            self.pose.publish(encode_pose_stamped(types, pose.T_world_camera, pose.covariance, pose_header))
+
+
+class Outputs:
+    """All publishers of the node; created when it is configured, closed when it is cleaned up."""
+
+    def __init__(self, node: Any, types: MessageTypes, parameters: NodeParameters) -> None:
+        self._node, self._types, self._parameters = node, types, parameters
+        self.cameras = {name: CameraOutputs(node, types, name, parameters) for name in parameters.names}
+        qos = qos_profile(parameters.qos.depth, parameters.qos.output_reliability)
+        self._fused = node.create_lifecycle_publisher(types["sensor_msgs/msg/PointCloud2"], "points", qos)
+        self._encode_fused = CloudEncoder(types)
+        self._last_fused_ns: int | None = None
+        self._tf = None
+        if parameters.publish_tf:
+            kind = types["tf2_msgs/msg/TFMessage"]
+            self._tf = node.create_lifecycle_publisher(kind, "/tf", qos_profile(100, "reliable"))
+
+    def close(self) -> None:
+        for publisher in self._all():
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _all(self) -> list[Any]:
+        publishers = [publisher for camera in self.cameras.values() for publisher in camera.all()]
+        return [*publishers, self._fused, *([self._tf] if self._tf else [])]
+
+    def wanted(self) -> bool:
+        """Whether any output has a subscriber; /tf always counts where it was asked for."""
+        return self._tf is not None or any(_wanted(publisher) for publisher in self._all())
+
+    def fused_is_due(self, stamp_ns: int) -> bool:
+        """Whether the fused cloud is subscribed to and its rate allows another one at this stamp."""
+        if not _wanted(self._fused):
+            return False
+        rate, last = self._parameters.cloud.rate, self._last_fused_ns
+        # A stamp before the last one means that time was set back.
+        return rate == 0 or last is None or not 0 <= stamp_ns - last < 1e9 / rate
+
+    def publish_fused(
+        self, views: Sequence[ViewEstimate], poses: Sequence[Matrix], frame_id: str, stamp_ns: int
+    ) -> None:
+        """Fused cloud in `frame_id`; poses: `T_frame_camera` (4, 4) of each view."""
+        self._last_fused_ns = stamp_ns
+        points, image, confidence = fused_cloud(views, poses, self._parameters.cloud)
+        header = self._types.header(stamp_ns, frame_id)
+        self._fused.publish(self._encode_fused(points, image, confidence, header, is_dense=True))
+
+    def publish_transforms(self, views: Sequence[PublishedView]) -> None:
+        """Poses of all views on /tf, if that was asked for."""
+        if self._tf is None:
+            return
+        types = self._types
+        transforms = [
+            encode_transform(
+                types,
+                view.estimate.pose.T_world_camera,
+                types.header(view.estimate.stamp_ns, view.pose_parent),
+                view.child_frame,
+            )
+            for view in views
+        ]
+        self._tf.publish(types["tf2_msgs/msg/TFMessage"](transforms=transforms))
+
+
+def fused_cloud(
+    views: Sequence[ViewEstimate], poses: Sequence[Matrix], parameters: CloudParameters
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
+    """Points (N, 3), colours (N, 3) and confidences (N,) of all views in one frame; poses:
+    `T_frame_camera`.
+    """
+    clouds = []
+    for view in views:
+        points = view.points()
+        if parameters.filter_edges:
+            points[depth_edges(view.depth)] = np.nan
+        clouds.append(points)
+    # Colour and confidence share one array, so that points are selected once.
+    attributes = [np.dstack([view.image.astype(np.float32), view.confidence]) for view in views]
+    points, extra = fuse(clouds, list(poses), attributes)
+    assert extra is not None
+    if parameters.voxel_size > 0 and len(points):
+        # The surest point of a voxel stands for it: the first one in this order.
+        order = np.argsort(-extra[:, 3], kind="stable")
+        kept = order[voxel_downsample(points[order], parameters.voxel_size)]
+        points, extra = points[kept], extra[kept]
+    return points, extra[:, :3].astype(np.uint8), np.ascontiguousarray(extra[:, 3])
+
+
+def _wanted(publisher: Any) -> bool:
+    return bool(publisher.get_subscription_count() > 0)

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lives while the node is configured: subscriptions, buffer, worker thread, watchdog, reports.
+
+The executor's thread only puts messages into the buffer. Whole sets go through a one-slot mailbox to the
+worker.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from typing import Any
+
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+
+from da3_ros.estimation import Estimator
+from da3_ros.messages import MessageTypes, stamp_to_ns
+from da3_ros.node.compat import incompatible_qos_callback, qos_profile
+from da3_ros.node.diagnostics import ERROR, WARN, Health, encode_diagnostics
+from da3_ros.node.parameters import CameraParameters, NodeParameters
+from da3_ros.node.pipeline import Pipeline
+from da3_ros.node.publishers import Outputs
+from da3_ros.node.transforms import TransformListener, TransformTree
+from da3_ros.sync import Closed, FrameBuffer, FrameSet, Mailbox
+
+
+class Session:
+    """Everything between `configure` and `cleanup`; `start` and `stop` frame the time of being active."""
+
+    def __init__(
+        self,
+        node: Any,
+        types: MessageTypes,
+        parameters: NodeParameters,
+        estimator: Estimator,
+        diagnostics: Any,
+    ) -> None:
+        self._node, self._types, self._parameters = node, types, parameters
+        self._diagnostics = diagnostics
+        log = node.get_logger()
+        keep = max(5.0, 3 * parameters.diagnostics_period)
+        self._health = Health(
+            parameters.names,
+            lambda level, text: log.error(text) if level == ERROR else log.warning(text),
+            keep_s=keep,
+        )
+        self._health.engine = estimator.describe()
+        self._buffer: FrameBuffer[Any] = FrameBuffer(parameters.names, parameters.sync)
+        self._transforms = TransformTree()
+        self._outputs = Outputs(node, types, parameters)
+        self._pipeline = Pipeline(
+            parameters,
+            estimator,
+            self._outputs,
+            self._transforms,
+            self._buffer.counters,
+            self._health,
+            lambda: node.get_clock().now().nanoseconds,
+        )
+        self._listener = TransformListener(node, types["tf2_msgs/msg/TFMessage"], self._transforms)
+        self._report_timer = node.create_timer(parameters.diagnostics_period, self._report)
+        self._subscriptions: list[Any] = []
+        self._watchdog: Any = None
+        self._jumps: Any = None
+        self._mailbox: Mailbox[FrameSet[Any]] = Mailbox()
+        self._worker: threading.Thread | None = None
+        self._started = 0.0
+
+    def _log(self, level: int, text: str) -> None:
+        log = self._node.get_logger()
+        # rclpy wants one severity for each calling line.
+        if level == ERROR:
+            log.error(text)
+        else:
+            log.warning(text)
+
+    def start(self) -> None:
+        """Subscribe and work."""
+        node = self._node
+        self._buffer.reset()
+        self._mailbox = Mailbox()
+        self._worker = threading.Thread(
+            target=self._work, args=(self._mailbox,), name="da3 worker", daemon=True
+        )
+        self._worker.start()
+        self._started = time.monotonic()
+        for camera in self._parameters.cameras:
+            self._subscribe(camera)
+        self._watchdog = node.create_timer(min(self._parameters.watchdog_timeout / 4, 0.5), self._watch)
+        threshold = JumpThreshold(
+            min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+        )
+        self._jumps = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """End subscriptions and the worker; False if it is still busy after `timeout` seconds."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        if self._watchdog is not None:
+            self._node.destroy_timer(self._watchdog)
+            self._watchdog = None
+        if self._jumps is not None:
+            self._jumps.unregister()
+            self._jumps = None
+        self._drop(self._mailbox.close(), "reset")
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return True
+        worker.join(timeout)
+        return not worker.is_alive()
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Stop and give every entity back; False if the worker is still busy after `timeout` seconds."""
+        ended = self.stop(timeout)
+        self._node.destroy_timer(self._report_timer)
+        self._listener.close()
+        if ended:
+            self._outputs.close()
+        return ended
+
+    def _subscribe(self, camera: CameraParameters) -> None:
+        node, types, qos = self._node, self._types, self._parameters.qos
+        compressed = camera.transport == "compressed"
+        kind = types["sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"]
+        profile = qos_profile(qos.depth, qos.image_reliability)
+        wanted = [(kind, camera.image_topic, partial(self._on_image, camera.name))]
+        if camera.camera_info_topic:
+            info = types["sensor_msgs/msg/CameraInfo"]
+            wanted.append(
+                (info, camera.camera_info_topic, partial(self._pipeline.set_camera_info, camera.name))
+            )
+        for message, topic, callback in wanted:
+            events = incompatible_qos_callback(partial(self._on_incompatible_qos, camera.name, topic))
+            subscription = node.create_subscription(message, topic, callback, profile, event_callbacks=events)
+            self._subscriptions.append(subscription)
+
+    def _on_image(self, camera: str, message: Any) -> None:
+        if self._health.silence(camera) is not None and camera in self._buffer.excluded:
+            self._health.resolve(camera, "silent")
+            self._node.get_logger().info(f"{camera}: images are back")
+        self._health.frame_arrived(camera)
+        self._hand_over(self._buffer.push(camera, stamp_to_ns(message.header.stamp), message))
+
+    def _hand_over(self, frames: FrameSet[Any] | None) -> None:
+        if frames is not None:
+            self._drop(self._mailbox.put(frames), "superseded")
+
+    def _drop(self, frames: FrameSet[Any] | None, cause: str) -> None:
+        for frame in frames.frames if frames else ():
+            self._buffer.counters.revoke(frame.camera, cause)
+
+    def _on_incompatible_qos(self, camera: str, topic: str, event: Any) -> None:
+        del event
+        self._health.report(
+            camera,
+            "qos",
+            f"{topic}: a publisher offers less than {self._parameters.qos.image_reliability}; "
+            "set qos.image_reliability to best_effort, or make the publisher reliable",
+        )
+
+    def _on_jump(self, jump: Any) -> None:
+        del jump
+        self._buffer.reset()
+        self._transforms.clear_moving()
+
+    def _watch(self) -> None:
+        timeout = self._parameters.watchdog_timeout
+        for camera in self._parameters.cameras:
+            silence = self._health.silence(camera.name)
+            seconds = time.monotonic() - self._started if silence is None else silence
+            if seconds <= timeout:
+                continue
+            if camera.name not in self._buffer.excluded:
+                self._hand_over(self._buffer.exclude(camera.name))
+            publishers = self._node.count_publishers(camera.image_topic)
+            hint = (
+                "start its driver or correct image_topic"
+                if publishers == 0
+                else "check driver, cable and QoS"
+            )
+            self._health.report(
+                camera.name,
+                "silent",
+                f"{camera.image_topic}: no image for {seconds:.0f} s, {publishers} publishers; "
+                f"the others go on without it: {hint}",
+                WARN,
+            )
+
+    def _work(self, mailbox: Mailbox[FrameSet[Any]]) -> None:
+        epoch = self._buffer.epoch
+        while True:
+            try:
+                frames = mailbox.get()
+                if frames is None:
+                    continue
+                if self._buffer.epoch != epoch:
+                    epoch = self._buffer.epoch
+                    self._pipeline.reset()
+                self._pipeline(frames)
+            except Closed:
+                return
+            except Exception as error:  # one bad set must not end the node
+                if not self._node.context.ok():
+                    return
+                self._health.report("", "worker", f"{type(error).__name__}: {error}")
+
+    def _report(self) -> None:
+        note = ""
+        if self._worker is None:
+            note = "inactive"
+        elif not self._outputs.wanted():
+            note = "idle: nobody subscribes to an output"
+        statuses = self._health.statuses(self._buffer.counters.snapshot(), note)
+        stamp_ns = self._node.get_clock().now().nanoseconds
+        self._diagnostics.publish(encode_diagnostics(self._types, statuses, self._node.get_name(), stamp_ns))

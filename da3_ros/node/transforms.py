@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames and their transforms: a tree fed from /tf and /tf_static, asked for `T_target_source` at a time.
+
+tf2's own listener cannot be relied on: where ROS 2 comes from wheels there is none. `T_a_b` takes points
+given in frame b to frame a, which is what tf2 calls the transform from source b to target a.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.geometry.poses import (
+    from_rotation_translation,
+    invert,
+    matrix_from_quaternion,
+    quaternion_from_matrix,
+)
+from da3_ros.messages import MessageError, matrix_from_transform, stamp_to_ns
+from da3_ros.node.compat import qos_profile
+
+Matrix = NDArray[np.float64]
+HISTORY_NS = 10_000_000_000  # as tf2 keeps
+# A stamp may lie this far outside of what is known of a moving frame: transforms arrive after the image
+# they fit.
+TOLERANCE_NS = 100_000_000
+
+
+class TransformError(LookupError):
+    """There is no transform; the message names the frames, what is known, and what to do."""
+
+
+class TransformTree:
+    """Thread-safe. A frame has one parent; static transforms hold for ever, the others for ten seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._parents: dict[str, str] = {}
+        self._static: dict[str, Matrix] = {}
+        self._moving: dict[str, list[tuple[int, Matrix]]] = {}
+
+    def add(self, parent: str, child: str, matrix: Matrix, stamp_ns: int, *, static: bool) -> None:
+        """Add `T_parent_child` (4, 4). A frame that gets another parent forgets the first one."""
+        with self._lock:
+            if self._parents.get(child, parent) != parent or static:
+                self._moving.pop(child, None)
+            self._parents[child] = parent
+            if static:
+                self._static[child] = matrix
+                return
+            self._static.pop(child, None)
+            history = self._moving.setdefault(child, [])
+            if history and stamp_ns < history[-1][0] - HISTORY_NS:
+                history.clear()  # time was set back
+            # The same stamp again replaces nothing: robots repeat transforms.
+            if not history or stamp_ns > history[-1][0]:
+                history.append((stamp_ns, matrix))
+            elif history[_position(history, stamp_ns)][0] != stamp_ns:
+                insort(history, (stamp_ns, matrix), key=_stamp)
+            del history[: _position(history, history[-1][0] - HISTORY_NS)]
+
+    def clear_moving(self) -> None:
+        """Forget what moves: time has jumped."""
+        with self._lock:
+            for child in self._moving:
+                self._parents.pop(child, None)
+            self._moving.clear()
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Matrix:
+        """`T_target_source` (4, 4) at a time, interpolated. Raises TransformError."""
+        with self._lock:
+            source_chain = self._chain(source)
+            target_chain = self._chain(target)
+            common = next((frame for frame in source_chain if frame in target_chain), None)
+            if common is None:
+                raise TransformError(self._missing(target, source))
+            to_source = self._along(source_chain[: source_chain.index(common)], stamp_ns)
+            to_target = self._along(target_chain[: target_chain.index(common)], stamp_ns)
+        return np.asarray(invert(to_target) @ to_source)
+
+    def _chain(self, frame: str) -> list[str]:
+        """The frame and its ancestors; a loop ends where it closes."""
+        chain = [frame]
+        while (parent := self._parents.get(chain[-1])) is not None and parent not in chain:
+            chain.append(parent)
+        return chain
+
+    def _along(self, frames: list[str], stamp_ns: int) -> Matrix:
+        """`T_a_first` where a is the parent of the last of `frames`."""
+        matrix: Matrix = np.eye(4)
+        for frame in frames:
+            matrix = self._at(frame, stamp_ns) @ matrix
+        return matrix
+
+    def _at(self, child: str, stamp_ns: int) -> Matrix:
+        if child in self._static:
+            return self._static[child]
+        history = self._moving[child]
+        first, last = history[0][0], history[-1][0]
+        if not first - TOLERANCE_NS <= stamp_ns <= last + TOLERANCE_NS:
+            raise TransformError(
+                f"the transform {self._parents[child]} -> {child} is known from {first / 1e9:.3f} s to "
+                f"{last / 1e9:.3f} s, asked for {stamp_ns / 1e9:.3f} s: check that its publisher is alive "
+                "and uses the cameras' clock"
+            )
+        position = _position(history, stamp_ns)
+        if position in (0, len(history)):
+            return history[min(position, len(history) - 1)][1]
+        (before_ns, before), (after_ns, after) = history[position - 1 : position + 1]
+        return _interpolate(before, after, (stamp_ns - before_ns) / (after_ns - before_ns))
+
+    def _missing(self, target: str, source: str) -> str:
+        frames = {*self._parents, *self._parents.values()}
+        unknown = [frame for frame in (target, source) if frame not in frames]
+        if not frames:
+            what = "no transform at all came on /tf or /tf_static"
+        elif unknown:
+            what = f"{' and '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} unknown"
+        else:
+            what = "both are known but not connected"
+        known = ", ".join(sorted(frames)[:12]) or "none"
+        return (
+            f"no transform {target} -> {source}: {what} (known: {known}); publish it, for example with "
+            "robot_state_publisher or static_transform_publisher, or set rig_frame or frame_id"
+        )
+
+
+def _stamp(entry: tuple[int, Matrix]) -> int:
+    return entry[0]
+
+
+def _position(history: list[tuple[int, Matrix]], stamp_ns: int) -> int:
+    return bisect_left(history, stamp_ns, key=_stamp)
+
+
+def _interpolate(a: Matrix, b: Matrix, ratio: float) -> Matrix:
+    """Between two poses: straight line and slerp; ratio 0 gives a."""
+    p, q = quaternion_from_matrix(a[:3, :3]), quaternion_from_matrix(b[:3, :3])
+    cosine = float(p @ q)
+    if cosine < 0:
+        q, cosine = -q, -cosine
+    angle = float(np.arccos(min(cosine, 1.0)))
+    if angle < 1e-6:
+        rotation = p + ratio * (q - p)
+    else:
+        rotation = (np.sin((1 - ratio) * angle) * p + np.sin(ratio * angle) * q) / np.sin(angle)
+    translation = a[:3, 3] + ratio * (b[:3, 3] - a[:3, 3])
+    return np.asarray(from_rotation_translation(matrix_from_quaternion(rotation), translation))
+
+
+class TransformListener:
+    """Feeds a tree from /tf and /tf_static of a node; `close` ends it."""
+
+    def __init__(self, node: Any, kind: type, tree: TransformTree) -> None:
+        """kind: class of tf2_msgs/msg/TFMessage."""
+        self._node, self._tree = node, tree
+        self._refused: set[str] = set()
+        # Depth 100 as tf2's listener: many publishers share these topics.
+        self._subscriptions = [
+            node.create_subscription(kind, "/tf", self._on_moving, qos_profile(100, "reliable")),
+            node.create_subscription(
+                kind, "/tf_static", self._on_static, qos_profile(100, "reliable", latched=True)
+            ),
+        ]
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _on_moving(self, message: Any) -> None:
+        self._add(message, static=False)
+
+    def _on_static(self, message: Any) -> None:
+        self._add(message, static=True)
+
+    def _add(self, message: Any, *, static: bool) -> None:
+        for entry in message.transforms:
+            parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
+            try:
+                matrix = matrix_from_transform(entry.transform)
+            except MessageError as error:
+                if child not in self._refused:
+                    self._refused.add(child)
+                    self._node.get_logger().error(f"transform {parent} -> {child} is ignored: {error}")
+                continue
+            self._tree.add(parent, child, matrix, stamp_to_ns(entry.header.stamp), static=static)

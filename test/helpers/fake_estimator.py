@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An estimator without a network: depth that a test knows. For the tests of the node's wiring only."""
+
+import time
+
+import cv2
+import numpy as np
+
+from da3_ros.estimation import Estimate, PoseEstimate, ScaleEstimate, ViewEstimate
+
+WIDTH, HEIGHT = 84, 56
+
+
+class FakeEstimator:
+    """A slope from 2 to 3 m, invalid in one corner, sky in another; metric where two views have poses."""
+
+    def __init__(self, model, config, delay=0.0):
+        self.model, self.config, self.delay = model, config, delay
+        self.sets, self.resets, self.fail = [], 0, None
+
+    def describe(self):
+        return {"model": self.model, "engine": "fake", "size": str(self.config.size)}
+
+    def reset(self):
+        self.resets += 1
+
+    def depth(self):
+        depth = np.linspace(2, 3, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, axis=0)
+        depth[:4, :4], depth[:4, -4:], depth[-4:, :4] = np.nan, np.inf, -np.inf
+        return depth
+
+    def __call__(self, view_set):
+        self.sets.append(view_set)
+        time.sleep(self.delay)
+        if self.fail:
+            raise self.fail
+        metric = sum(view.pose is not None for view in view_set.views) >= 2
+        views = []
+        for index, view in enumerate(view_set.views):
+            known = view.pose is not None
+            pose = PoseEstimate(
+                view.pose if known else np.eye(4), "calibrated" if known else "network", 0.01 * np.eye(6)
+            )
+            camera = view.camera.scaled(WIDTH, HEIGHT)
+            image = cv2.resize(view.image, (WIDTH, HEIGHT))
+            confidence = np.full((HEIGHT, WIDTH), 1.5 + index, np.float32)
+            views.append(
+                ViewEstimate(view.name, view.stamp_ns, image, self.depth(), confidence, camera, pose)
+            )
+        scale = (
+            ScaleEstimate("rig", 1.25, 0.0, 0.03, 120, True)
+            if metric
+            else ScaleEstimate("none", message="no rig")
+        )
+        return Estimate(tuple(views), scale, {"preprocess": 1.0, "engine": 2.0, "scale": 0.5, "post": 0.25})

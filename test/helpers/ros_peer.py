@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The other side of the node in tests: publishes cameras and transforms, collects what the node sends."""
+
+import threading
+import time
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from da3_ros.geometry import CameraModel
+from da3_ros.messages import encode_camera_info, encode_transform
+from da3_ros.node.compat import live_types, qos_profile
+
+TYPES = live_types()
+PREFIX = "/da3"
+
+
+class Peer:
+    """A ROS node with its own thread. Use as a context manager."""
+
+    def __init__(self, domain_id, name="peer"):
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain_id)
+        self.node = Node(name, context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._publishers = {}
+        self.received = {}
+        self._new = threading.Condition()
+        self._thread.start()
+
+    def _spin(self):
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        rclpy.shutdown(context=self.context)
+        self._thread.join(5)
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+    def collect(self, topic, kind, *, latched=False, reliability="reliable"):
+        """Subscribe; messages go to `received[topic]`."""
+        self.received[topic] = []
+
+        def keep(message):
+            with self._new:
+                self.received[topic].append(message)
+                self._new.notify_all()
+
+        self.node.create_subscription(TYPES[kind], topic, keep, qos_profile(50, reliability, latched=latched))
+
+    def wait(self, condition, timeout=20.0, what="condition"):
+        """Until `condition()` is true; returns its value. Fails the test after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            value = condition()
+            if value:
+                return value
+            remaining = deadline - time.monotonic()
+            assert remaining > 0, f"{what} did not come within {timeout} s; got " + str(
+                {topic: len(messages) for topic, messages in self.received.items()}
+            )
+            with self._new:
+                self._new.wait(min(remaining, 0.2))
+
+    def wait_for(self, topic, count=1, timeout=20.0):
+        """The first `count` messages of a topic that is collected."""
+        self.wait(lambda: len(self.received[topic]) >= count, timeout, f"{count} messages on {topic}")
+        return self.received[topic][:count]
+
+    def publisher(self, topic, kind, *, latched=False):
+        if topic not in self._publishers:
+            profile = qos_profile(10, "reliable", latched=latched)
+            self._publishers[topic] = self.node.create_publisher(TYPES[kind], topic, profile)
+        return self._publishers[topic]
+
+    def now_ns(self):
+        return self.node.get_clock().now().nanoseconds
+
+    def send_static(self, transforms):
+        """transforms: {(parent, child): T_parent_child}; all of them in one latched message."""
+        messages = [
+            encode_transform(TYPES, matrix, TYPES.header(self.now_ns(), parent), child)
+            for (parent, child), matrix in transforms.items()
+        ]
+        publisher = self.publisher("/tf_static", "tf2_msgs/msg/TFMessage", latched=True)
+        publisher.publish(TYPES["tf2_msgs/msg/TFMessage"](transforms=messages))
+
+    def send_image(self, camera, image, stamp_ns, *, frame_id=None, encoding="rgb8"):
+        """image: (H, W) or (H, W, C) uint8, bytes as they are."""
+        kind = TYPES["sensor_msgs/msg/Image"]
+        message = kind(
+            header=TYPES.header(stamp_ns, f"{camera}_optical" if frame_id is None else frame_id),
+            height=image.shape[0],
+            width=image.shape[1],
+            encoding=encoding,
+            step=image[0].nbytes,
+            data=TYPES.octets(kind, image),
+        )
+        self.publisher(f"/{camera}/image_raw", "sensor_msgs/msg/Image").publish(message)
+
+    def send_compressed(self, camera, data, stamp_ns, *, frame_id=None, text="jpeg"):
+        kind = TYPES["sensor_msgs/msg/CompressedImage"]
+        message = kind(
+            header=TYPES.header(stamp_ns, f"{camera}_optical" if frame_id is None else frame_id),
+            format=text,
+            data=TYPES.octets(kind, np.frombuffer(data, np.uint8)),
+        )
+        topic = f"/{camera}/image_raw/compressed"
+        self.publisher(topic, "sensor_msgs/msg/CompressedImage").publish(message)
+
+    def send_info(self, camera, model: CameraModel | None, stamp_ns, *, size=(0, 0), frame_id=None):
+        """model: None sends an uncalibrated camera (K = 0) of the given (width, height)."""
+        header = TYPES.header(stamp_ns, f"{camera}_optical" if frame_id is None else frame_id)
+        message = encode_camera_info(TYPES, model or CameraModel.pinhole(*size, 1, 1, 0, 0), header)
+        if model is None:
+            message.k, message.p = np.zeros(9), np.zeros(12)
+        self.publisher(f"/{camera}/camera_info", "sensor_msgs/msg/CameraInfo").publish(message)
+
+    def diagnostics(self):
+        """The newest status of every name, as {name after the colon: (level, message, values)}."""
+        found = {}
+        for message in self.received["/diagnostics"]:
+            for status in message.status:
+                values = {pair.key: pair.value for pair in status.values}
+                found[status.name.split(": ", 1)[1]] = (status.level[0], status.message, values)
+        return found
