@@ -12,7 +12,13 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from da3_ros.messages import MessageTypes
 
-__all__ = ["ExternalShutdownException", "incompatible_qos_callback", "live_types", "qos_profile"]
+__all__ = [
+    "ExternalShutdownException",
+    "given_parameters",
+    "incompatible_qos_callback",
+    "live_types",
+    "qos_profile",
+]
 
 
 def live_types() -> MessageTypes:
@@ -36,6 +42,13 @@ def qos_profile(depth: int, reliability: str, *, latched: bool = False) -> QoSPr
         else ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
+
+
+def given_parameters(node: Any) -> set[str]:
+    """Names of the parameters that came with the start (command line, files); rclpy has no public way to
+    ask.
+    """
+    return set(getattr(node, "_parameter_overrides", {}))
 
 
 def incompatible_qos_callback(callback: Callable[[Any], None]) -> Any:

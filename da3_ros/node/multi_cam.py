@@ -5,6 +5,7 @@ one.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from da3_ros.estimation import Estimator
 from da3_ros.node.compat import (
     ExternalShutdownException,
+    given_parameters,
     live_types,
     qos_profile,
 )
@@ -77,6 +79,16 @@ class MultiCam(LifecycleNode):
                 spec.default for spec in camera_specs(name.split(".", maxsplit=1)[0]) if spec.name == name
             )
 
+    def _warn_of_unknown_parameters(self) -> None:
+        """A misspelt parameter would leave the default in force without a word."""
+        names = [spec.name for spec in SPECS] + [spec.name for spec in camera_specs("<camera>")]
+        for name in sorted(given_parameters(self)):
+            if self.has_parameter(name) or name.startswith("qos_overrides."):
+                continue
+            similar = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {similar[0]}?" if similar else ""
+            self.get_logger().warning(f"parameter {name} is unknown and has no effect{hint}")
+
     def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
         ours = {change.name: change.value for change in changes if change.name != "use_sim_time"}
         if not ours:
@@ -98,6 +110,7 @@ class MultiCam(LifecycleNode):
         try:
             for camera in camera_names(self._value):
                 self._declare(camera_specs(camera))
+            self._warn_of_unknown_parameters()
             parameters = read_parameters(self._value)
             estimator = self._load(parameters.model, parameters.estimator)
         except (ValueError, RuntimeError) as error:  # parameters, model and engine errors say what to do

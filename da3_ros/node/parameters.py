@@ -46,7 +46,7 @@ SPECS = (
     Spec("sync.allow_missing", False, "Estimate sets that lack a camera's frame, one period later."),
     Spec("scale.source", "auto", "Where the metric scale comes from.", ", ".join(SOURCES)),
     Spec("scale.value", 1.0, "Metres in one unit of the network, for scale.source: given.", "> 0"),
-    Spec("scale.period", 1.0, "Seconds between two estimates of the scale; 0: with every set.", ">= 0"),
+    Spec("scale.period", 0.0, "Seconds between two estimates of the scale; 0: with every set.", ">= 0"),
     Spec(
         "inference.size", 0, "Longest side of the network's input in pixels; 0: the model's.", "0 or n * 14"
     ),

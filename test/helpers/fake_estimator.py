@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 
 from da3_ros.estimation import Estimate, PoseEstimate, ScaleEstimate, ViewEstimate
+from da3_ros.geometry import CameraModel
 
 WIDTH, HEIGHT = 84, 56
+CAMERA = CameraModel.pinhole(168, 112, 150.0, 151.0, 80.0, 60.0)
 
 
 class FakeEstimator:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The other side of the node in tests: publishes cameras and transforms, collects what the node sends."""
 
+import contextlib
 import threading
 import time
 
@@ -34,10 +35,8 @@ class Peer:
         self._thread.start()
 
     def _spin(self):
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def __enter__(self):
         return self

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node in this process, with a fake estimator, and a peer on the same DDS domain."""
 
+import contextlib
 import itertools
 import os
 import threading
@@ -11,20 +12,18 @@ import pytest
 pytest.importorskip("rclpy")
 
 import rclpy
-from fake_estimator import FakeEstimator
+from fake_estimator import CAMERA, FakeEstimator
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from ros_peer import Peer
 
-from da3_ros.geometry import CameraModel
 from da3_ros.node.multi_cam import MultiCam
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 _DOMAINS = itertools.count(20 + os.getpid() % 60)
 
-W, H = 168, 112
-CAMERA = CameraModel.pinhole(W, H, 150.0, 151.0, 80.0, 60.0)
+W, H = CAMERA.width, CAMERA.height
 
 
 class Bench:
@@ -49,10 +48,8 @@ class Bench:
         self.peer.collect("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
 
     def _spin(self):
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     @property
     def estimator(self):

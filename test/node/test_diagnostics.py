@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from da3_ros.estimation import ScaleEstimate
+from da3_ros.node.diagnostics import ERROR, OK, WARN, Health
+from da3_ros.sync import CameraCounts
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def logged():
+    return []
+
+
+@pytest.fixture
+def health(clock, logged):
+    return Health(["left", "right"], lambda level, text: logged.append((level, text)), keep_s=5, clock=clock)
+
+
+def by_name(health, counts=None, note=""):
+    return {status.name: status for status in health.statuses(counts or {}, note)}
+
+
+def test_names():
+    assert list(by_name(Health(["a", "b"], print))) == ["pipeline", "a", "b", "scale", "timing"]
+
+
+def test_an_issue_shows_at_its_camera_for_a_while(health, clock, logged):
+    health.report("left", "image", "/left/image_raw: corrupt")
+    clock.now += 1
+    health.report("left", "image", "/left/image_raw: corrupt")
+    statuses = by_name(health)
+    assert (statuses["left"].level, statuses["left"].message) == (ERROR, "/left/image_raw: corrupt (2 times)")
+    assert statuses["right"].level == OK
+    assert logged == [(ERROR, "left: /left/image_raw: corrupt")]
+    clock.now += 5.1
+    assert by_name(health)["left"].level == OK
+    assert by_name(health)["left"].values["last_error"] == "/left/image_raw: corrupt"
+
+
+def test_the_worst_issue_comes_first(health, clock):
+    health.report("left", "transform", "no transform", WARN)
+    clock.now += 1
+    health.report("left", "image", "corrupt", ERROR)
+    health.report("left", "qos", "qos", WARN)
+    status = by_name(health)["left"]
+    assert (status.level, status.message) == (ERROR, "corrupt | qos | no transform")
+    health.resolve("left", "image")
+    assert by_name(health)["left"].level == WARN
+
+
+def test_logging_is_throttled(health, clock, logged):
+    for _ in range(300):
+        health.report("", "engine", "failed")
+        clock.now += 0.1
+    assert len(logged) == 3
+    assert logged[0] == (ERROR, "failed")
+
+
+def test_rates(health, clock):
+    for _ in range(40):
+        health.frame_arrived("left")
+        clock.now += 0.1
+    assert float(by_name(health)["left"].values["rate_hz"]) == pytest.approx(10, abs=0.1)
+    assert health.silence("left") == pytest.approx(0.1)
+    assert health.silence("right") is None
+    clock.now += 2
+    assert float(by_name(health)["left"].values["rate_hz"]) < 7
+    clock.now += 10
+    assert float(by_name(health)["left"].values["rate_hz"]) == 0
+    assert by_name(health)["right"].message == "no image yet"
+
+
+def test_counts(health):
+    counts = {"left": CameraCounts(10, 6, {"late": 1, "unmatched": 2})}
+    values = by_name(health, counts)["left"].values
+    assert values["received"] == "10"
+    assert values["used"] == "6"
+    assert values["dropped"] == "3"
+    assert values["dropped_late"] == "1"
+    assert values["dropped_unmatched"] == "2"
+
+
+def test_scale_and_timing(health):
+    assert by_name(health)["scale"].message == "no set yet"
+    for total in range(1, 101):
+        health.set_done(
+            2_000_000, {"engine": 5.0, "total": float(total)}, ScaleEstimate("rig", 1.5, 0, 0.02, 99, True)
+        )
+    statuses = by_name(health)
+    assert statuses["scale"].level == OK
+    assert statuses["scale"].values["metres_per_unit"] == "1.5"
+    assert statuses["scale"].values["residual"] == "0.0200"
+    assert statuses["timing"].values["total_ms_p50"] == "50.5"
+    assert statuses["timing"].values["total_ms_p95"] == "95.0"
+    assert statuses["timing"].values["engine_ms_p50"] == "5.0"
+    assert statuses["pipeline"].values["skew_ms_p95"] == "2.00"
+    health.set_done(0, {}, ScaleEstimate("none", message="one camera"))
+    assert (by_name(health)["scale"].level, by_name(health)["scale"].message) == (
+        WARN,
+        "depth is relative: one camera",
+    )
+
+
+def test_note(health):
+    assert by_name(health, note="idle")["pipeline"].message == "idle"

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from da3_ros.node.parameters import SPECS, ParameterError, camera_specs, read_parameters
+
+
+def read(**changes):
+    cameras = changes.get("cameras", ["left", "right"])
+    values = {spec.name: spec.default for spec in SPECS}
+    values["cameras"] = cameras
+    for camera in cameras if isinstance(cameras, list) else []:
+        values.update({spec.name: spec.default for spec in camera_specs(camera)})
+    values.update({name.replace("__", "."): value for name, value in changes.items()})
+    return read_parameters(values.__getitem__)
+
+
+def test_defaults():
+    parameters = read()
+    assert parameters.names == ("left", "right")
+    left = parameters.cameras[0]
+    assert (left.image_topic, left.camera_info_topic) == ("/left/image_raw", "/left/camera_info")
+    assert not left.rectified
+    assert parameters.fused_frame == parameters.rig_frame == "base_link"
+    assert parameters.sync.max_skew_ns == 20_000_000
+
+
+CHANGES = {
+    "model": ("da3-small", lambda p: p.model),
+    "cameras": (["front"], lambda p: p.names),
+    "autostart": (False, lambda p: p.autostart),
+    "sync.policy": ("exact", lambda p: p.sync.policy),
+    "sync.max_skew": (0.5, lambda p: p.sync.max_skew_ns),
+    "sync.allow_missing": (True, lambda p: p.sync.allow_missing),
+    "scale.source": ("none", lambda p: p.estimator.scale.source),
+    "scale.value": (2.5, lambda p: p.estimator.scale.value),
+    "scale.period": (0.0, lambda p: p.estimator.scale.period),
+    "inference.size": (252, lambda p: p.estimator.size),
+    "inference.threads": (1, lambda p: p.estimator.threads),
+    "min_range": (0.5, lambda p: p.estimator.min_range),
+    "max_range": (20, lambda p: p.estimator.max_range),
+    "min_confidence": (1.5, lambda p: p.estimator.min_confidence),
+    "rig_frame": ("rig", lambda p: p.rig_frame),
+    "fused_frame": ("map", lambda p: p.fused_frame),
+    "cloud.voxel_size": (0.1, lambda p: p.cloud.voxel_size),
+    "cloud.rate": (0, lambda p: p.cloud.rate),
+    "cloud.filter_edges": (False, lambda p: p.cloud.filter_edges),
+    "depth.millimetres": (True, lambda p: p.depth_millimetres),
+    "relative_suffix": ("", lambda p: p.relative_suffix),
+    "publish_tf": (True, lambda p: p.publish_tf),
+    "tf.prefix": ("est_", lambda p: p.tf_prefix),
+    "qos.image_reliability": ("reliable", lambda p: p.qos.image_reliability),
+    "qos.output_reliability": ("best_effort", lambda p: p.qos.output_reliability),
+    "qos.depth": (1, lambda p: p.qos.depth),
+    "diagnostics.period": (0.5, lambda p: p.diagnostics_period),
+    "watchdog.timeout": (5, lambda p: p.watchdog_timeout),
+    "left.image_topic": ("/a/image", lambda p: p.cameras[0].image_topic),
+    "left.camera_info_topic": ("", lambda p: p.cameras[0].camera_info_topic),
+    "left.transport": ("compressed", lambda p: (p.cameras[0].transport, p.cameras[0].image_topic)),
+    "left.frame_id": ("cam", lambda p: p.cameras[0].frame_id),
+    "left.rectified": ("true", lambda p: p.cameras[0].rectified),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_parameter_takes_effect(name):
+    value, pick = CHANGES[name]
+    assert pick(read(**{name: value})) != pick(read())
+
+
+def test_the_table_above_is_complete():
+    declared = {spec.name for spec in SPECS} | {spec.name for spec in camera_specs("left")}
+    assert declared == set(CHANGES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        (
+            "sync.policy",
+            "nearest",
+            ["sync.policy = 'nearest'", "anchor, exact, approximate, latest", "-p sync.policy:="],
+        ),
+        ("sync.max_skew", -0.1, ["sync.max_skew = -0.1", ">= 0"]),
+        ("sync.max_skew", "fast", ["'fast'", "a number"]),
+        ("inference.size", 500, ["inference.size = 500", "a multiple of 14"]),
+        ("inference.threads", -1, ["inference.threads = -1"]),
+        ("max_range", 0.01, ["max_range = 0.01", "> 0.05"]),
+        ("max_range", float("nan"), ["max_range = nan"]),
+        ("autostart", "yes", ["autostart = 'yes'", "true, false"]),
+        ("model", "", ["model = ''"]),
+        ("watchdog.timeout", 0, ["watchdog.timeout = 0", "> 0"]),
+        ("left.transport", "theora", ["left.transport = 'theora'", "raw, compressed"]),
+        ("scale.source", "lidar", ["scale.source = 'lidar'", "auto, rig"]),
+        ("cameras", [], ["cameras = []", "one or more names"]),
+        ("cameras", ["front-left"], ["front-left", "letters, digits"]),
+        ("cameras", ["a", "a"], ["each name once"]),
+        ("cameras", "left", ["cameras = 'left'"]),
+    ],
+)
+def test_refusals_name_value_allowed_and_remedy(name, value, words):
+    with pytest.raises(ParameterError) as caught:
+        read(**{name: value})
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_all_problems_are_said_at_once():
+    with pytest.raises(ParameterError, match=r"qos.depth = 0.*sync.policy = 'x'"):
+        read(**{"sync.policy": "x", "qos.depth": 0})
+
+
+@pytest.mark.parametrize(
+    ("topic", "value", "expected"),
+    [
+        ("/left/image_raw", "auto", False),
+        ("/left/image_rect", "auto", True),
+        ("/left/image_rect_color", "auto", True),
+        ("/rectified_rig/image_raw", "auto", False),
+        ("/left/image_raw", "true", True),
+        ("/left/image_raw", True, True),
+        ("/left/image_rect", "false", False),
+    ],
+)
+def test_rectified(topic, value, expected):
+    parameters = read(**{"left.image_topic": topic, "left.rectified": value})
+    assert parameters.cameras[0].rectified is expected
+
+
+def test_compressed_topic():
+    assert read(**{"left.transport": "compressed"}).cameras[0].image_topic == "/left/image_raw/compressed"
+    given = {"left.transport": "compressed", "left.image_topic": "/left/jpeg/compressed"}
+    assert read(**given).cameras[0].image_topic == "/left/jpeg/compressed"
