@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pytest
+
+from da3_ros.engines import EngineInfo, RawEstimate
+from da3_ros.estimation import View
+from da3_ros.geometry import CameraModel
+from da3_ros.geometry.poses import invert
+
+
+@dataclass
+class KnownDepthEngine:
+    """An engine that returns given depth maps, resized to its input, in a unit of its own."""
+
+    depths: list[np.ndarray]
+    poses: np.ndarray
+    unit: float = 1.0
+    takes_poses: bool = True
+    calls: list[dict] = field(default_factory=list)
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo("fake", "test", self.takes_poses, 14, "0" * 64)
+
+    def run(self, images, extrinsics=None, intrinsics=None) -> RawEstimate:
+        self.calls.append({"shape": images.shape, "extrinsics": extrinsics, "intrinsics": intrinsics})
+        s, h, w = images.shape[:3]
+        depth = [cv2.resize(d.astype(np.float32), (w, h), interpolation=cv2.INTER_NEAREST) for d in self.depths]
+        poses = self.poses.copy()
+        poses[:, :3, 3] /= self.unit
+        k = np.tile(np.array([[w, 0, w / 2], [0, w, h / 2], [0, 0, 1]], np.float32), (s, 1, 1))
+        confidence = np.ones((s, h, w), np.float32) + np.linspace(0, 1, w, dtype=np.float32)
+        depth = np.stack(depth) / np.float32(self.unit)
+        return RawEstimate(depth, confidence, invert(poses)[:, :3].astype(np.float32), k)
+
+
+@dataclass
+class Rig:
+    """Two cameras, 0.2 m apart, before a textured slanted wall."""
+
+    views: list[View]
+    depths: list[np.ndarray]
+    poses: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def rig() -> Rig:
+    """The wall is the plane z = 2 + 0.3 x in the left camera's frame; its texture is fixed in space."""
+    width, height = 320, 240
+    camera = CameraModel.pinhole(width, height, 260.0, 260.0, 165.0, 115.0)
+    texture = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (600, 900)).astype(np.float32), (0, 0), 1.5)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    u, v = np.meshgrid(np.arange(width), np.arange(height))
+    a, b = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
+    views, depths, poses = [], [], np.tile(np.eye(4), (2, 1, 1))
+    poses[1, 0, 3] = 0.2
+    for i in range(2):
+        x0 = poses[i, 0, 3]
+        z = (2 + 0.3 * x0) / (1 - 0.3 * a)
+        x, y = x0 + a * z, b * z
+        grey = cv2.remap(
+            texture, (x * 180 + 450).astype(np.float32), (y * 180 + 300).astype(np.float32), cv2.INTER_LINEAR
+        )
+        image = np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+        views.append(View(image, camera, poses[i], ("left", "right")[i], 1000 + i))
+        depths.append(z.astype(np.float32))
+    return Rig(views, depths, poses)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from da3_ros.estimation import Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
+from da3_ros.models import ModelRecord
+
+from .conftest import KnownDepthEngine
+
+RECORD = ModelRecord("fake", "da3-nano", "Apache-2.0", recommended_size=252)
+
+
+def make(rig, unit=2.5, **config) -> Estimator:
+    return Estimator(KnownDepthEngine(rig.depths, rig.poses, unit), RECORD, EstimatorConfig(**config))
+
+
+def without_poses(rig) -> ViewSet:
+    return ViewSet([replace(v, pose=None) for v in rig.views])
+
+
+def test_metric_depth_from_the_rig(rig):
+    """The engine works in units of 2.5 m; the rig alone tells the metres."""
+    estimate = make(rig)(ViewSet(rig.views))
+    assert estimate.scale.metric
+    assert estimate.scale.source == "rig"
+    assert estimate.scale.value == pytest.approx(2.5, rel=0.01)
+    assert estimate.scale.inliers > 50
+    assert estimate.scale.residual < 0.02
+    left = estimate.views[0]
+    assert left.depth.dtype == np.float32
+    assert np.median(left.depth) == pytest.approx(float(np.median(rig.depths[0])), rel=0.01)
+
+
+def test_names_stamps_and_calibrated_poses_are_kept(rig):
+    estimate = make(rig)(ViewSet(rig.views))
+    assert [(v.name, v.stamp_ns) for v in estimate.views] == [("left", 1000), ("right", 1001)]
+    for got, view in zip(estimate.views, rig.views):
+        assert got.pose.source == "calibrated"
+        np.testing.assert_array_equal(got.pose.T_world_camera, view.pose)
+
+
+def test_camera_of_the_depth_image_is_the_scaled_camera(rig):
+    view = make(rig)(ViewSet(rig.views)).views[0]
+    assert view.depth.shape == view.confidence.shape == view.image.shape[:2] == (196, 252)
+    np.testing.assert_allclose(view.camera.K, rig.views[0].camera.scaled(252, 196).K)
+
+
+def test_points_are_on_the_wall(rig):
+    points = make(rig)(ViewSet(rig.views)).views[0].points().reshape(-1, 3)
+    assert np.median(np.abs(points[:, 2] - 2 - 0.3 * points[:, 0])) < 0.03
+
+
+def test_unknown_poses_give_relative_depth_and_say_so(rig):
+    estimate = make(rig)(without_poses(rig))
+    assert not estimate.scale.metric
+    assert estimate.scale.source == "none"
+    assert "CameraInfo" in estimate.scale.message
+    assert np.median(estimate.views[0].depth) == pytest.approx(float(np.median(rig.depths[0])) / 2.5, rel=0.01)
+
+
+def test_unknown_poses_come_from_the_network_in_the_first_cameras_frame(rig):
+    estimate = make(rig, scale=ScaleConfig(source="given", value=2.5))(without_poses(rig))
+    first, second = (v.pose for v in estimate.views)
+    np.testing.assert_array_equal(first.T_world_camera, np.eye(4))
+    assert second.source == "network"
+    np.testing.assert_allclose(second.T_world_camera, rig.poses[1], atol=1e-5)
+    assert np.all(np.diag(second.covariance) > 0)
+
+
+def test_one_known_pose_places_the_others(rig):
+    moved = np.eye(4)
+    moved[:3, 3] = [5, 6, 7]
+    views = [replace(rig.views[0], pose=None), replace(rig.views[1], pose=moved)]
+    estimate = make(rig, scale=ScaleConfig(source="given", value=2.5))(ViewSet(views))
+    np.testing.assert_allclose(estimate.views[0].pose.T_world_camera[:3, 3], [4.8, 6, 7], atol=1e-5)
+
+
+def test_an_unknown_camera_is_the_networks(rig):
+    views = ViewSet([View(v.image, name=v.name) for v in rig.views])
+    camera = make(rig)(views).views[0].camera
+    assert (camera.width, camera.height) == (252, 196)
+    assert camera.cx == pytest.approx(252 / 2 - 0.5)
+
+
+def test_range_limits(rig):
+    estimate = make(rig, min_range=1.9, max_range=2.1)(ViewSet(rig.views))
+    depth = estimate.views[0].depth
+    assert np.isposinf(depth).any()
+    assert np.isneginf(depth).any()
+    finite = depth[np.isfinite(depth)]
+    assert finite.min() >= 1.9
+    assert finite.max() <= 2.1
+    assert not (depth == 0).any()
+    assert np.isnan(estimate.views[0].points()[~np.isfinite(depth)]).all()
+
+
+def test_range_limits_do_not_apply_to_relative_depth(rig):
+    estimate = make(rig, max_range=0.5)(without_poses(rig))
+    assert np.isfinite(estimate.views[0].depth).all()
+
+
+def test_minimum_confidence(rig):
+    view = make(rig, min_confidence=1.5)(ViewSet(rig.views)).views[0]
+    np.testing.assert_array_equal(np.isnan(view.depth), view.confidence < 1.5)
+
+
+def test_size_takes_effect(rig):
+    assert make(rig, size=112)(ViewSet(rig.views)).views[0].depth.shape == (84, 112)
+
+
+def test_conditioning_gives_the_engine_normalised_cameras(rig):
+    estimator = make(rig, condition_on_poses=True)
+    estimator(ViewSet(rig.views))
+    call = estimator.engine.calls[0]
+    np.testing.assert_allclose(call["extrinsics"][1][:3, 3], [-1, 0, 0], atol=1e-6)
+    scaled = rig.views[0].camera.scaled(252, 196)
+    assert call["intrinsics"][0][0, 2] == pytest.approx(scaled.cx + 0.5)
+    estimator(without_poses(rig))
+    assert estimator.engine.calls[1]["extrinsics"] is None
+
+
+def test_conditioning_can_be_turned_off(rig):
+    estimator = make(rig, condition_on_poses=False)
+    estimator(ViewSet(rig.views))
+    assert estimator.engine.calls[0]["extrinsics"] is None
+
+
+def test_mixed_aspects_share_one_input_and_keep_their_own(rig):
+    tall = View(np.zeros((320, 240, 3), np.uint8), name="tall")
+    estimator = make(rig)
+    estimate = estimator(ViewSet([rig.views[0], tall]))
+    assert estimator.engine.calls[0]["shape"] == (2, 196, 252, 3)
+    assert estimate.views[1].depth.shape == (196, 147)
+
+
+def test_timing_names_every_stage(rig):
+    assert set(make(rig)(ViewSet(rig.views)).timing) == {"preprocess", "engine", "scale", "post"}
+
+
+def test_description(rig):
+    assert make(rig).describe()["model"] == "fake"
+
+
+@pytest.mark.parametrize(
+    "config", [{"size": 100}, {"size": -1}, {"threads": -1}, {"min_range": 2.0, "max_range": 1.0}]
+)
+def test_bad_configuration_is_refused(rig, config):
+    with pytest.raises(ValueError, match=r"\d"):
+        make(rig, **config)

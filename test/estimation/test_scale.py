@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from da3_ros.estimation import ScaleConfig
+from da3_ros.estimation.preprocess import prepare
+from da3_ros.estimation.scale import ScaleSource
+from da3_ros.estimation.scale.rig import MatchConfig, triangulate_rig
+
+
+def views_at(rig, seconds: float):
+    return tuple(replace(v, stamp_ns=int(seconds * 1e9)) for v in rig.views)
+
+
+def estimate(source: ScaleSource, views, rig, unit=2.0):
+    prepared = prepare(views, 252, 14)
+    h, w = prepared.images.shape[1:3]
+    depth = [cv2.resize(d, (w, h), interpolation=cv2.INTER_NEAREST) for d in rig.depths]
+    return source(views, prepared, np.stack(depth) / unit)
+
+
+def blind(views):
+    """The same cameras in the dark."""
+    return tuple(replace(v, image=np.zeros_like(v.image)) for v in views)
+
+
+def test_triangulated_depth_is_right(rig):
+    sparse = triangulate_rig([v.image for v in rig.views], [v.camera for v in rig.views], list(rig.poses))
+    for points, truth in zip(sparse, rig.depths):
+        u, v = np.rint(points.pixels).astype(int).T
+        assert len(u) > 50
+        assert np.median(np.abs(points.depth / truth[v, u] - 1)) < 0.01
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"min_baseline": 0.5}, {"max_depth": 1.0}, {"max_relative_error": 1e-4}, {"features": 8}, {"ratio": 0.0}],
+)
+def test_limits_of_matching_take_effect(rig, change):
+    arguments = [v.image for v in rig.views], [v.camera for v in rig.views], list(rig.poses)
+    full = len(triangulate_rig(*arguments)[0].depth)
+    limited = len(triangulate_rig(*arguments, MatchConfig(**change))[0].depth)
+    assert limited < full / 2
+
+
+def test_wrong_rig_geometry_gives_few_points(rig):
+    """A camera that was turned by 10 degrees no longer sees its matches on the epipolar lines."""
+    bumped = rig.poses[1].copy()
+    c, s = np.cos(0.17), np.sin(0.17)
+    bumped[:3, :3] = [[1, 0, 0], [0, c, -s], [0, s, c]]
+    arguments = [v.image for v in rig.views], [v.camera for v in rig.views]
+    right = len(triangulate_rig(*arguments, list(rig.poses))[0].depth)
+    wrong = len(triangulate_rig(*arguments, [rig.poses[0], bumped])[0].depth)
+    assert wrong < right / 5
+
+
+def test_period_reuses_the_last_scale(rig):
+    source = ScaleSource(ScaleConfig(period=1.0))
+    first = estimate(source, views_at(rig, 10), rig, unit=2.0)
+    assert estimate(source, views_at(rig, 10.5), rig, unit=3.0) is first
+    assert estimate(source, views_at(rig, 11.5), rig, unit=3.0).value == pytest.approx(3.0, rel=0.02)
+
+
+def test_scale_is_held_for_a_while_and_then_given_up(rig):
+    source = ScaleSource(ScaleConfig(hold=2.0))
+    estimate(source, views_at(rig, 10), rig)
+    held = estimate(source, blind(views_at(rig, 11)), rig)
+    assert held.metric
+    assert held.value == pytest.approx(2.0, rel=0.02)
+    assert held.message.startswith("held")
+    lost = estimate(source, blind(views_at(rig, 13)), rig)
+    assert not lost.metric
+    assert "triangulated" in lost.message
+
+
+def test_reset_forgets(rig):
+    source = ScaleSource(ScaleConfig())
+    estimate(source, views_at(rig, 10), rig)
+    source.reset()
+    assert not estimate(source, blind(views_at(rig, 10.1)), rig).metric
+
+
+def test_min_matches_takes_effect(rig):
+    assert not estimate(ScaleSource(ScaleConfig(min_matches=100000)), views_at(rig, 1), rig).metric
+
+
+def test_fit_shift_takes_effect(rig):
+    plain = estimate(ScaleSource(ScaleConfig()), views_at(rig, 1), rig)
+    shifted = estimate(ScaleSource(ScaleConfig(fit_shift=True)), views_at(rig, 1), rig)
+    assert plain.shift == 0.0
+    assert shifted.shift != 0.0
+    assert shifted.value == pytest.approx(2.0, rel=0.1)
+
+
+def test_given_and_none(rig):
+    given = estimate(ScaleSource(ScaleConfig(source="given", value=3.0)), views_at(rig, 1), rig)
+    assert (given.metric, given.value) == (True, 3.0)
+    assert not estimate(ScaleSource(ScaleConfig(source="none")), views_at(rig, 1), rig).metric
+
+
+@pytest.mark.parametrize("bad", [{"source": "magic"}, {"value": 0.0}, {"period": -1.0}, {"min_matches": 3}])
+def test_bad_configuration_is_refused(bad):
+    with pytest.raises(ValueError, match="scale"):
+        ScaleConfig(**bad)

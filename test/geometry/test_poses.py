@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from da3_ros.geometry import poses
+
+angles = st.floats(-3.1, 3.1)
+
+
+def rotation(rx: float, ry: float, rz: float) -> np.ndarray:
+    def about(axis: int, a: float) -> np.ndarray:
+        i, j = [(1, 2), (2, 0), (0, 1)][axis]
+        m = np.eye(3)
+        m[i, i] = m[j, j] = math.cos(a)
+        m[i, j], m[j, i] = -math.sin(a), math.sin(a)
+        return m
+
+    return about(2, rz) @ about(1, ry) @ about(0, rx)
+
+
+@given(angles, angles, angles)
+def test_quaternion_round_trip(rx, ry, rz):
+    r = rotation(rx, ry, rz)
+    q = poses.quaternion_from_matrix(r)
+    assert q[3] >= 0
+    assert np.linalg.norm(q) == pytest.approx(1)
+    np.testing.assert_allclose(poses.matrix_from_quaternion(q), r, atol=1e-9)
+
+
+def test_quaternion_of_a_quarter_turn_by_hand():
+    q = poses.quaternion_from_matrix(rotation(0, 0, math.pi / 2))
+    np.testing.assert_allclose(q, [0, 0, math.sqrt(0.5), math.sqrt(0.5)], atol=1e-12)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_half_turns_have_a_quaternion(axis):
+    angle = [0.0, 0.0, 0.0]
+    angle[axis] = math.pi
+    r = rotation(*angle)
+    np.testing.assert_allclose(poses.matrix_from_quaternion(poses.quaternion_from_matrix(r)), r, atol=1e-12)
+
+
+def test_numpy_and_torch_agree():
+    rng = np.random.default_rng(0)
+    q = rng.normal(size=(5, 4))
+    r = poses.matrix_from_quaternion(q)
+    t = poses.from_rotation_translation(r, rng.normal(size=(5, 3)))
+    for function in (poses.invert, poses.relative_to_first, poses.normalise_baseline):
+        np.testing.assert_allclose(function(torch.from_numpy(t)).numpy(), function(t), atol=1e-12)
+
+
+def test_invert_and_transform_go_back():
+    t = poses.from_rotation_translation(rotation(0.3, -0.2, 1.0), np.array([1.0, 2.0, 3.0]))
+    points = np.random.default_rng(1).normal(size=(7, 3))
+    np.testing.assert_allclose(poses.transform(poses.invert(t), poses.transform(t, points)), points, atol=1e-12)
+
+
+@given(st.floats(1e-4, 3.1))
+def test_rotation_angle(angle):
+    assert float(poses.rotation_angle(rotation(angle, 0, 0))) == pytest.approx(angle, rel=1e-6)
+
+
+def test_normalised_baseline_has_unit_mean_distance_and_keeps_ratios():
+    t = np.tile(np.eye(4), (3, 1, 1))
+    t[:, 0, 3] = [1.0, 1.5, 3.0]
+    out = poses.normalise_baseline(t)
+    np.testing.assert_allclose(out[:, 0, 3], [0, 0.4, 1.6])
+
+
+def test_normalised_baseline_of_cameras_in_one_place_is_zero():
+    out = poses.normalise_baseline(np.tile(np.eye(4), (3, 1, 1)))
+    np.testing.assert_array_equal(out, np.tile(np.eye(4), (3, 1, 1)))

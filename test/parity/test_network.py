@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our network against upstream's, live, on equal weights."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from da3_ros.export.graph import example_inputs
+from da3_ros.network import create_model
+from da3_ros.network.checkpoint import tied_aliases
+from da3_ros.network.reference_view import STRATEGIES
+
+from . import upstream
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("depth_anything_3") is None, reason=upstream.REASON)
+
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def pair():
+    ours, theirs = create_model("da3-small").eval(), upstream.build("da3-small")
+    aliases = tied_aliases(ours)
+    weights = upstream.seeded_weights(ours.state_dict(), aliases)
+    ours.load_state_dict(weights)
+    theirs.load_state_dict(weights)
+    return ours, theirs
+
+
+def images(b: int, s: int, height: int = 70, width: int = 98) -> torch.Tensor:
+    return torch.randn(b, s, 3, height, width, generator=torch.Generator().manual_seed(10 * b + s))
+
+
+def assert_equal(ours: dict, theirs: dict) -> None:
+    for name, expected in theirs.items():
+        difference = (ours[name] - expected).abs().max() / expected.abs().max()
+        assert ours[name].shape == expected.shape, name
+        assert float(difference) < TOLERANCE, f"{name} differs by {float(difference):.1e}"
+
+
+@pytest.mark.parametrize("reference", STRATEGIES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 4), (2, 3)])
+def test_unposed(pair, shape, reference):
+    ours, theirs = pair
+    x = images(*shape)
+    with torch.no_grad():
+        out = ours(x, reference=reference)
+    assert_equal(out, upstream.run(theirs, x, reference=reference))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 4), (2, 3)])
+def test_known_cameras(pair, shape):
+    ours, theirs = pair
+    b, s = shape
+    x = images(b, s)
+    _, extrinsics, intrinsics = example_inputs(s, 70, 98, posed=True)
+    extrinsics, intrinsics = extrinsics.repeat(b, 1, 1, 1), intrinsics.repeat(b, 1, 1, 1)
+    with torch.no_grad():
+        out = ours(x, extrinsics, intrinsics)
+    assert_equal(out, upstream.run(theirs, x, extrinsics, intrinsics))
+
+
+def test_at_the_size_of_the_position_grid(pair):
+    ours, theirs = pair
+    x = images(1, 1, 518, 518)
+    with torch.no_grad():
+        out = ours(x)
+    assert_equal(out, upstream.run(theirs, x))
+
+
+@pytest.mark.parametrize("preset", ["da3-small", "da3-base", "da3-large", "da3-giant"])
+def test_keys_shapes_and_counts(preset):
+    """Without the Gaussian head, which our network does not have."""
+    theirs = upstream.build(preset, "meta")
+    with torch.device("meta"):
+        ours = create_model(preset)
+    expected = {k: tuple(v.shape) for k, v in theirs.state_dict().items() if not k.startswith("gs_")}
+    assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == expected
+    count = sum(p.numel() for n, p in theirs.named_parameters() if not n.startswith("gs_"))
+    assert sum(p.numel() for p in ours.parameters()) == count
