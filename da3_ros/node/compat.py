@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rclpy.executors import ExternalShutdownException
@@ -18,7 +18,11 @@ __all__ = [
     "incompatible_qos_callback",
     "live_types",
     "qos_profile",
+    "transport_warning",
 ]
+
+
+_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 
 def live_types() -> MessageTypes:
@@ -49,6 +53,27 @@ def given_parameters(node: Any) -> set[str]:
     ask.
     """
     return set(getattr(node, "_parameter_overrides", {}))
+
+
+def transport_warning(environment: Mapping[str, str], middleware: str) -> str:
+    """Why big images may get lost on their way, and what to do; empty if all is well.
+
+    Fast DDS sends through a shared-memory segment of 549 kB unless told otherwise; a best-effort image that
+    is bigger arrives seldom or never, without an error anywhere.
+    """
+    if "fastrtps" not in middleware or any(environment.get(name) for name in _PROFILES):
+        return ""
+    wanted = (
+        "FASTDDS_BUILTIN_TRANSPORTS to LARGE_DATA, as multi_cam.launch.py does, for every process with images"
+    )
+    if environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() == "LOCALHOST":
+        return (
+            "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST makes Fast DDS ignore FASTDDS_BUILTIN_TRANSPORTS: images "
+            f"above 0.5 MB get lost; unset it (a ROS_DOMAIN_ID of its own isolates, too) and set {wanted}"
+        )
+    if not environment.get("FASTDDS_BUILTIN_TRANSPORTS", "").startswith("LARGE_DATA"):
+        return f"images above 0.5 MB may get lost with Fast DDS's default transports; set {wanted}"
+    return ""
 
 
 def incompatible_qos_callback(callback: Callable[[Any], None]) -> Any:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,7 @@ from da3_ros.node.compat import (
     given_parameters,
     live_types,
     qos_profile,
+    transport_warning,
 )
 from da3_ros.node.parameters import (
     SPECS,
@@ -111,6 +114,9 @@ class MultiCam(LifecycleNode):
             for camera in camera_names(self._value):
                 self._declare(camera_specs(camera))
             self._warn_of_unknown_parameters()
+            hint = transport_warning(os.environ, rclpy.get_rmw_implementation_identifier())
+            if hint:
+                self.get_logger().warning(hint)
             parameters = read_parameters(self._value)
             estimator = self._load(parameters.model, parameters.estimator)
         except (ValueError, RuntimeError) as error:  # parameters, model and engine errors say what to do
@@ -155,6 +161,10 @@ class MultiCam(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; 0, or 1 if it could not start by itself."""
+    # rclpy's own handler ends the spinning. Python's would raise KeyboardInterrupt besides, anywhere in
+    # rclpy.
+    interrupted = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     rclpy.init(args=args)
     node = MultiCam()
     executor = SingleThreadedExecutor()
@@ -163,9 +173,9 @@ def main(args: list[str] | None = None) -> int:
     try:
         if node.autostart and not _start(node):
             code = 1
-        else:
+        elif not interrupted.is_set():
             executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except Exception:
         # A signal can end the context while the executor waits.

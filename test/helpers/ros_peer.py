@@ -2,6 +2,8 @@
 """The other side of the node in tests: publishes cameras and transforms, collects what the node sends."""
 
 import contextlib
+import itertools
+import os
 import threading
 import time
 
@@ -16,7 +18,12 @@ from da3_ros.messages import encode_camera_info, encode_transform
 from da3_ros.node.compat import live_types, qos_profile
 
 TYPES = live_types()
-PREFIX = "/da3"
+_COUNT = itertools.count()
+
+
+def next_domain():
+    """A DDS domain that no other test process is likely to use; beyond 101 its ports belong to the system."""
+    return 1 + (7 * os.getpid() + next(_COUNT)) % 100
 
 
 class Peer:

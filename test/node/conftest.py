@@ -2,8 +2,6 @@
 """The node in this process, with a fake estimator, and a peer on the same DDS domain."""
 
 import contextlib
-import itertools
-import os
 import threading
 
 import numpy as np
@@ -16,12 +14,9 @@ from fake_estimator import CAMERA, FakeEstimator
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from ros_peer import Peer
+from ros_peer import Peer, next_domain
 
 from da3_ros.node.multi_cam import MultiCam
-
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-_DOMAINS = itertools.count(20 + os.getpid() % 60)
 
 W, H = CAMERA.width, CAMERA.height
 
@@ -30,7 +25,7 @@ class Bench:
     """A node under test, spinning, and its peer."""
 
     def __init__(self, parameters, estimator_options):
-        domain = next(_DOMAINS)
+        domain = next_domain()
         self.peer = Peer(domain)
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain)
