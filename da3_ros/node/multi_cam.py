@@ -84,13 +84,19 @@ class MultiCam(LifecycleNode):
 
     def _warn_of_unknown_parameters(self) -> None:
         """A misspelt parameter would leave the default in force without a word."""
-        names = [spec.name for spec in SPECS] + [spec.name for spec in camera_specs("<camera>")]
-        for name in sorted(given_parameters(self)):
-            if self.has_parameter(name) or name.startswith("qos_overrides."):
+        log = self.get_logger()
+        keys = {spec.name.split(".", 1)[1] for spec in camera_specs("x")}
+        names = [spec.name for spec in SPECS] + [f"<camera>.{key}" for key in sorted(keys)]
+        unknown = [name for name in sorted(given_parameters(self)) if not self.has_parameter(name)]
+        others = {name.split(".")[0] for name in unknown if name.partition(".")[2] in keys}
+        if others:
+            log.info(f"parameters of {', '.join(sorted(others))} are not used: not among the cameras")
+        for name in unknown:
+            if name.split(".")[0] in others or name.startswith("qos_overrides."):
                 continue
             similar = difflib.get_close_matches(name, names, 1)
             hint = f"; did you mean {similar[0]}?" if similar else ""
-            self.get_logger().warning(f"parameter {name} is unknown and has no effect{hint}")
+            log.warning(f"parameter {name} is unknown and has no effect{hint}")
 
     def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
         ours = {change.name: change.value for change in changes if change.name != "use_sim_time"}

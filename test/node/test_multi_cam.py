@@ -366,8 +366,11 @@ def test_configure_fails_with_a_reason(bench, capfd):
 
 
 def test_unknown_parameters_are_named(bench, capfd):
-    b = bench(sync__max_skev=0.1, left__image_topik="/x")
+    b = bench(sync__max_skev=0.1, left__image_topik="/x", front__image_topic="/y")
     assert b.node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-    text = capfd.readouterr().err
+    captured = capfd.readouterr()
+    text = captured.err + captured.out
+    assert "parameters of front are not used" in text
+    assert "front.image_topic is unknown" not in text
     assert "sync.max_skev is unknown and has no effect; did you mean sync.max_skew?" in text
     assert "left.image_topik is unknown" in text
