@@ -167,9 +167,7 @@ def fused_cloud(
     points, extra = fuse(clouds, list(poses), attributes)
     assert extra is not None
     if parameters.voxel_size > 0 and len(points):
-        # The surest point of a voxel stands for it: the first one in this order.
-        order = np.argsort(-extra[:, 3], kind="stable")
-        kept = order[voxel_downsample(points[order], parameters.voxel_size)]
+        kept = voxel_downsample(points, parameters.voxel_size)
         points, extra = points[kept], extra[kept]
     return points, extra[:, :3].astype(np.uint8), np.ascontiguousarray(extra[:, 3])
 
