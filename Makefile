@@ -15,7 +15,7 @@ env: ## Everything, test dependencies and ROS 2 included, into .venv
 	@$(PYTHON) tools/setup_env.py
 
 demo: env ## The main job on real input: cameras -> node -> recording, with a table and pictures
-	@$(RUN) tools/demo.py $(ARGS)
+	@$(RUN) tools/demo $(ARGS)
 
 test: env ## The whole test suite (ARGS="-k name" for a part)
 	@$(RUN) -m pytest $(ARGS)

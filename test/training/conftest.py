@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from ..micro import micro  # noqa: F401
+
+
+@pytest.fixture
+def rooms(tmp_path):
+    """Two rooms of one cluster with three views each: a slanted textured wall seen from three places."""
+    rng = np.random.default_rng(0)
+    for r in range(2):
+        folder = tmp_path / "rooms" / f"room_{r}"
+        folder.mkdir(parents=True)
+        views = []
+        for v in range(3):
+            image = cv2.resize(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8), (112, 84))
+            depth = np.tile(np.linspace(1000, 3000, 112), (84, 1)).astype(np.uint16)
+            cv2.imwrite(str(folder / f"v{v}.jpg"), image)
+            cv2.imwrite(str(folder / f"v{v}.png"), depth)
+            pose = np.eye(4)
+            pose[0, 3] = 0.3 * v
+            k = [[90.0, 0, 55.5], [0, 90.0, 41.5], [0, 0, 1]]
+            views.append({"image": f"v{v}.jpg", "depth": f"v{v}.png", "K": k, "T_world_camera": pose.tolist()})
+        scene = {"version": 1, "width": 112, "height": 84, "clusters": [{"kind": "walk", "views": views}]}
+        (folder / "scene.json").write_text(json.dumps(scene))
+    return tmp_path / "rooms"
