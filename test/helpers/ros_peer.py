@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The other side of the node in tests: publishes cameras and transforms, collects what the node sends."""
 
-import contextlib
 import itertools
 import os
 import threading
@@ -10,7 +9,7 @@ import time
 import numpy as np
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from da3_ros.geometry import CameraModel
@@ -42,8 +41,11 @@ class Peer:
         self._thread.start()
 
     def _spin(self):
-        with contextlib.suppress(ExternalShutdownException):
+        try:
             self._executor.spin()
+        except Exception:  # the context may end at any point of the wait
+            if self.context.ok():
+                raise
 
     def __enter__(self):
         return self

@@ -105,6 +105,19 @@ class Rig:
             (send or self.send)()
             time.sleep(period)
 
+    def settle(self):
+        """Feed until cameras and scale are well, then forget what came before: sets from before the rig was
+        known.
+        """
+
+        def is_well():
+            statuses = self.peer.diagnostics()
+            return statuses and all(statuses[name][0] == 0 for name in (*self.cameras, "scale"))
+
+        self.feed_until(is_well, "a clean status of cameras and scale")
+        for messages in self.peer.received.values():
+            messages.clear()
+
     def connect(self):
         """Wait until the node listens to both cameras and hears its rig."""
         count = self.peer.node.count_subscribers

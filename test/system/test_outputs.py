@@ -31,8 +31,9 @@ def rig(start):
     for topic, kind in TOPICS.items():
         rig.peer.collect(topic, kind)
     rig.connect()
+    rig.settle()
     rig.feed_until(lambda: all(rig.peer.received[topic] for topic in TOPICS), "a message on every topic")
-    rig.feed_until(lambda: "total_ms_p50" in rig.peer.diagnostics()["timing"][2], "diagnostics")
+    rig.feed_until(lambda: rig.peer.received["/diagnostics"], "diagnostics")
     return rig
 
 
