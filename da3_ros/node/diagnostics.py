@@ -67,7 +67,7 @@ class Health:
         self._last_error: dict[str, str] = {}
         self._arrivals: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=1000))
         self._sets: deque[float] = deque(maxlen=1000)
-        self._skew_ns: deque[int] = deque(maxlen=100)
+        self._skew_ns: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=100))
         self._stages: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=100))
         self._scale: ScaleEstimate | None = None
         self.engine: dict[str, str] = {}
@@ -104,11 +104,18 @@ class Health:
             arrivals = self._arrivals[camera]
             return self._clock() - arrivals[-1] if arrivals else None
 
-    def set_done(self, skew_ns: int, stages: Mapping[str, float], scale: ScaleEstimate) -> None:
-        """A set was published; stages in milliseconds, `total` from the first stamp to the last publish."""
+    def set_done(
+        self, offsets_ns: Mapping[str, int], stages: Mapping[str, float], scale: ScaleEstimate
+    ) -> None:
+        """A set was published.
+
+        offsets_ns: each camera's stamp after the trigger's. stages: milliseconds; `total` goes from the first
+        stamp to the last publish.
+        """
         with self._lock:
             self._sets.append(self._clock())
-            self._skew_ns.append(skew_ns)
+            for camera, offset in offsets_ns.items():
+                self._skew_ns[camera].append(abs(offset))
             self._scale = scale
             for name, value in stages.items():
                 self._stages[name].append(value)
@@ -127,8 +134,6 @@ class Health:
 
     def _overall(self, issues: list[Issue], now: float, note: str) -> Status:
         values = {"sets_per_second": f"{_rate(self._sets, now):.2f}", **self.engine}
-        if self._skew_ns:
-            values["skew_ms_p95"] = f"{np.percentile(self._skew_ns, 95) / 1e6:.2f}"
         level, message = _worst(issues, note or "running")
         return Status("pipeline", level, message, values)
 
@@ -145,6 +150,8 @@ class Health:
         values.update({f"dropped_{cause}": str(number) for cause, number in sorted(counts.dropped.items())})
         if self._arrivals[camera]:
             values["seconds_since_last"] = f"{now - self._arrivals[camera][-1]:.2f}"
+        if self._skew_ns[camera]:
+            values["skew_ms_p95"] = f"{np.percentile(self._skew_ns[camera], 95) / 1e6:.2f}"
         if camera in self._last_error:
             values["last_error"] = self._last_error[camera]
         return Status(camera, level, message, values)

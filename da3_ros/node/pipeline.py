@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.estimation import Estimate, Estimator, View, ViewSet
+from da3_ros.estimation import Estimate, Estimator, View, ViewEstimate, ViewSet
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.messages import MessageError, decode_camera_info, decode_image
 from da3_ros.node.diagnostics import WARN, Health
@@ -89,7 +89,8 @@ class Pipeline:
             "publish": (time.perf_counter() - estimated) * 1e3,
             "total": (self._now() - min(frame.stamp_ns for frame in frames.frames)) / 1e6,
         }
-        self._health.set_done(frames.skew_ns, stages, estimate.scale)
+        offsets = {frame.camera: frame.stamp_ns - frames.stamp_ns for frame in frames.frames}
+        self._health.set_done(offsets, stages, estimate.scale)
         return estimate
 
     def _drop(self, frames: FrameSet, cause: str, only: set[str] | None = None) -> None:
@@ -119,7 +120,9 @@ class Pipeline:
 
     def _calibration(self, camera: CameraParameters, size: tuple[int, int]) -> CameraModel | None:
         if not camera.camera_info_topic:
-            text = f"no calibration ({camera.name}.camera_info_topic is empty): its intrinsics are guessed"
+            text = (
+                f"no calibration ({camera.name}.camera_info_topic is empty): its depth is marked as relative"
+            )
             self._health.report(camera.name, "uncalibrated", text, WARN)
             return None
         message = self._infos.get(camera.name)
@@ -154,29 +157,35 @@ class Pipeline:
 
     def _publish(self, estimate: Estimate, sources: list[Source], in_rig: bool) -> None:
         parameters, metric = self._parameters, estimate.scale.metric
-        suffix = "" if metric else parameters.relative_suffix
         world = parameters.rig_frame if in_rig else sources[0].frame_id
-        views = []
+        views, fusible = [], []
         for view, source in zip(estimate.views, sources, strict=True):
-            has_unit = metric or view.pose.source == "calibrated"
+            # The scale says nothing about a camera whose intrinsics are guessed.
+            has_unit = metric and source.view.camera is not None
+            mark = "" if has_unit else parameters.relative_suffix
+            pose_mark = "" if view.pose.source == "calibrated" else mark
             published = PublishedView(
                 estimate=view,
-                frame_id=source.frame_id + suffix,
-                pose_frame=world if has_unit else world + parameters.relative_suffix,
+                frame_id=source.frame_id + mark,
+                pose_frame=world + pose_mark,
                 pose_parent=world,
-                child_frame=parameters.tf_prefix + source.frame_id + ("" if has_unit else suffix),
+                child_frame=parameters.tf_prefix + source.frame_id + pose_mark,
             )
             views.append(published)
             self._outputs.cameras[view.name].publish(published)
+            # One cloud wants one unit; in the rig's frame also poses that are known, not guessed.
+            if has_unit == metric and (not in_rig or view.pose.source == "calibrated"):
+                fusible.append(view)
         self._outputs.publish_transforms(views)
         stamp_ns = estimate.views[0].stamp_ns
-        if self._outputs.fused_is_due(stamp_ns):
-            self._publish_fused(estimate, world, in_rig, suffix, stamp_ns)
+        if fusible and self._outputs.fused_is_due(stamp_ns):
+            self._publish_fused(fusible, world, in_rig, metric, stamp_ns)
 
     def _publish_fused(
-        self, estimate: Estimate, world: str, in_rig: bool, suffix: str, stamp_ns: int
+        self, views: list[ViewEstimate], world: str, in_rig: bool, metric: bool, stamp_ns: int
     ) -> None:
-        if in_rig and suffix and len(estimate.views) > 1:
+        mark = "" if metric else self._parameters.relative_suffix
+        if in_rig and not metric and len(views) > 1:
             # Poses in metres and depth without a unit do not make one cloud.
             text = "the fused cloud is withheld: depth is relative, the cameras' poses are metric"
             self._health.report("", "fused", text, WARN)
@@ -188,11 +197,11 @@ class Pipeline:
             to_frame = self._lookup(frame, world, stamp_ns, "")
         elif not in_rig:
             rig = self._parameters.rig_frame
-            text = f"the fused cloud is in {world + suffix}: no camera has a transform to {rig}"
+            text = f"the fused cloud is in {world + mark}: no camera has a transform to {rig}"
             self._health.report("", "fused", text, WARN)
         if to_frame is not None:
-            poses = [to_frame @ view.pose.T_world_camera for view in estimate.views]
-            self._outputs.publish_fused(estimate.views, poses, frame + suffix, stamp_ns)
+            poses = [to_frame @ view.pose.T_world_camera for view in views]
+            self._outputs.publish_fused(views, poses, frame + mark, stamp_ns)
 
 
 def _shared_frames(sources: list[Source]) -> set[str]:

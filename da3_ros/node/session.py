@@ -67,6 +67,7 @@ class Session:
         self._mailbox: Mailbox[FrameSet[Any]] = Mailbox()
         self._worker: threading.Thread | None = None
         self._started = 0.0
+        self._last_set = 0.0
 
     def _log(self, level: int, text: str) -> None:
         log = self._node.get_logger()
@@ -85,7 +86,7 @@ class Session:
             target=self._work, args=(self._mailbox,), name="da3 worker", daemon=True
         )
         self._worker.start()
-        self._started = time.monotonic()
+        self._started = self._last_set = time.monotonic()
         for camera in self._parameters.cameras:
             self._subscribe(camera)
         self._watchdog = node.create_timer(min(self._parameters.watchdog_timeout / 4, 0.5), self._watch)
@@ -146,6 +147,7 @@ class Session:
 
     def _hand_over(self, frames: FrameSet[Any] | None) -> None:
         if frames is not None:
+            self._last_set = time.monotonic()
             self._drop(self._mailbox.put(frames), "superseded")
 
     def _drop(self, frames: FrameSet[Any] | None, cause: str) -> None:
@@ -168,9 +170,10 @@ class Session:
 
     def _watch(self) -> None:
         timeout = self._parameters.watchdog_timeout
+        now = time.monotonic()
         for camera in self._parameters.cameras:
             silence = self._health.silence(camera.name)
-            seconds = time.monotonic() - self._started if silence is None else silence
+            seconds = now - self._started if silence is None else min(silence, now - self._started)
             if seconds <= timeout:
                 continue
             if camera.name not in self._buffer.excluded:
@@ -188,6 +191,15 @@ class Session:
                 f"the others go on without it: {hint}",
                 WARN,
             )
+
+        stamps = [stamp for name, stamp in self._buffer.newest.items() if name not in self._buffer.excluded]
+        if now - self._last_set > timeout and len(stamps) > 1:
+            apart, allowed = (max(stamps) - min(stamps)) / 1e6, self._parameters.sync.max_skew_ns / 1e6
+            text = (
+                f"no frames matched for {now - self._last_set:.0f} s: newest stamps are {apart:.0f} ms apart, "
+                f"sync.max_skew is {allowed:g} ms; synchronise the cameras' clocks or raise it"
+            )
+            self._health.report("", "unmatched", text, WARN)
 
     def _work(self, mailbox: Mailbox[FrameSet[Any]]) -> None:
         epoch = self._buffer.epoch

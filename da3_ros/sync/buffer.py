@@ -78,6 +78,12 @@ class FrameBuffer(Generic[T]):
             return frozenset(self._excluded)
 
     @property
+    def newest(self) -> dict[str, int]:
+        """Newest stamp (ns) of each camera that sent since the last reset."""
+        with self._lock:
+            return dict(self._newest)
+
+    @property
     def epoch(self) -> int:
         """Number of resets so far: what was learnt about another epoch's frames is void."""
         with self._lock:

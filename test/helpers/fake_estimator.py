@@ -36,14 +36,14 @@ class FakeEstimator:
         time.sleep(self.delay)
         if self.fail:
             raise self.fail
-        metric = sum(view.pose is not None for view in view_set.views) >= 2
+        metric = sum(view.pose is not None and view.camera is not None for view in view_set.views) >= 2
         views = []
         for index, view in enumerate(view_set.views):
             known = view.pose is not None
             pose = PoseEstimate(
                 view.pose if known else np.eye(4), "calibrated" if known else "network", 0.01 * np.eye(6)
             )
-            camera = view.camera.scaled(WIDTH, HEIGHT)
+            camera = (view.camera or CAMERA).scaled(WIDTH, HEIGHT)
             image = cv2.resize(view.image, (WIDTH, HEIGHT))
             confidence = np.full((HEIGHT, WIDTH), 1.5 + index, np.float32)
             views.append(

@@ -96,7 +96,9 @@ def test_scale_and_timing(health):
     assert by_name(health)["scale"].message == "no set yet"
     for total in range(1, 101):
         health.set_done(
-            2_000_000, {"engine": 5.0, "total": float(total)}, ScaleEstimate("rig", 1.5, 0, 0.02, 99, True)
+            {"left": 0, "right": -2_000_000},
+            {"engine": 5.0, "total": float(total)},
+            ScaleEstimate("rig", 1.5, 0, 0.02, 99, True),
         )
     statuses = by_name(health)
     assert statuses["scale"].level == OK
@@ -105,8 +107,8 @@ def test_scale_and_timing(health):
     assert statuses["timing"].values["total_ms_p50"] == "50.5"
     assert statuses["timing"].values["total_ms_p95"] == "95.0"
     assert statuses["timing"].values["engine_ms_p50"] == "5.0"
-    assert statuses["pipeline"].values["skew_ms_p95"] == "2.00"
-    health.set_done(0, {}, ScaleEstimate("none", message="one camera"))
+    assert statuses["right"].values["skew_ms_p95"] == "2.00"
+    health.set_done({}, {}, ScaleEstimate("none", message="one camera"))
     assert (by_name(health)["scale"].level, by_name(health)["scale"].message) == (
         WARN,
         "depth is relative: one camera",

@@ -291,6 +291,56 @@ def test_cameras_that_share_a_frame(bench):
     )
 
 
+def test_a_camera_without_calibration_by_choice_is_never_metric(bench):
+    b = bench(cameras=["left", "right", "webcam"], webcam__camera_info_topic="", cloud__rate=0.0).start()
+    cameras = ["left", "right", "webcam"]
+    for camera in cameras:
+        b.peer.collect(f"/da3/{camera}/depth/image_rect", IMAGE)
+    b.peer.collect("/da3/points", CLOUD)
+    b.peer.send_static({**RIG, ("base_link", "webcam_optical"): T_BASE_LEFT @ np.diag([1.0, 1, 1, 1])})
+    b.connect(cameras)
+
+    def send(stamp):
+        b.send(stamp, ["left", "right"])
+        b.peer.send_image("webcam", np.zeros((H, W, 3), np.uint8), stamp)
+
+    def newest(camera):
+        return b.peer.received[f"/da3/{camera}/depth/image_rect"][-1].header.frame_id
+
+    feed_until(b, lambda: all(b.peer.received[f"/da3/{c}/depth/image_rect"] for c in cameras), send=send)
+    feed_until(b, lambda: newest("left") == "left_optical", send=send)
+    assert newest("webcam") == "webcam_optical_relative"
+    feed_until(b, lambda: status_matches(b, "webcam", WARN, ["no calibration", "relative"]), send=send)
+    feed_until(b, lambda: b.peer.received["/da3/points"], send=send)
+    assert (
+        decode_cloud(b.peer.received["/da3/points"][-1])["confidence"].max() < 3.0
+    )  # the third view's is 3.5
+
+
+def test_cameras_that_never_match_are_named(bench):
+    b = bench(watchdog__timeout=0.6).start()
+    b.peer.collect("/da3/left/depth/image_rect", IMAGE)
+    b.connect()
+
+    def send(stamp):
+        b.send(stamp, ["left"])
+        b.send(stamp - 3_000_000_000, ["right"])
+
+    words = ["no frames matched", " ms apart", "sync.max_skew is 20 ms"]
+    feed_until(b, lambda: status_matches(b, "pipeline", WARN, words), send=send)
+
+
+def test_incompatible_qos_is_named(bench):
+    b = bench(qos__image_reliability="reliable").start()
+    from ros_peer import TYPES
+
+    from da3_ros.node.compat import qos_profile
+
+    b.peer.node.create_publisher(TYPES[IMAGE], "/left/image_raw", qos_profile(5, "best_effort"))
+    words = ["/left/image_raw", "less than reliable", "set qos.image_reliability to best_effort"]
+    b.peer.wait(lambda: status_matches(b, "left", ERROR, words), what="the diagnostic")
+
+
 def test_a_failing_engine_does_not_end_the_node(bench):
     b = bench().start()
     b.peer.collect("/da3/left/depth/image_rect", IMAGE)

@@ -33,7 +33,7 @@ CHANGES = {
     "sync.allow_missing": (True, lambda p: p.sync.allow_missing),
     "scale.source": ("none", lambda p: p.estimator.scale.source),
     "scale.value": (2.5, lambda p: p.estimator.scale.value),
-    "scale.period": (0.0, lambda p: p.estimator.scale.period),
+    "scale.period": (2.5, lambda p: p.estimator.scale.period),
     "inference.size": (252, lambda p: p.estimator.size),
     "inference.threads": (1, lambda p: p.estimator.threads),
     "min_range": (0.5, lambda p: p.estimator.min_range),
