@@ -196,8 +196,8 @@ class Session:
         if now - self._last_set > timeout and len(stamps) > 1:
             apart, allowed = (max(stamps) - min(stamps)) / 1e6, self._parameters.sync.max_skew_ns / 1e6
             text = (
-                f"no frames matched for {now - self._last_set:.0f} s: newest stamps are {apart:.0f} ms apart, "
-                f"sync.max_skew is {allowed:g} ms; synchronise the cameras' clocks or raise it"
+                f"no frames matched for {now - self._last_set:.0f} s: newest stamps are {apart:.0f} ms apart "
+                f"and sync.max_skew is {allowed:g} ms; synchronise the cameras' clocks or raise it"
             )
             self._health.report("", "unmatched", text, WARN)
 
