@@ -33,7 +33,13 @@ def perfect(scene):
     code = encode_camera(invert(scene.pose), scene.intrinsics, H, W)
     ones = torch.ones_like(scene.depth)
     depth = torch.where(scene.valid, scene.depth, ones)
-    return {"depth": depth, "depth_conf": ones, "ray": rays, "ray_conf": torch.ones(2, 3, h, w), "pose_code": code}
+    return {
+        "depth": depth,
+        "depth_conf": ones,
+        "ray": rays,
+        "ray_conf": torch.ones(2, 3, h, w),
+        "pose_code": code,
+    }
 
 
 def test_normalised_points_have_mean_norm_one(scene):
@@ -45,7 +51,9 @@ def test_normalised_points_have_mean_norm_one(scene):
 
 def test_a_perfect_prediction_costs_nothing(scene):
     out = perfect(scene)
-    assert depth_loss(out["depth"], out["depth_conf"], scene.depth, scene.valid).item() == pytest.approx(0, abs=1e-6)
+    assert depth_loss(out["depth"], out["depth_conf"], scene.depth, scene.valid).item() == pytest.approx(
+        0, abs=1e-6
+    )
     assert ray_loss(out["ray"], out["ray_conf"], out["ray"]).item() == pytest.approx(0, abs=1e-6)
     assert camera_loss(out["pose_code"], scene).item() == pytest.approx(0, abs=1e-5)
     assert gradient_loss(scene.depth, scene.depth, scene.valid).item() == pytest.approx(0, abs=1e-6)
@@ -54,7 +62,10 @@ def test_a_perfect_prediction_costs_nothing(scene):
 @pytest.mark.parametrize("space", ["linear", "log"])
 def test_depth_loss_falls_towards_the_truth(scene, space):
     c = torch.ones_like(scene.depth)
-    costs = [depth_loss(scene.depth.clamp(min=0.1) * f, c, scene.depth, scene.valid, space=space) for f in (1.5, 1.2, 1.0)]
+    costs = [
+        depth_loss(scene.depth.clamp(min=0.1) * f, c, scene.depth, scene.valid, space=space)
+        for f in (1.5, 1.2, 1.0)
+    ]
     assert costs[0] > costs[1] > costs[2]
 
 
@@ -69,7 +80,9 @@ def test_confidence_is_best_where_lambda_over_error_says(scene):
     """d/dc (c e - lambda log c) = 0 at c = lambda / e."""
     error = 0.1
     costs = {
-        c: depth_loss(scene.depth + error, torch.full_like(scene.depth, c), scene.depth, scene.valid, 0.2).item()
+        c: depth_loss(
+            scene.depth + error, torch.full_like(scene.depth, c), scene.depth, scene.valid, 0.2
+        ).item()
         for c in (1.0, 1.8, 2.0, 2.2, 4.0)
     }
     assert min(costs, key=costs.get) == 2.0

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write rendered rooms to disk: `python -m da3_training.scenes.generate --out DIR --rooms N --seed S --split train`.
+
+One directory a room, `<split>_<seed>_<index>/`: `view_00.jpg` ..., `view_00.depth.png` (uint16 millimetres along the optical axis, 0 invalid
+or sky) and, written last, `scene.json` with intrinsics (pixel centres at integers) and camera-to-world poses (OpenCV axes, metres).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import os
+import queue
+import time
+from pathlib import Path
+
+os.environ.setdefault(
+    "LP_NUM_THREADS", "1"
+)  # one software-rendering thread a process: the processes are the parallelism
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from .assets import FURNITURE_DIR, Library  # noqa: E402
+from .cameras import cluster, intrinsics  # noqa: E402
+from .render import Renderer  # noqa: E402
+from .room import make_scene  # noqa: E402
+from .sensor import Sensor  # noqa: E402
+from .textures import TextureBank  # noqa: E402
+
+log = logging.getLogger(__name__)
+SIZES = (((336, 252), 0.6), ((336, 189), 0.25), ((252, 252), 0.15))
+MAX_MM = 65_000
+
+
+class Studio:
+    """A renderer with the assets of one split: makes whole rooms."""
+
+    def __init__(self, cache: Path, split: str, assets: bool = True, wheels: Path | None = None) -> None:
+        self.library = Library.load(cache) if assets else Library([], None)
+        self.bank = TextureBank.load(cache, split, packages=assets, wheels=wheels)
+        self.renderer = Renderer()
+        self.split = split
+
+    def pixels(self, own: dict[str, np.ndarray]):
+        return lambda key: own[key] if key in own else self.bank.pixels(key)
+
+    def room(
+        self, folder: Path, seed: int, index: int, clusters: int = 3, views: int = 6, kind: str | None = None
+    ) -> int:
+        """Render one room into `folder`. Returns the number of views written."""
+        for attempt in range(20):
+            rng = np.random.default_rng([seed, index, attempt, {"train": 0, "heldout": 1}[self.split]])
+            scene = make_scene(self.library, self.bank, rng, kind)
+            self.renderer.load(
+                scene.mesh, self.pixels(scene.own_textures), scene.lighting, (scene.lo, scene.hi)
+            )
+            sizes, weights = zip(*SIZES, strict=True)
+            width, height = sizes[rng.choice(len(sizes), p=weights)]
+            groups = []
+            for _ in range(clusters):
+                hfov = float(np.radians(rng.uniform(45, 100)))
+                found = cluster(
+                    scene, rng, views, hfov, lambda T, h=hfov: self._acceptable(T, h, width / height, rng)
+                )
+                if found:
+                    groups.append((*found, hfov))
+            if len(groups) == clusters:
+                break
+        else:
+            raise RuntimeError(
+                f"room {index} of seed {seed}: no usable camera views in 20 scenes; report the seed and index"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        described, number = [], 0
+        for cluster_kind, poses, hfov in groups:
+            K, sensor, entries = intrinsics(width, height, hfov), Sensor.draw(rng), []
+            for T in poses:
+                linear, depth = self.renderer.render(K, T, width, height)
+                name = f"view_{number:02d}"
+                photo = sensor.expose(linear, depth, rng)
+                cv2.imwrite(
+                    str(folder / f"{name}.jpg"), photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sensor.quality]
+                )
+                write_depth(folder / f"{name}.depth.png", depth)
+                entries.append(
+                    {
+                        "image": f"{name}.jpg",
+                        "depth": f"{name}.depth.png",
+                        "K": K.tolist(),
+                        "T_world_camera": T.tolist(),
+                    }
+                )
+                number += 1
+            described.append({"kind": cluster_kind, "views": entries})
+        content = {
+            "version": 1,
+            "width": width,
+            "height": height,
+            "split": self.split,
+            "scene": scene.kind,
+            "clusters": described,
+            "assets": scene.names,
+        }
+        temporary = folder / "scene.json.tmp"
+        temporary.write_text(json.dumps(content))
+        temporary.rename(folder / "scene.json")
+        return number
+
+    def _acceptable(self, T: np.ndarray, hfov: float, aspect: float, rng: np.random.Generator) -> bool:
+        """A quick small render: not too close, not mostly sky, not one flat wall."""
+        width, height = 64, int(round(64 / aspect))
+        supersample, self.renderer.supersample = self.renderer.supersample, 1
+        _, depth = self.renderer.render(intrinsics(width, height, hfov), T, width, height)
+        self.renderer.supersample = supersample
+        valid = depth[depth > 0]
+        if len(valid) < 0.45 * depth.size or (valid < 0.25).mean() > 0.25 or np.median(valid) < 0.3:
+            return False
+        lo, hi = np.percentile(valid, [10, 90])
+        return bool(hi / lo > 1.35 or rng.random() < 0.15)
+
+
+def write_depth(path: Path, depth: np.ndarray) -> None:
+    """Depth (H, W) metres, 0 invalid -> 16-bit PNG in millimetres."""
+    mm = np.round(depth * 1000)
+    mm[(mm > MAX_MM) | (mm < 1)] = 0
+    cv2.imwrite(str(path), mm.astype(np.uint16), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def _worker(
+    options: argparse.Namespace, numbers: multiprocessing.Queue, results: multiprocessing.Queue
+) -> None:
+    cv2.setNumThreads(1)
+    studio = Studio(options.cache, options.split, options.assets != "none", options.wheels)
+    while (index := numbers.get()) is not None:
+        start = time.time()
+        try:
+            views = studio.room(
+                room_folder(options, index), options.seed, index, options.clusters, options.views
+            )
+            results.put((index, views, time.time() - start, ""))
+        except RuntimeError as error:
+            results.put((index, 0, time.time() - start, str(error)))
+
+
+def room_folder(options: argparse.Namespace, index: int) -> Path:
+    return options.out / f"{options.split}_{options.seed}_{index:06d}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rooms", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--split", choices=("train", "heldout"), default="train")
+    parser.add_argument("--clusters", type=int, default=3, help="clusters of overlapping views a room")
+    parser.add_argument("--views", type=int, default=6, help="views a cluster")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--assets",
+        choices=("auto", "none"),
+        default="auto",
+        help="none: primitives and procedural textures only",
+    )
+    parser.add_argument(
+        "--wheels",
+        type=Path,
+        default=None,
+        help="folder with wheels of robosuite, metaworld, miniworld (textures)",
+    )
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "da3_training" / "scenes")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    missing = [i for i in range(options.rooms) if not (room_folder(options, i) / "scene.json").exists()]
+    log.info("%d of %d rooms to make in %s", len(missing), options.rooms, options.out)
+    if options.assets != "none":
+        Library.load(options.cache, FURNITURE_DIR)
+    TextureBank.load(options.cache, options.split, options.assets != "none", options.wheels)
+    context = multiprocessing.get_context("spawn")
+    numbers, results = context.Queue(), context.Queue()
+    for i in missing:
+        numbers.put(i)
+    workers = [
+        context.Process(target=_worker, args=(options, numbers, results), daemon=True)
+        for _ in range(max(1, options.workers))
+    ]
+    for w in workers:
+        numbers.put(None)
+        w.start()
+    start, images = time.time(), 0
+    with tqdm(total=len(missing), unit="room", smoothing=0.05, mininterval=5) as bar:
+        for _ in missing:
+            while True:
+                try:
+                    index, views, _seconds, error = results.get(timeout=10)
+                    break
+                except queue.Empty:
+                    if not any(w.is_alive() for w in workers):
+                        raise SystemExit(
+                            "all rendering processes ended early; their messages are above"
+                        ) from None
+            images += views
+            if error:
+                log.warning("%s", error)
+            bar.update()
+            bar.set_postfix_str(f"{images / (time.time() - start):.1f} images/s", refresh=False)
+    for w in workers:
+        w.join()
+
+
+if __name__ == "__main__":
+    main()

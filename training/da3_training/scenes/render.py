@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenGL renderer without a window: linear colour (2x supersampled) and exact depth of a merged scene.
+
+Cameras are OpenCV cameras (x right, y down, z forward), pixel centres at integer coordinates. The supersampled image holds sample
+(2u, 2v) exactly at the centre of pixel (u, v): the colour of a pixel is a symmetric 3x3 tent around it, its depth that one sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import moderngl
+import numpy as np
+
+from .assets import TEXTURE_SIZE
+from .mesh import Mesh
+
+NEAR, FAR = 0.03, 400.0
+COLOUR_RANGE = 4.0
+MAX_LIGHTS = 4
+SHADOW_SIZE = 1024
+
+_VERTEX_SHADER = """
+#version 330
+uniform mat4 clip_from_world;
+uniform vec4 depth_row;
+in vec3 position; in vec3 normal; in vec2 uv; in vec4 tint; in float layer;
+out vec3 v_world; out vec3 v_normal; out vec2 v_uv; out float v_depth;
+flat out vec4 v_tint; flat out float v_layer;
+void main() {
+    v_world = position; v_normal = normal; v_uv = uv; v_tint = tint; v_layer = layer;
+    v_depth = dot(depth_row, vec4(position, 1.0));
+    gl_Position = clip_from_world * vec4(position, 1.0);
+}
+"""
+
+_FRAGMENT_SHADER = """
+#version 330
+uniform sampler2DArray textures;
+uniform sampler2DShadow lamp_shadow;
+uniform sampler2DShadow sun_shadow;
+uniform mat4 lamp_from_world;
+uniform mat4 sun_from_world;
+uniform vec3 eye;
+uniform int light_count;
+uniform vec3 light_position[4];
+uniform vec3 light_colour[4];
+uniform vec3 sun_direction;
+uniform vec3 sun_colour;
+uniform vec3 ambient_up;
+uniform vec3 ambient_down;
+uniform vec3 room_lo;
+uniform vec3 room_hi;
+uniform float corner_strength;
+uniform float gloss;
+in vec3 v_world; in vec3 v_normal; in vec2 v_uv; in float v_depth;
+flat in vec4 v_tint; flat in float v_layer;
+layout(location = 0) out vec4 colour;
+layout(location = 1) out float depth;
+float lit(sampler2DShadow map, mat4 m, float bias) {
+    vec4 p = m * vec4(v_world, 1.0);
+    if (p.w <= 0.0) return 1.0;
+    vec3 q = p.xyz / p.w * 0.5 + 0.5;
+    if (any(lessThan(q, vec3(0.0))) || any(greaterThan(q, vec3(1.0)))) return 1.0;
+    return texture(map, vec3(q.xy, q.z - bias));
+}
+void main() {
+    vec3 albedo = v_tint.rgb * v_tint.rgb;
+    if (v_layer >= 0.0) {
+        vec4 texel = texture(textures, vec3(v_uv, v_layer));
+        CUTOUT
+        albedo *= texel.rgb * texel.rgb;
+    }
+    int code = int(v_tint.a * 255.0 + 0.5);
+    depth = code == 254 ? 0.0 : v_depth;
+    vec3 total;
+    if (code >= 254) {
+        total = albedo * 2.2;
+    } else {
+        vec3 to_eye = normalize(eye - v_world);
+        vec3 n = normalize(v_normal);
+        if (dot(n, to_eye) < 0.0) n = -n;
+        vec3 d = min(max(v_world - room_lo, 0.0), max(room_hi - v_world, 0.0));
+        vec3 open = 1.0 - corner_strength * exp(-d * 5.0) * (1.0 - abs(n));
+        vec3 light = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.z) * open.x * open.y * open.z;
+        float shine = float(code) / 200.0 * gloss;
+        vec3 spec = vec3(0.0);
+        for (int i = 0; i < light_count; ++i) {
+            vec3 l = light_position[i] - v_world;
+            float d2 = dot(l, l);
+            l *= inversesqrt(d2);
+            float k = max(dot(n, l), 0.0);
+            if (i == 0 && k > 0.0) k *= lit(lamp_shadow, lamp_from_world, 0.0006);
+            vec3 e = light_colour[i] * (k / (0.4 + d2));
+            light += e;
+            if (shine > 0.0) { float h = max(dot(n, normalize(l + to_eye)), 0.0); h *= h; h *= h; h *= h; h *= h; spec += e * (h * h); }
+        }
+        float k = max(dot(n, sun_direction), 0.0);
+        if (k > 0.0 && sun_colour.r > 0.0) light += sun_colour * (k * lit(sun_shadow, sun_from_world, 0.0015));
+        total = albedo * light + spec * shine;
+    }
+    colour = vec4(sqrt(clamp(total / 4.0, 0.0, 1.0)), 1.0);
+}
+"""
+
+_SHADOW_VERTEX = """
+#version 330
+uniform mat4 clip_from_world;
+in vec3 position;
+void main() { gl_Position = clip_from_world * vec4(position, 1.0); }
+"""
+_SHADOW_FRAGMENT = "#version 330\nvoid main() {}\n"
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """Lights of a scene. positions in metres; colours are linear RGB intensities (W-like, free unit: exposure follows the image)."""
+
+    positions: np.ndarray  # (L, 3); the first casts shadows downwards
+    colours: np.ndarray  # (L, 3)
+    sun_direction: np.ndarray = field(
+        default_factory=lambda: np.array([0.0, 0.0, 1.0])
+    )  # towards the sun, unit
+    sun_colour: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    ambient_up: np.ndarray = field(default_factory=lambda: np.full(3, 0.2))
+    ambient_down: np.ndarray = field(default_factory=lambda: np.full(3, 0.12))
+    corner_strength: float = 0.5
+    gloss: float = 0.5
+
+
+def projection(K: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Clip-from-camera 4x4 for an OpenCV camera whose image rows come out top first when read from the bottom-first buffer."""
+    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
+    return np.array(
+        [
+            [2 * fx / width, 0, 2 * (cx + 0.5) / width - 1, 0],
+            [0, 2 * fy / height, 2 * (cy + 0.5) / height - 1, 0],
+            [0, 0, (FAR + NEAR) / (FAR - NEAR), -2 * FAR * NEAR / (FAR - NEAR)],
+            [0, 0, 1, 0],
+        ]
+    )
+
+
+def look_rotation(forward: np.ndarray, roll: float = 0.0) -> np.ndarray:
+    """World-from-camera rotation (3, 3) of an OpenCV camera looking along `forward`, world z up, rolled about the view axis [rad]."""
+    z = np.asarray(forward, np.float64) / np.linalg.norm(forward)
+    up = np.array([0.0, 0.0, 1.0]) if abs(z[2]) < 0.999 else np.array([0.0, 1.0, 0.0])
+    x = np.cross(z, up)
+    x /= np.linalg.norm(x)
+    y = np.cross(z, x)
+    c, s = np.cos(roll), np.sin(roll)
+    return np.stack([c * x + s * y, -s * x + c * y, z], 1)
+
+
+class Renderer:
+    """One OpenGL context and the scene now loaded in it. Not for use from several threads."""
+
+    def __init__(self, supersample: int = 2) -> None:
+        self.context = moderngl.create_standalone_context(backend="egl")
+        self.supersample = supersample
+        ctx = self.context
+        self.program = ctx.program(_VERTEX_SHADER, _FRAGMENT_SHADER.replace("CUTOUT", ""))
+        self.cutout_program = ctx.program(
+            _VERTEX_SHADER, _FRAGMENT_SHADER.replace("CUTOUT", "if (texel.a < 0.5) discard;")
+        )
+        self.shadow_program = ctx.program(_SHADOW_VERTEX, _SHADOW_FRAGMENT)
+        self._targets: dict[tuple[int, int], moderngl.Framebuffer] = {}
+        self._scene: list = []
+        self._shadows = []
+        for _ in range(2):
+            texture = ctx.depth_texture((SHADOW_SIZE, SHADOW_SIZE))
+            texture.compare_func = "<="
+            texture.repeat_x = texture.repeat_y = False
+            self._shadows.append((texture, ctx.framebuffer(depth_attachment=texture)))
+        ctx.enable(moderngl.DEPTH_TEST)
+
+    def load(
+        self,
+        mesh: Mesh,
+        pixels: Callable[[str], np.ndarray],
+        lighting: Lighting,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> None:
+        """Upload a scene and render its shadow maps. `pixels` gives each texture key's RGBA image; `bounds` = (lo, hi) of the room."""
+        ctx = self.context
+        for resource in self._scene:
+            resource.release()
+        lo, hi = (np.asarray(b, np.float64) for b in bounds)
+        vertices = ctx.buffer(mesh.vertices.tobytes())
+        stack = (
+            np.stack([pixels(k) for k in mesh.textures])
+            if mesh.textures
+            else np.zeros((1, TEXTURE_SIZE, TEXTURE_SIZE, 4), np.uint8)
+        )
+        textures = ctx.texture_array((TEXTURE_SIZE, TEXTURE_SIZE, len(stack)), 4, np.ascontiguousarray(stack))
+        textures.build_mipmaps()
+        textures.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        self._scene = [vertices, textures]
+        self._draws = []
+        shadow_draws = []
+        layout = "3f 3f 2f 4f1 1f"
+        names = ("position", "normal", "uv", "tint", "layer")
+        for triangles, program, shadow in (
+            (mesh.opaque, self.program, True),
+            (mesh.cutout, self.cutout_program, True),
+            (mesh.sky, self.program, False),
+        ):
+            if not len(triangles):
+                continue
+            index = ctx.buffer(np.ascontiguousarray(triangles).tobytes())
+            array = ctx.vertex_array(program, [(vertices, layout, *names)], index)
+            self._scene += [index, array]
+            self._draws.append(array)
+            if shadow:
+                cast = ctx.vertex_array(self.shadow_program, [(vertices, "3f 28x", "position")], index)
+                self._scene.append(cast)
+                shadow_draws.append(cast)
+
+        lamp = self._lamp_matrix(lighting.positions[0])
+        sun = self._sun_matrix(lighting.sun_direction, lo, hi)
+        for (_, target), matrix in zip(self._shadows, (lamp, sun), strict=True):
+            target.use()
+            target.clear(depth=1.0)
+            self.shadow_program["clip_from_world"].write(np.ascontiguousarray(matrix.T, np.float32).tobytes())
+            for array in shadow_draws:
+                array.render()
+        self._textures = textures
+        count = min(len(lighting.positions), MAX_LIGHTS)
+        padded = np.zeros((2, MAX_LIGHTS, 3), np.float32)
+        padded[0, :count], padded[1, :count] = lighting.positions[:count], lighting.colours[:count]
+        values = {
+            "light_count": count,
+            "light_position": padded[0],
+            "light_colour": padded[1],
+            "lamp_from_world": lamp.T,
+            "sun_from_world": sun.T,
+            "sun_direction": lighting.sun_direction,
+            "sun_colour": lighting.sun_colour,
+            "ambient_up": lighting.ambient_up,
+            "ambient_down": lighting.ambient_down,
+            "room_lo": lo,
+            "room_hi": hi,
+            "corner_strength": lighting.corner_strength,
+            "gloss": lighting.gloss,
+        }
+        for program in (self.program, self.cutout_program):
+            for name, value in values.items():
+                if isinstance(value, (int, float)):
+                    program[name].value = value
+                else:
+                    program[name].write(np.ascontiguousarray(value, np.float32).tobytes())
+            program["textures"].value, program["lamp_shadow"].value, program["sun_shadow"].value = 0, 1, 2
+
+    def render(
+        self, K: np.ndarray, T_world_camera: np.ndarray, width: int, height: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Render one view. Returns linear colour (H, W, 3) f32 in 0..COLOUR_RANGE and depth along z (H, W) f32 metres, 0 = sky."""
+        s = self.supersample
+        K = np.asarray(K, np.float64) * np.array([[s], [s], [1]])
+        size = (width * s, height * s)
+        target = self._target(size)
+        camera_world = np.linalg.inv(np.asarray(T_world_camera, np.float64))
+        clip = projection(K, *size) @ camera_world
+        target.use()
+        target.clear(0, 0, 0, 0)
+        self._textures.use(0)
+        self._shadows[0][0].use(1)
+        self._shadows[1][0].use(2)
+        for program in (self.program, self.cutout_program):
+            program["clip_from_world"].write(np.ascontiguousarray(clip.T, np.float32).tobytes())
+            program["depth_row"].write(np.ascontiguousarray(camera_world[2], np.float32).tobytes())
+            program["eye"].write(np.asarray(T_world_camera[:3, 3], np.float32).tobytes())
+        for array in self._draws:
+            array.render()
+        colour = np.frombuffer(target.read(components=3, attachment=0), np.uint8).reshape(size[1], size[0], 3)
+        depth = np.frombuffer(target.read(components=1, attachment=1, dtype="f4"), np.float32).reshape(
+            size[1], size[0]
+        )
+        if s == 2:
+            tent = np.float32([0.25, 0.5, 0.25]) / 255
+            colour = cv2.sepFilter2D(colour, cv2.CV_32F, tent, tent * 255, borderType=cv2.BORDER_REPLICATE)[
+                ::2, ::2
+            ]
+        else:
+            colour = colour[::s, ::s] / np.float32(255)
+        return COLOUR_RANGE * colour * colour, depth[::s, ::s].copy()
+
+    def _target(self, size: tuple[int, int]) -> moderngl.Framebuffer:
+        if size not in self._targets:
+            ctx = self.context
+            self._targets[size] = ctx.framebuffer(
+                [ctx.renderbuffer(size, 4), ctx.renderbuffer(size, 1, dtype="f4")],
+                ctx.depth_renderbuffer(size),
+            )
+        return self._targets[size]
+
+    @staticmethod
+    def _lamp_matrix(position: np.ndarray) -> np.ndarray:
+        """Clip-from-world of a very wide camera at the lamp, looking down."""
+        f = SHADOW_SIZE / 2 / np.tan(np.radians(77))
+        pose = np.eye(4)
+        pose[:3, :3] = look_rotation(np.array([0.0, 0.0, -1.0]))
+        pose[:3, 3] = position
+        K = np.array([[f, 0, SHADOW_SIZE / 2 - 0.5], [0, f, SHADOW_SIZE / 2 - 0.5], [0, 0, 1]])
+        near, far = 0.08, 25.0
+        matrix = projection(K, SHADOW_SIZE, SHADOW_SIZE)
+        matrix[2, 2], matrix[2, 3] = (far + near) / (far - near), -2 * far * near / (far - near)
+        return matrix @ np.linalg.inv(pose)
+
+    @staticmethod
+    def _sun_matrix(direction: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
+        """Orthographic clip-from-world along the sun that holds the room."""
+        pose = np.eye(4)
+        pose[:3, :3] = look_rotation(-np.asarray(direction, np.float64))
+        corners = (
+            np.array([[x, y, z] for x in (lo[0], hi[0]) for y in (lo[1], hi[1]) for z in (lo[2], hi[2])])
+            @ pose[:3, :3]
+        )
+        a, b = corners.min(0) - 0.3, corners.max(0) + 0.3
+        a[2] -= 10
+        scale = 2 / (b - a)
+        ortho = np.eye(4)
+        ortho[[0, 1, 2], [0, 1, 2]] = scale
+        ortho[:3, 3] = -(a + b) / 2 * scale
+        return ortho @ np.linalg.inv(pose)
