@@ -122,9 +122,7 @@ def _parse_mtl(text: str, folder: str, names: dict[str, str]) -> dict[str, dict]
             elif word == "d":
                 current["alpha"] = float(parts[-1])
             elif word == "map_kd":
-                path = posixpath.normpath(
-                    posixpath.join(folder, line.strip().split(None, 1)[1].replace("\\", "/"))
-                )
+                path = posixpath.normpath(posixpath.join(folder, line.strip().split(None, 1)[1].replace("\\", "/")))
                 current["map"] = names.get(path.lower())
         except ValueError:
             continue  # a malformed number in one material line keeps that material's default
@@ -304,9 +302,7 @@ def to_rgba(image: np.ndarray) -> np.ndarray:
         image = np.concatenate([np.repeat(image[..., :1], 3, 2), image[..., 1:]], 2)
     image = cv2.cvtColor(image, cv2.COLOR_BGR2RGBA if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     large = min(image.shape[:2]) >= TEXTURE_SIZE
-    return cv2.resize(
-        image, (TEXTURE_SIZE, TEXTURE_SIZE), interpolation=cv2.INTER_AREA if large else cv2.INTER_LINEAR
-    )
+    return cv2.resize(image, (TEXTURE_SIZE, TEXTURE_SIZE), interpolation=cv2.INTER_AREA if large else cv2.INTER_LINEAR)
 
 
 def _parse_archive(archive: Path, cache: Path) -> list[dict]:
@@ -340,17 +336,13 @@ class Library:
         if not index.exists():
             archives = sorted(source.glob("*.sh3f"), key=lambda p: -p.stat().st_size)
             if not archives:
-                log.warning(
-                    "no .sh3f archives in %s (Debian package sweethome3d-furniture): primitives only", source
-                )
+                log.warning("no .sh3f archives in %s (Debian package sweethome3d-furniture): primitives only", source)
                 return cls([], None)
             for folder in ("models", "textures"):
                 (cache / folder).mkdir(parents=True, exist_ok=True)
             log.info("parsing the furniture archives of %s into %s, once", source, cache)
             with ProcessPoolExecutor(2) as pool:
-                records = [
-                    r for part in pool.map(_parse_archive, archives, [cache] * len(archives)) for r in part
-                ]
+                records = [r for part in pool.map(_parse_archive, archives, [cache] * len(archives)) for r in part]
             temporary = index.with_suffix(".tmp")
             temporary.write_text(json.dumps(sorted(records, key=lambda r: r["key"])))
             temporary.rename(index)

@@ -43,9 +43,7 @@ def is_free(scene: Scene, position: np.ndarray, margin: float = 0.12) -> bool:
         return False
     if not len(scene.solids):
         return True
-    return (
-        not ((scene.solids[:, 0] - margin < position) & (scene.solids[:, 1] + margin > position)).all(1).any()
-    )
+    return not ((scene.solids[:, 0] - margin < position) & (scene.solids[:, 1] + margin > position)).all(1).any()
 
 
 def _anchor(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, float, float, np.ndarray] | None:
@@ -112,9 +110,7 @@ def _stereo(scene: Scene, rng: np.random.Generator, anchor: tuple, n: int) -> It
             0.6 * baseline * (i // columns),
             rng.normal(0, 0.01),
         ]
-        toe = pose_of(
-            np.zeros(3), yaw + rng.normal(0, 0.04), pitch + rng.normal(0, 0.03), rng.normal(0, 0.02)
-        )
+        toe = pose_of(np.zeros(3), yaw + rng.normal(0, 0.04), pitch + rng.normal(0, 0.03), rng.normal(0, 0.02))
         T[:3, :3] = toe[:3, :3]
         yield T
 

@@ -20,16 +20,16 @@ os.environ.setdefault(
     "LP_NUM_THREADS", "1"
 )  # one software-rendering thread a process: the processes are the parallelism
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+import cv2
+import numpy as np
+from tqdm import tqdm
 
-from .assets import FURNITURE_DIR, Library  # noqa: E402
-from .cameras import cluster, intrinsics  # noqa: E402
-from .render import Renderer  # noqa: E402
-from .room import make_scene  # noqa: E402
-from .sensor import Sensor  # noqa: E402
-from .textures import TextureBank  # noqa: E402
+from .assets import FURNITURE_DIR, Library
+from .cameras import cluster, intrinsics
+from .render import Renderer
+from .room import make_scene
+from .sensor import Sensor
+from .textures import TextureBank
 
 log = logging.getLogger(__name__)
 SIZES = (((336, 252), 0.6), ((336, 189), 0.25), ((252, 252), 0.15))
@@ -55,17 +55,13 @@ class Studio:
         for attempt in range(20):
             rng = np.random.default_rng([seed, index, attempt, {"train": 0, "heldout": 1}[self.split]])
             scene = make_scene(self.library, self.bank, rng, kind)
-            self.renderer.load(
-                scene.mesh, self.pixels(scene.own_textures), scene.lighting, (scene.lo, scene.hi)
-            )
+            self.renderer.load(scene.mesh, self.pixels(scene.own_textures), scene.lighting, (scene.lo, scene.hi))
             sizes, weights = zip(*SIZES, strict=True)
             width, height = sizes[rng.choice(len(sizes), p=weights)]
             groups = []
             for _ in range(clusters):
                 hfov = float(np.radians(rng.uniform(45, 100)))
-                found = cluster(
-                    scene, rng, views, hfov, lambda T, h=hfov: self._acceptable(T, h, width / height, rng)
-                )
+                found = cluster(scene, rng, views, hfov, lambda T, h=hfov: self._acceptable(T, h, width / height, rng))
                 if found:
                     groups.append((*found, hfov))
             if len(groups) == clusters:
@@ -82,9 +78,7 @@ class Studio:
                 linear, depth = self.renderer.render(K, T, width, height)
                 name = f"view_{number:02d}"
                 photo = sensor.expose(linear, depth, rng)
-                cv2.imwrite(
-                    str(folder / f"{name}.jpg"), photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sensor.quality]
-                )
+                cv2.imwrite(str(folder / f"{name}.jpg"), photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sensor.quality])
                 write_depth(folder / f"{name}.depth.png", depth)
                 entries.append(
                     {
@@ -130,17 +124,13 @@ def write_depth(path: Path, depth: np.ndarray) -> None:
     cv2.imwrite(str(path), mm.astype(np.uint16), [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
-def _worker(
-    options: argparse.Namespace, numbers: multiprocessing.Queue, results: multiprocessing.Queue
-) -> None:
+def _worker(options: argparse.Namespace, numbers: multiprocessing.Queue, results: multiprocessing.Queue) -> None:
     cv2.setNumThreads(1)
     studio = Studio(options.cache, options.split, options.assets != "none", options.wheels)
     while (index := numbers.get()) is not None:
         start = time.time()
         try:
-            views = studio.room(
-                room_folder(options, index), options.seed, index, options.clusters, options.views
-            )
+            views = studio.room(room_folder(options, index), options.seed, index, options.clusters, options.views)
             results.put((index, views, time.time() - start, ""))
         except RuntimeError as error:
             results.put((index, 0, time.time() - start, str(error)))
@@ -199,9 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
                     break
                 except queue.Empty:
                     if not any(w.is_alive() for w in workers):
-                        raise SystemExit(
-                            "all rendering processes ended early; their messages are above"
-                        ) from None
+                        raise SystemExit("all rendering processes ended early; their messages are above") from None
             images += views
             if error:
                 log.warning("%s", error)

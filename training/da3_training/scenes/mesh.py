@@ -14,9 +14,7 @@ import numpy as np
 
 EMISSIVE = 255
 SKY = 254
-VERTEX = np.dtype(
-    [("position", "f4", 3), ("normal", "f4", 3), ("uv", "f4", 2), ("tint", "u1", 4), ("layer", "f4")]
-)
+VERTEX = np.dtype([("position", "f4", 3), ("normal", "f4", 3), ("uv", "f4", 2), ("tint", "u1", 4), ("layer", "f4")])
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,7 @@ class Builder:
 
     max_layers: int = 56
     _vertices: list[np.ndarray] = field(default_factory=list)
-    _triangles: dict[str, list[np.ndarray]] = field(
-        default_factory=lambda: {"opaque": [], "cutout": [], "sky": []}
-    )
+    _triangles: dict[str, list[np.ndarray]] = field(default_factory=lambda: {"opaque": [], "cutout": [], "sky": []})
     _layers: dict[str, int] = field(default_factory=dict)
     _count: int = 0
 
@@ -145,9 +141,7 @@ class Builder:
             if fit
             else (ab * size + np.float32(uv_origin)) / look.metres_per_repeat
         )
-        self.add(
-            positions, np.repeat(normal[None], 4, 0), uvs, np.array([[0, 1, 2], [0, 2, 3]]), look, transform
-        )
+        self.add(positions, np.repeat(normal[None], 4, 0), uvs, np.array([[0, 1, 2], [0, 2, 3]]), look, transform)
 
     def box(
         self,
@@ -175,9 +169,7 @@ class Builder:
             if name in faces:
                 self.quad(corner, u, v, looks(name) if looks else look, fit, transform)
 
-    def revolve(
-        self, profile: np.ndarray, look: Look, transform: np.ndarray | None = None, segments: int = 20
-    ) -> None:
+    def revolve(self, profile: np.ndarray, look: Look, transform: np.ndarray | None = None, segments: int = 20) -> None:
         """Body of revolution about z. profile (P, 2): radius, height, from bottom to top."""
         profile = np.asarray(profile, np.float32)
         angle = np.linspace(0, 2 * np.pi, segments + 1, dtype=np.float32)
@@ -219,18 +211,12 @@ class Builder:
         top: float = 1.0,
     ) -> None:
         """Closed cylinder (or cone frustum: `top` scales the upper radius) standing on z = 0."""
-        self.revolve(
-            np.array([[0, 0], [radius, 0], [radius * top, height], [0, height]]), look, transform, segments
-        )
+        self.revolve(np.array([[0, 0], [radius, 0], [radius * top, height], [0, height]]), look, transform, segments)
 
-    def sphere(
-        self, radius: float, look: Look, transform: np.ndarray | None = None, segments: int = 18
-    ) -> None:
+    def sphere(self, radius: float, look: Look, transform: np.ndarray | None = None, segments: int = 18) -> None:
         """Sphere standing on z = 0."""
         a = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)
-        self.revolve(
-            np.stack([radius * np.cos(a), radius + radius * np.sin(a)], 1), look, transform, segments
-        )
+        self.revolve(np.stack([radius * np.cos(a), radius + radius * np.sin(a)], 1), look, transform, segments)
 
     def sky(self, look: Look, radius: float = 120.0) -> None:
         """Inward cube far away; renders with depth 0 (invalid)."""
@@ -238,9 +224,5 @@ class Builder:
         self.box([-r, -r, -r / 2], [r, r, r], look, fit=True)
 
     def build(self) -> Mesh:
-        parts = {
-            k: np.concatenate(t) if t else np.zeros((0, 3), np.uint32) for k, t in self._triangles.items()
-        }
-        return Mesh(
-            np.concatenate(self._vertices), parts["opaque"], parts["cutout"], parts["sky"], list(self._layers)
-        )
+        parts = {k: np.concatenate(t) if t else np.zeros((0, 3), np.uint32) for k, t in self._triangles.items()}
+        return Mesh(np.concatenate(self._vertices), parts["opaque"], parts["cutout"], parts["sky"], list(self._layers))

@@ -35,8 +35,8 @@ def role_of(model: Model) -> str:
         return "ceiling"
     if (
         _OUTDOOR.search(model.name)
-        or model.category in ("Exterior", "Vehicles")
-        and max(model.size) > 1.2
+        or (model.category in ("Exterior", "Vehicles")
+        and max(model.size) > 1.2)
         or max(model.size) > 4
     ):
         return "outdoor"
@@ -208,9 +208,7 @@ class Placer:
         lo, hi = self.lo if lo is None else lo, self.hi if hi is None else hi
         for _ in range(tries):
             p = self.rng.uniform(lo[:2] + 0.2, hi[:2] - 0.2)
-            yaw = (
-                self.rng.choice(4) * np.pi / 2 if self.rng.random() < 0.4 else self.rng.uniform(0, 2 * np.pi)
-            )
+            yaw = self.rng.choice(4) * np.pi / 2 if self.rng.random() < 0.4 else self.rng.uniform(0, 2 * np.pi)
             if self.model(model, p[0], p[1], float(self.lo[2]), float(yaw)):
                 return True
         return False
@@ -290,7 +288,7 @@ class Placer:
             h = 2 * r
         reach = max(w, d) / 2 if kind in ("box", "books") else r
         lo, hi = np.array([x - reach, y - reach, z]), np.array([x + reach, y + reach, z + h])
-        if check and not self._clear_of_small(lo, hi) or not self.builder.has_room_for({"?"}):
+        if (check and not self._clear_of_small(lo, hi)) or not self.builder.has_room_for({"?"}):
             return False
         t = pose2d(x, y, z, float(rng.uniform(0, 2 * np.pi)))
         look = self.look("surface", "picture", repeat=(0.08, 0.5), tint=0.7)
@@ -302,9 +300,7 @@ class Placer:
                 thick = float(rng.uniform(0.012, 0.05))
                 turn = pose2d(0, 0, 0, float(rng.normal(0, 0.12)))
                 cover = self.look("picture", "surface", repeat=(0.1, 0.4), tint=0.8)
-                self.builder.box(
-                    [-w / 2, -d / 2, top], [w / 2, d / 2, top + thick], cover, t @ turn, fit=True
-                )
+                self.builder.box([-w / 2, -d / 2, top], [w / 2, d / 2, top + thick], cover, t @ turn, fit=True)
                 top += thick
         elif kind in ("can", "cone"):
             self.builder.cylinder(r, h, look, t, top=1.0 if kind == "can" else float(rng.uniform(0.1, 1.0)))

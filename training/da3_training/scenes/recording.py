@@ -80,17 +80,11 @@ def drive(studio: Studio, seed: int, frames: int, hertz: float) -> Iterator[Fram
     for attempt in range(200):
         rng = np.random.default_rng([seed, attempt])
         scene = make_scene(studio.library, studio.bank, rng, "room")
-        studio.renderer.load(
-            scene.mesh, studio.pixels(scene.own_textures), scene.lighting, (scene.lo, scene.hi)
-        )
+        studio.renderer.load(scene.mesh, studio.pixels(scene.own_textures), scene.lighting, (scene.lo, scene.hi))
         for _ in range(20):
             start = np.array([*rng.uniform(scene.lo[:2] + 0.5, scene.hi[:2] - 0.5), 0.0])
             path = list(_arc(start, rng.uniform(0, 2 * np.pi), rng.uniform(-0.15, 0.15), frames, hertz))
-            if all(
-                _good(studio, scene, T @ C)
-                for T in path[:: max(1, frames // 3)]
-                for C in rig_poses().values()
-            ):
+            if all(_good(studio, scene, T @ C) for T in path[:: max(1, frames // 3)] for C in rig_poses().values()):
                 log.info("room %d of seed %d, with %s", attempt, seed, ", ".join(scene.names))
                 yield from (_look(studio, T, rng) for T in path)
                 return
@@ -142,14 +136,10 @@ def write_bag(path: Path, frames: Iterator[Frame], hertz: float, quality: int = 
 
         def write(topic: str, kind: str, message: Any, stamp: int, qos: tuple[Qos, ...] = ()) -> None:
             if topic not in connections:
-                connections[topic] = writer.add_connection(
-                    topic, kind, typestore=store, offered_qos_profiles=qos
-                )
+                connections[topic] = writer.add_connection(topic, kind, typestore=store, offered_qos_profiles=qos)
             writer.write(connections[topic], stamp, store.serialize_cdr(message, kind))
 
-        def picture(
-            topic: str, values: NDArray, extension: str, options: list[int], form: str, header: Any
-        ) -> None:
+        def picture(topic: str, values: NDArray, extension: str, options: list[int], form: str, header: Any) -> None:
             kind = "sensor_msgs/msg/CompressedImage"
             data = cv2.imencode(extension, values, options)[1].ravel()
             write(topic, kind, types[kind](header=header, format=form, data=data), stamp)
@@ -172,9 +162,7 @@ def write_bag(path: Path, frames: Iterator[Frame], hertz: float, quality: int = 
                 write(f"/{name}/camera_info", info, encode_camera_info(types, camera, header), stamp)
                 bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
                 jpeg = [cv2.IMWRITE_JPEG_QUALITY, quality]
-                picture(
-                    f"/{name}/image_raw/compressed", bgr, ".jpg", jpeg, "rgb8; jpeg compressed bgr8", header
-                )
+                picture(f"/{name}/image_raw/compressed", bgr, ".jpg", jpeg, "rgb8; jpeg compressed bgr8", header)
                 truth = f"/ground_truth/{name}/depth"
                 write(f"{truth}/camera_info", info, encode_camera_info(types, small, header), stamp)
                 millimetres = np.clip(np.rint(frame.depths[name] * 1000), 0, 65535).astype(np.uint16)
@@ -192,15 +180,11 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--hertz", type=float, default=4.0)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "da3_training" / "scenes")
-    parser.add_argument(
-        "--wheels", type=Path, default=None, help="folder with wheels of the texture packages"
-    )
+    parser.add_argument("--wheels", type=Path, default=None, help="folder with wheels of the texture packages")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     studio = Studio(arguments.cache, "heldout", True, arguments.wheels)
-    count = write_bag(
-        arguments.out, drive(studio, arguments.seed, arguments.frames, arguments.hertz), arguments.hertz
-    )
+    count = write_bag(arguments.out, drive(studio, arguments.seed, arguments.frames, arguments.hertz), arguments.hertz)
     size = sum(p.stat().st_size for p in arguments.out.rglob("*") if p.is_file())
     print(f"{count} frames, {size / 1e6:.2f} MB in {arguments.out}")
 

@@ -120,9 +120,7 @@ class Lighting:
 
     positions: np.ndarray  # (L, 3); the first casts shadows downwards
     colours: np.ndarray  # (L, 3)
-    sun_direction: np.ndarray = field(
-        default_factory=lambda: np.array([0.0, 0.0, 1.0])
-    )  # towards the sun, unit
+    sun_direction: np.ndarray = field(default_factory=lambda: np.array([0.0, 0.0, 1.0]))  # towards the sun, unit
     sun_colour: np.ndarray = field(default_factory=lambda: np.zeros(3))
     ambient_up: np.ndarray = field(default_factory=lambda: np.full(3, 0.2))
     ambient_down: np.ndarray = field(default_factory=lambda: np.full(3, 0.12))
@@ -275,14 +273,10 @@ class Renderer:
         for array in self._draws:
             array.render()
         colour = np.frombuffer(target.read(components=3, attachment=0), np.uint8).reshape(size[1], size[0], 3)
-        depth = np.frombuffer(target.read(components=1, attachment=1, dtype="f4"), np.float32).reshape(
-            size[1], size[0]
-        )
+        depth = np.frombuffer(target.read(components=1, attachment=1, dtype="f4"), np.float32).reshape(size[1], size[0])
         if s == 2:
             tent = np.float32([0.25, 0.5, 0.25]) / 255
-            colour = cv2.sepFilter2D(colour, cv2.CV_32F, tent, tent * 255, borderType=cv2.BORDER_REPLICATE)[
-                ::2, ::2
-            ]
+            colour = cv2.sepFilter2D(colour, cv2.CV_32F, tent, tent * 255, borderType=cv2.BORDER_REPLICATE)[::2, ::2]
         else:
             colour = colour[::s, ::s] / np.float32(255)
         return COLOUR_RANGE * colour * colour, depth[::s, ::s].copy()
@@ -315,8 +309,7 @@ class Renderer:
         pose = np.eye(4)
         pose[:3, :3] = look_rotation(-np.asarray(direction, np.float64))
         corners = (
-            np.array([[x, y, z] for x in (lo[0], hi[0]) for y in (lo[1], hi[1]) for z in (lo[2], hi[2])])
-            @ pose[:3, :3]
+            np.array([[x, y, z] for x in (lo[0], hi[0]) for y in (lo[1], hi[1]) for z in (lo[2], hi[2])]) @ pose[:3, :3]
         )
         a, b = corners.min(0) - 0.3, corners.max(0) + 0.3
         a[2] -= 10

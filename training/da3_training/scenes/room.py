@@ -145,9 +145,7 @@ class _Shell:
                 ([x0 - 0.08, 0, top], [x0 + w + 0.08, 0.05, top + 0.08]),
             ):
                 b.box(lo, hi, trim, t)
-            b.sphere(
-                0.03, Look((0.7, 0.65, 0.5), code=150), t @ pose2d(x0 + w - 0.08, 0.07, 1.0, 0), segments=10
-            )
+            b.sphere(0.03, Look((0.7, 0.65, 0.5), code=150), t @ pose2d(x0 + w - 0.08, 0.07, 1.0, 0), segments=10)
         for _ in range(int(rng.integers(0, 4))):
             pw, ph = rng.uniform(0.2, 1.1), rng.uniform(0.2, 0.9)
             if length < pw + 0.4:
@@ -177,9 +175,7 @@ def _lamps(place: Placer, size: np.ndarray) -> list[np.ndarray]:
         drop = 0.06
         if models and rng.random() < 0.4:
             model = models[rng.integers(len(models))]
-            if model.size[2] < h - 1.9 and place.model(
-                model, x, y, h - model.size[2], float(rng.uniform(0, 6.3))
-            ):
+            if model.size[2] < h - 1.9 and place.model(model, x, y, h - model.size[2], float(rng.uniform(0, 6.3))):
                 drop = model.size[2]
         elif rng.random() < 0.5:
             e = rng.uniform(0.1, 0.6, 2)
@@ -282,9 +278,7 @@ def _floor_clutter(place: Placer) -> None:
     p = rng.uniform(place.lo[:2] + 0.3, place.hi[:2] - 0.3)
     size = rng.uniform(0.1, 0.5, 3)
     if place.free(np.array([*(p - size[:2].max() / 2), 0]), np.array([*(p + size[:2].max() / 2), size[2]])):
-        place.small_thing(p - 0.01, p + 0.01, None) if rng.random() < 0.4 else place.primitive(
-            p[0], p[1], 0.001, size
-        )
+        place.small_thing(p - 0.01, p + 0.01, None) if rng.random() < 0.4 else place.primitive(p[0], p[1], 0.001, size)
 
 
 def _block_furniture(place: Placer, count: int) -> None:
@@ -444,9 +438,7 @@ def _table_top(place: Placer, size: np.ndarray) -> np.ndarray:
 def _robot_arm(place: Placer, base: np.ndarray, z: float) -> None:
     """A chain of links with a two-finger gripper, reaching over the table."""
     rng, b = place.rng, place.builder
-    link = Look(
-        tuple(rng.uniform(0.1, 1, 3) if rng.random() < 0.5 else rng.uniform(0.5, 1, 1).repeat(3)), code=120
-    )
+    link = Look(tuple(rng.uniform(0.1, 1, 3) if rng.random() < 0.5 else rng.uniform(0.5, 1, 1).repeat(3)), code=120)
     joint = Look(tuple(rng.uniform(0.05, 0.5, 3)), code=80)
     t = pose2d(base[0], base[1], z, float(rng.uniform(0, 6.3)))
     b.cylinder(0.07, 0.12, joint, t)
@@ -464,9 +456,7 @@ def _robot_arm(place: Placer, base: np.ndarray, z: float) -> None:
         b.box([x, -0.012, 0.03], [x + 0.015, 0.012, 0.11], link, t)
 
 
-def make_scene(
-    library: Library, bank: TextureBank, rng: np.random.Generator, kind: str | None = None
-) -> Scene:
+def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, kind: str | None = None) -> Scene:
     """Draw a scene. `kind`: one of KINDS, or None to draw it too."""
     if kind is None:
         kind = str(rng.choice(list(KINDS), p=np.array(list(KINDS.values())) / sum(KINDS.values())))
@@ -488,7 +478,7 @@ def make_scene(
     own = {"sky": sky_texture(rng)}
     table = None
     windows = 0 if kind in ("warehouse", "open") else int(rng.choice([0, 1, 1, 2]))
-    sun = kind == "open" or windows > 0 and rng.random() < 0.5
+    sun = kind == "open" or (windows > 0 and rng.random() < 0.5)
     if kind == "open":
         lamps = [np.array([size[0] / 2, size[1] / 2, 5.0])]
         e = 40.0
@@ -524,9 +514,7 @@ def make_scene(
     if len(focus) == 0:
         focus = (size / 2)[None].astype(np.float32)
     solids = np.array(place.solids, np.float32).reshape(-1, 2, 3)
-    return Scene(
-        kind, builder.build(), lighting, np.zeros(3), size, solids, focus, table, sorted(place.names), own
-    )
+    return Scene(kind, builder.build(), lighting, np.zeros(3), size, solids, focus, table, sorted(place.names), own)
 
 
 def _heavy_things(place: Placer) -> None:

@@ -64,9 +64,7 @@ def _colour(
     saturation: tuple[float, float] = (0.0, 0.7),
     value: tuple[float, float] = (0.2, 0.95),
 ) -> np.ndarray:
-    return np.array(
-        colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value)), np.float32
-    )
+    return np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value)), np.float32)
 
 
 def _noise(rng: np.random.Generator, cells_y: int, cells_x: int, octaves: int = 4) -> np.ndarray:
@@ -108,14 +106,10 @@ def _plaster(rng: np.random.Generator) -> np.ndarray:
 def _wood(rng: np.random.Generator) -> np.ndarray:
     hue, sat = rng.uniform(0.03, 0.12), rng.uniform(0.15, 0.7)
     dark = np.array(colorsys.hsv_to_rgb(hue, sat, rng.uniform(0.15, 0.5)), np.float32)
-    light = np.array(
-        colorsys.hsv_to_rgb(hue + rng.uniform(-0.02, 0.03), sat * 0.8, rng.uniform(0.5, 0.95)), np.float32
-    )
+    light = np.array(colorsys.hsv_to_rgb(hue + rng.uniform(-0.02, 0.03), sat * 0.8, rng.uniform(0.5, 0.95)), np.float32)
     warp = _noise(rng, 3, 2, 3)
     grain = 0.5 + 0.5 * np.sin(
-        2
-        * np.pi
-        * (rng.uniform(1, 5) * warp + np.linspace(0, rng.integers(4, 16), N, endpoint=False)[:, None])
+        2 * np.pi * (rng.uniform(1, 5) * warp + np.linspace(0, rng.integers(4, 16), N, endpoint=False)[:, None])
     )
     fibre = _noise(rng, 128, 4, 3)
     return _mix(dark, light, 0.55 * grain + 0.6 * (fibre - 0.2))
@@ -168,9 +162,7 @@ def _floor_tiles(rng: np.random.Generator) -> np.ndarray:
 
 
 def _bricks(rng: np.random.Generator) -> np.ndarray:
-    base = np.array(
-        colorsys.hsv_to_rgb(rng.uniform(0, 0.1), rng.uniform(0.1, 0.7), rng.uniform(0.4, 0.9)), np.float32
-    )
+    base = np.array(colorsys.hsv_to_rgb(rng.uniform(0, 0.1), rng.uniform(0.1, 0.7), rng.uniform(0.4, 0.9)), np.float32)
     return _tiles(
         rng,
         int(rng.choice([8, 10, 12])),
@@ -191,9 +183,7 @@ def _granite(rng: np.random.Generator) -> np.ndarray:
     image = np.broadcast_to(_colour(rng, (0, 0.3)), (N, N, 3)).copy()
     for _ in range(int(rng.integers(2, 5))):
         speck = cv2.GaussianBlur(rng.random((N, N), dtype=np.float32), (0, 0), rng.uniform(0.8, 3))
-        image[speck > np.quantile(speck[::4, ::4], rng.uniform(0.6, 0.92))] = _colour(
-            rng, (0, 0.4), (0.05, 0.95)
-        )
+        image[speck > np.quantile(speck[::4, ::4], rng.uniform(0.6, 0.92))] = _colour(rng, (0, 0.4), (0.05, 0.95))
     return image
 
 
@@ -234,9 +224,7 @@ def _pattern(rng: np.random.Generator) -> np.ndarray:
                 cv2.LINE_AA,
             )
         elif kind == 1:
-            cv2.ellipse(
-                tile, centre, (cell // 3, cell // 8), float(rng.uniform(0, 180)), 0, 360, c, -1, cv2.LINE_AA
-            )
+            cv2.ellipse(tile, centre, (cell // 3, cell // 8), float(rng.uniform(0, 180)), 0, 360, c, -1, cv2.LINE_AA)
         elif kind == 2:
             cv2.line(
                 tile,
@@ -339,7 +327,7 @@ def _picture(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-_WORDS = "robot camera depth box fragile model nine open north tea coffee salt road music 2026 42 7 A B X kg".split()
+_WORDS = ["robot", "camera", "depth", "box", "fragile", "model", "nine", "open", "north", "tea", "coffee", "salt", "road", "music", "2026", "42", "7", "A", "B", "X", "kg"]
 
 
 def _label(rng: np.random.Generator) -> np.ndarray:
@@ -471,9 +459,7 @@ class TextureBank:
             for tag, count in PROCEDURAL.items():
                 for i in range(count):
                     name = f"procedural/{tag}/{i:03d}"
-                    textures.append(
-                        Texture(name, tag, split_of(name), "own", _store(cache, name, procedural(tag, i)))
-                    )
+                    textures.append(Texture(name, tag, split_of(name), "own", _store(cache, name, procedural(tag, i))))
             for package in _FOLDERS if packages else ():
                 images = _package_images(package, wheels or cache)
                 if not images:
@@ -488,9 +474,7 @@ class TextureBank:
                     rgba[..., 3] = 255
                     tag = next(t for t, rule in _TAG_RULES if re.search(rule, path.rsplit("/", 1)[-1]))
                     textures.append(
-                        Texture(
-                            path, tag, split_of(path), PACKAGE_LICENCES[package], _store(cache, path, rgba)
-                        )
+                        Texture(path, tag, split_of(path), PACKAGE_LICENCES[package], _store(cache, path, rgba))
                     )
             temporary = index.with_suffix(".tmp")
             temporary.write_text(json.dumps([asdict(t) for t in textures]))
