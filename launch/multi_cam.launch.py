@@ -60,7 +60,6 @@ def start(context):
 def generate_launch_description():
     """Arguments, and the node."""
     declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, default, text in ARGUMENTS
+        DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
     ]
     return LaunchDescription([*declared, OpaqueFunction(function=start)])

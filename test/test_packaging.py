@@ -65,8 +65,7 @@ def test_installed_files(setup_call):
     assert "models/zoo.yaml" in installed["share/da3_ros/models"]
     assert all((ROOT / file).is_file() for files in installed.values() for file in files)
     assert set(setup_call["packages"]) == {
-        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
-        for path in ROOT.glob("da3_ros/**/__init__.py")
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in ROOT.glob("da3_ros/**/__init__.py")
     }
 
 
@@ -131,7 +130,5 @@ def test_sources_name_their_licence():
         from check_headers import missing
     finally:
         sys.path.pop(0)
-    sources = [
-        path for pattern in ("da3_ros", "test", "tools", "launch") for path in (ROOT / pattern).rglob("*.py")
-    ]
+    sources = [path for pattern in ("da3_ros", "test", "tools", "launch") for path in (ROOT / pattern).rglob("*.py")]
     assert missing(sources) == []

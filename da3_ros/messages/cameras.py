@@ -17,9 +17,7 @@ _RADIAL = ("plumb_bob", "rational_polynomial")
 _CALIBRATE = "calibrate the camera (camera_calibration) and let its driver publish the result"
 
 
-def decode_camera_info(
-    message: Any, *, rectified: bool, image_size: tuple[int, int] | None = None
-) -> CameraModel:
+def decode_camera_info(message: Any, *, rectified: bool, image_size: tuple[int, int] | None = None) -> CameraModel:
     """Camera of the image that comes with a CameraInfo; binning and region of interest applied (REP-104).
 
     rectified: the image is rectified: P holds (no distortion is left); otherwise K and D do.
@@ -27,16 +25,12 @@ def decode_camera_info(
     Raises MessageError for an uncalibrated camera (K[0] = 0), for numbers that are not finite and for a size
     that does not fit.
     """
-    matrix = (
-        np.asarray(message.p, np.float64).reshape(3, 4) if rectified else np.asarray(message.k).reshape(3, 3)
-    )
+    matrix = np.asarray(message.p, np.float64).reshape(3, 4) if rectified else np.asarray(message.k).reshape(3, 3)
     name = "P" if rectified else "K"
     distortion = () if rectified else tuple(float(value) for value in message.d)
     if matrix[0, 0] == 0 or matrix[1, 1] == 0:
         raise MessageError(f"uncalibrated: {name}[0] = 0 in its CameraInfo", remedy=_CALIBRATE)
-    if not (
-        np.isfinite(matrix).all() and np.isfinite(distortion).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0
-    ):
+    if not (np.isfinite(matrix).all() and np.isfinite(distortion).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
         raise MessageError(
             f"calibration {name} = {matrix.ravel().tolist()}, D = {list(distortion)}",
             allowed="finite numbers, positive focal lengths",
@@ -47,9 +41,7 @@ def decode_camera_info(
         raise MessageError(f"CameraInfo of a {width} x {height} image", remedy=_CALIBRATE)
     model = message.distortion_model if any(distortion) else ""
     if model and model not in (*_RADIAL, *_FISHEYE):
-        raise MessageError(
-            f"distortion model {model!r}", allowed=", ".join((*_RADIAL, *_FISHEYE)), remedy=_CALIBRATE
-        )
+        raise MessageError(f"distortion model {model!r}", allowed=", ".join((*_RADIAL, *_FISHEYE)), remedy=_CALIBRATE)
     camera = CameraModel(
         width,
         height,
@@ -104,7 +96,5 @@ def encode_camera_info(types: MessageTypes, camera: CameraModel, header: Any) ->
         p=projection.reshape(12),
         binning_x=0,
         binning_y=0,
-        roi=types["sensor_msgs/msg/RegionOfInterest"](
-            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        ),
+        roi=types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
     )

@@ -180,8 +180,6 @@ def decode_depth(message: Any) -> NDArray[np.float32]:
     elif encoding in ("16UC1", "mono16"):
         depth = _rows(message, 1, "u2", int(message.height)).astype(np.float32) * np.float32(0.001)
     else:
-        raise MessageError(
-            f"encoding {encoding!r} is not depth", allowed="32FC1, 16UC1", remedy=_DEPTH_REMEDY
-        )
+        raise MessageError(f"encoding {encoding!r} is not depth", allowed="32FC1, 16UC1", remedy=_DEPTH_REMEDY)
     depth[~(depth > 0)] = np.nan
     return depth

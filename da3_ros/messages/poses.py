@@ -72,9 +72,7 @@ def encode_pose_stamped(types: MessageTypes, matrix: Matrix, covariance: Matrix,
     )
 
 
-def encode_odometry(
-    types: MessageTypes, matrix: Matrix, covariance: Matrix, header: Any, child_frame_id: str
-) -> Any:
+def encode_odometry(types: MessageTypes, matrix: Matrix, covariance: Matrix, header: Any, child_frame_id: str) -> Any:
     """Odometry with a pose; the velocity is unknown, which its covariance says."""
     unknown = (np.eye(6) * UNKNOWN_VARIANCE).reshape(36)
     zero = types["geometry_msgs/msg/Vector3"]
@@ -83,9 +81,7 @@ def encode_odometry(
         child_frame_id=child_frame_id,
         pose=_pose_with_covariance(types, matrix, covariance),
         twist=types["geometry_msgs/msg/TwistWithCovariance"](
-            twist=types["geometry_msgs/msg/Twist"](
-                linear=zero(x=0.0, y=0.0, z=0.0), angular=zero(x=0.0, y=0.0, z=0.0)
-            ),
+            twist=types["geometry_msgs/msg/Twist"](linear=zero(x=0.0, y=0.0, z=0.0), angular=zero(x=0.0, y=0.0, z=0.0)),
             covariance=unknown,
         ),
     )

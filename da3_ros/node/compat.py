@@ -41,9 +41,7 @@ def qos_profile(depth: int, reliability: str, *, latched: bool = False) -> QoSPr
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
-        reliability=ReliabilityPolicy.BEST_EFFORT
-        if reliability == "best_effort"
-        else ReliabilityPolicy.RELIABLE,
+        reliability=ReliabilityPolicy.BEST_EFFORT if reliability == "best_effort" else ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
 
@@ -63,9 +61,7 @@ def transport_warning(environment: Mapping[str, str], middleware: str) -> str:
     """
     if "fastrtps" not in middleware or any(environment.get(name) for name in _PROFILES):
         return ""
-    wanted = (
-        "FASTDDS_BUILTIN_TRANSPORTS to LARGE_DATA, as multi_cam.launch.py does, for every process with images"
-    )
+    wanted = "FASTDDS_BUILTIN_TRANSPORTS to LARGE_DATA, as multi_cam.launch.py does, for every process with images"
     if environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() == "LOCALHOST":
         return (
             "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST makes Fast DDS ignore FASTDDS_BUILTIN_TRANSPORTS, "

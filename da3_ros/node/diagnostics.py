@@ -104,9 +104,7 @@ class Health:
             arrivals = self._arrivals[camera]
             return self._clock() - arrivals[-1] if arrivals else None
 
-    def set_done(
-        self, offsets_ns: Mapping[str, int], stages: Mapping[str, float], scale: ScaleEstimate
-    ) -> None:
+    def set_done(self, offsets_ns: Mapping[str, int], stages: Mapping[str, float], scale: ScaleEstimate) -> None:
         """A set was published.
 
         offsets_ns: each camera's stamp after the trigger's. stages: milliseconds; `total` goes from the first

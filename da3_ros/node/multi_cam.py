@@ -6,6 +6,7 @@ one.
 from __future__ import annotations
 
 import difflib
+import faulthandler
 import os
 import signal
 import sys
@@ -38,6 +39,7 @@ from da3_ros.node.parameters import (
 from da3_ros.node.session import Session
 
 NAME, NAMESPACE = "multi_cam", "da3"
+END_S = 8.0  # launch sends SIGTERM after 5 s and SIGKILL after 10 s
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -78,9 +80,7 @@ class MultiCam(LifecycleNode):
         try:
             return self.get_parameter(name).value
         except ParameterNotDeclaredException:
-            return next(
-                spec.default for spec in camera_specs(name.split(".", maxsplit=1)[0]) if spec.name == name
-            )
+            return next(spec.default for spec in camera_specs(name.split(".", maxsplit=1)[0]) if spec.name == name)
 
     def _warn_of_unknown_parameters(self) -> None:
         """A misspelt parameter would leave the default in force without a word."""
@@ -103,9 +103,7 @@ class MultiCam(LifecycleNode):
         if not ours:
             return SetParametersResult(successful=True)
         if self._is_configured:
-            reason = (
-                f"{', '.join(ours)}: read only when the node is configured; clean it up, set, configure again"
-            )
+            reason = f"{', '.join(ours)}: read only when the node is configured; clean it up, set, configure again"
             return SetParametersResult(successful=False, reason=reason)
         if not all(self.has_parameter(name) for name in ours):
             return SetParametersResult(successful=True)  # being declared: read_parameters will judge
@@ -187,6 +185,9 @@ def main(args: list[str] | None = None) -> int:
         # A signal can end the context while the executor waits.
         if rclpy.ok():
             raise
+    # Taking the middleware down can deadlock inside Fast DDS (seen in its TCP transport, holding Python's
+    # lock): say where it hangs and end all the same, instead of staying for ever. Armed until the process is gone.
+    faulthandler.dump_traceback_later(END_S, exit=True)
     ended = node.close(timeout=1.0)
     executor.shutdown()
     node.destroy_node()

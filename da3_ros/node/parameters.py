@@ -47,9 +47,7 @@ SPECS = (
     Spec("scale.source", "auto", "Where the metric scale comes from.", ", ".join(SOURCES)),
     Spec("scale.value", 1.0, "Metres in one unit of the network, for scale.source: given.", "> 0"),
     Spec("scale.period", 0.0, "Seconds between two estimates of the scale; 0: with every set.", ">= 0"),
-    Spec(
-        "inference.size", 0, "Longest side of the network's input in pixels; 0: the model's.", "0 or n * 14"
-    ),
+    Spec("inference.size", 0, "Longest side of the network's input in pixels; 0: the model's.", "0 or n * 14"),
     Spec("inference.threads", 0, "Threads of a CPU engine; 0: every core.", ">= 0"),
     Spec("min_range", 0.05, "Nearer depth becomes -Inf, in metres.", ">= 0"),
     Spec("max_range", 50.0, "Farther depth becomes +Inf, in metres.", "> min_range"),

@@ -120,9 +120,7 @@ class Pipeline:
 
     def _calibration(self, camera: CameraParameters, size: tuple[int, int]) -> CameraModel | None:
         if not camera.camera_info_topic:
-            text = (
-                f"no calibration ({camera.name}.camera_info_topic is empty): its depth is marked as relative"
-            )
+            text = f"no calibration ({camera.name}.camera_info_topic is empty): its depth is marked as relative"
             self._health.report(camera.name, "uncalibrated", text, WARN)
             return None
         message = self._infos.get(camera.name)
@@ -143,9 +141,7 @@ class Pipeline:
                 self._health.report(view.name, "transform", text, WARN)
             else:
                 pose = self._lookup(self._parameters.rig_frame, source.frame_id, view.stamp_ns, view.name)
-            found.append(
-                Source(View(view.image, view.camera, pose, view.name, view.stamp_ns), source.frame_id)
-            )
+            found.append(Source(View(view.image, view.camera, pose, view.name, view.stamp_ns), source.frame_id))
         return found, any(source.view.pose is not None for source in found)
 
     def _lookup(self, target: str, source: str, stamp_ns: int, camera: str) -> NDArray[np.float64] | None:
@@ -181,9 +177,7 @@ class Pipeline:
         if fusible and self._outputs.fused_is_due(stamp_ns):
             self._publish_fused(fusible, world, in_rig, metric, stamp_ns)
 
-    def _publish_fused(
-        self, views: list[ViewEstimate], world: str, in_rig: bool, metric: bool, stamp_ns: int
-    ) -> None:
+    def _publish_fused(self, views: list[ViewEstimate], world: str, in_rig: bool, metric: bool, stamp_ns: int) -> None:
         mark = "" if metric else self._parameters.relative_suffix
         if in_rig and not metric and len(views) > 1:
             # Poses in metres and depth without a unit do not make one cloud.

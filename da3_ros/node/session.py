@@ -82,17 +82,13 @@ class Session:
         node = self._node
         self._buffer.reset()
         self._mailbox = Mailbox()
-        self._worker = threading.Thread(
-            target=self._work, args=(self._mailbox,), name="da3 worker", daemon=True
-        )
+        self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="da3 worker", daemon=True)
         self._worker.start()
         self._started = self._last_set = time.monotonic()
         for camera in self._parameters.cameras:
             self._subscribe(camera)
         self._watchdog = node.create_timer(min(self._parameters.watchdog_timeout / 4, 0.5), self._watch)
-        threshold = JumpThreshold(
-            min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
-        )
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
     def stop(self, timeout: float = 5.0) -> bool:
@@ -130,9 +126,7 @@ class Session:
         wanted = [(kind, camera.image_topic, partial(self._on_image, camera.name))]
         if camera.camera_info_topic:
             info = types["sensor_msgs/msg/CameraInfo"]
-            wanted.append(
-                (info, camera.camera_info_topic, partial(self._pipeline.set_camera_info, camera.name))
-            )
+            wanted.append((info, camera.camera_info_topic, partial(self._pipeline.set_camera_info, camera.name)))
         for message, topic, callback in wanted:
             events = incompatible_qos_callback(partial(self._on_incompatible_qos, camera.name, topic))
             subscription = node.create_subscription(message, topic, callback, profile, event_callbacks=events)
@@ -179,11 +173,7 @@ class Session:
             if camera.name not in self._buffer.excluded:
                 self._hand_over(self._buffer.exclude(camera.name))
             publishers = self._node.count_publishers(camera.image_topic)
-            hint = (
-                "start its driver or correct image_topic"
-                if publishers == 0
-                else "check driver, cable and QoS"
-            )
+            hint = "start its driver or correct image_topic" if publishers == 0 else "check driver, cable and QoS"
             self._health.report(
                 camera.name,
                 "silent",

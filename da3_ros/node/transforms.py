@@ -162,9 +162,7 @@ class TransformListener:
         # Depth 100 as tf2's listener: many publishers share these topics.
         self._subscriptions = [
             node.create_subscription(kind, "/tf", self._on_moving, qos_profile(100, "reliable")),
-            node.create_subscription(
-                kind, "/tf_static", self._on_static, qos_profile(100, "reliable", latched=True)
-            ),
+            node.create_subscription(kind, "/tf_static", self._on_static, qos_profile(100, "reliable", latched=True)),
         ]
 
     def close(self) -> None:

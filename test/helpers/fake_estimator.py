@@ -46,12 +46,6 @@ class FakeEstimator:
             camera = (view.camera or CAMERA).scaled(WIDTH, HEIGHT)
             image = cv2.resize(view.image, (WIDTH, HEIGHT))
             confidence = np.full((HEIGHT, WIDTH), 1.5 + index, np.float32)
-            views.append(
-                ViewEstimate(view.name, view.stamp_ns, image, self.depth(), confidence, camera, pose)
-            )
-        scale = (
-            ScaleEstimate("rig", 1.25, 0.0, 0.03, 120, True)
-            if metric
-            else ScaleEstimate("none", message="no rig")
-        )
+            views.append(ViewEstimate(view.name, view.stamp_ns, image, self.depth(), confidence, camera, pose))
+        scale = ScaleEstimate("rig", 1.25, 0.0, 0.03, 120, True) if metric else ScaleEstimate("none", message="no rig")
         return Estimate(tuple(views), scale, {"preprocess": 1.0, "engine": 2.0, "scale": 0.5, "post": 0.25})

@@ -5,6 +5,7 @@ import itertools
 import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import rclpy
@@ -15,6 +16,12 @@ from rclpy.node import Node
 from da3_ros.geometry import CameraModel
 from da3_ros.messages import encode_camera_info, encode_transform
 from da3_ros.node.compat import live_types, qos_profile
+
+ROOT = Path(__file__).resolve().parents[2]
+# Test processes stay on this machine, with shared memory that holds images. Not LARGE_DATA's TCP: taking a
+# participant down can deadlock in it (Fast DDS 3.2), and LOCALHOST would undo it anyhow.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds_localhost.xml")
 
 TYPES = live_types()
 _COUNT = itertools.count()

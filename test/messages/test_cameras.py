@@ -83,9 +83,7 @@ def test_scaled_camera_is_written_to_k_and_p(types):
     np.testing.assert_array_equal(np.reshape(message.r, (3, 3)), np.eye(3))
     assert message.header.frame_id == "left_optical"
     assert list(message.d) == [0] * 5
-    assert (
-        decode_camera_info(message, rectified=True) == decode_camera_info(message, rectified=False) == camera
-    )
+    assert decode_camera_info(message, rectified=True) == decode_camera_info(message, rectified=False) == camera
 
 
 def test_distorted_cameras_are_not_written(types):

@@ -65,9 +65,7 @@ def test_rgb8_is_not_copied(types, rgb):
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
 def test_mono8(types, rgb, encoding):
     grey = rgb[..., 0].copy()
-    np.testing.assert_array_equal(
-        decode_image(make(types, grey, encoding, pad=3)), grey[..., None].repeat(3, axis=-1)
-    )
+    np.testing.assert_array_equal(decode_image(make(types, grey, encoding, pad=3)), grey[..., None].repeat(3, axis=-1))
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -119,9 +117,7 @@ def test_chroma_below_luma(types, rgb, encoding, pad):
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_bayer(types, pattern):
     colour = {"r": 200, "g": 120, "b": 40}
-    tile = np.array(
-        [[colour[pattern[0]], colour[pattern[1]]], [colour[pattern[2]], colour[pattern[3]]]], np.uint8
-    )
+    tile = np.array([[colour[pattern[0]], colour[pattern[1]]], [colour[pattern[2]], colour[pattern[3]]]], np.uint8)
     image = decode_image(make(types, np.tile(tile, (H // 2, W // 2)), f"bayer_{pattern}8", pad=1))
     np.testing.assert_array_equal(image[3:-3, 3:-3], np.broadcast_to([200, 120, 40], (H - 6, W - 6, 3)))
 
@@ -160,9 +156,7 @@ def test_odd_size_with_shared_chroma(types):
 
 def compressed(types, data, text="jpeg"):
     kind = types["sensor_msgs/msg/CompressedImage"]
-    return kind(
-        header=types.header(5, "camera"), format=text, data=types.octets(kind, np.frombuffer(data, np.uint8))
-    )
+    return kind(header=types.header(5, "camera"), format=text, data=types.octets(kind, np.frombuffer(data, np.uint8)))
 
 
 @pytest.fixture

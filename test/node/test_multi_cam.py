@@ -193,9 +193,7 @@ def test_a_bad_camera_is_named_and_the_others_go_on(bench, fault):
 
     words, cause = BAD[fault]
     feed_until(b, lambda: status_matches(b, "left", ERROR, words), send=send, what=f"diagnostic {words}")
-    feed_until(
-        b, lambda: len(peer.received["/da3/right/depth/image_rect"]) >= 3, send=send, what="the other camera"
-    )
+    feed_until(b, lambda: len(peer.received["/da3/right/depth/image_rect"]) >= 3, send=send, what="the other camera")
     values = peer.diagnostics()["left"][2]
     assert int(values[cause]) >= 1
     assert words[1] in values["last_error"] or words[0] in values["last_error"]
@@ -237,9 +235,7 @@ def test_corrupt_jpeg(bench):
 
     feed_until(b, lambda: peer.received["/da3/left/depth/image_rect"], send=send)
     words = ["/left/image_raw/compressed", "corrupt or cut off", "reliable"]
-    feed_until(
-        b, lambda: status_matches(b, "left", ERROR, words), send=lambda stamp: send(stamp, picture[:300])
-    )
+    feed_until(b, lambda: status_matches(b, "left", ERROR, words), send=lambda stamp: send(stamp, picture[:300]))
     count = len(peer.received["/da3/left/depth/image_rect"])
     feed_until(b, lambda: len(peer.received["/da3/left/depth/image_rect"]) > count + 2, send=send)
 
@@ -271,9 +267,7 @@ def test_a_camera_that_never_came(bench):
     b.connect()
     words = ["/right/image_raw", "0 publishers", "start its driver or correct image_topic"]
     feed_until(b, lambda: status_matches(b, "right", WARN, words), send=lambda stamp: b.send(stamp, ["left"]))
-    feed_until(
-        b, lambda: b.peer.received["/da3/left/depth/image_rect"], send=lambda stamp: b.send(stamp, ["left"])
-    )
+    feed_until(b, lambda: b.peer.received["/da3/left/depth/image_rect"], send=lambda stamp: b.send(stamp, ["left"]))
 
 
 def test_cameras_that_share_a_frame(bench):
@@ -286,9 +280,7 @@ def test_cameras_that_share_a_frame(bench):
             b.peer.send_info(camera, CAMERA, stamp)
             b.peer.send_image(camera, np.zeros((H, W, 3), np.uint8), stamp, frame_id="stereo")
 
-    feed_until(
-        b, lambda: status_matches(b, "right", WARN, ["shares the frame stereo", "right.frame_id"]), send=send
-    )
+    feed_until(b, lambda: status_matches(b, "right", WARN, ["shares the frame stereo", "right.frame_id"]), send=send)
 
 
 def test_a_camera_without_calibration_by_choice_is_never_metric(bench):
@@ -312,9 +304,7 @@ def test_a_camera_without_calibration_by_choice_is_never_metric(bench):
     assert newest("webcam") == "webcam_optical_relative"
     feed_until(b, lambda: status_matches(b, "webcam", WARN, ["no calibration", "relative"]), send=send)
     feed_until(b, lambda: b.peer.received["/da3/points"], send=send)
-    assert (
-        decode_cloud(b.peer.received["/da3/points"][-1])["confidence"].max() < 3.0
-    )  # the third view's is 3.5
+    assert decode_cloud(b.peer.received["/da3/points"][-1])["confidence"].max() < 3.0  # the third view's is 3.5
 
 
 def test_cameras_that_never_match_are_named(bench):
@@ -347,9 +337,7 @@ def test_a_failing_engine_does_not_end_the_node(bench):
     b.connect()
     feed_until(b, lambda: b.peer.received["/da3/left/depth/image_rect"])
     b.estimator.fail = RuntimeError("out of memory")
-    feed_until(
-        b, lambda: status_matches(b, "pipeline", ERROR, ["estimation failed: RuntimeError: out of memory"])
-    )
+    feed_until(b, lambda: status_matches(b, "pipeline", ERROR, ["estimation failed: RuntimeError: out of memory"]))
     assert int(b.peer.diagnostics()["left"][2]["dropped_engine"]) >= 1
     b.estimator.fail = None
     count = len(b.peer.received["/da3/left/depth/image_rect"])

@@ -42,9 +42,7 @@ def test_direction_by_hand(tree):
 
 def test_between_branches(tree):
     T = tree.lookup("rear_optical", "left_optical", 0)
-    expected = np.linalg.inv(tree.lookup("base_link", "rear_optical", 0)) @ tree.lookup(
-        "base_link", "left_optical", 0
-    )
+    expected = np.linalg.inv(tree.lookup("base_link", "rear_optical", 0)) @ tree.lookup("base_link", "left_optical", 0)
     np.testing.assert_allclose(T, expected, atol=1e-12)
     # 2 m ahead of the left camera is 2.3 m behind the rear one.
     np.testing.assert_allclose((T @ [0, 0, 2, 1])[2], -2.3, atol=1e-12)
@@ -54,13 +52,9 @@ def test_between_branches(tree):
 def test_moving_frames_are_interpolated(tree):
     tree.add("odom", "base_link", pose(x=1, yaw=0.0), 10 * S, static=False)
     tree.add("odom", "base_link", pose(x=3, yaw=math.pi / 2), 12 * S, static=False)
-    np.testing.assert_allclose(
-        tree.lookup("odom", "base_link", 11 * S), pose(x=2, yaw=math.pi / 4), atol=1e-12
-    )
+    np.testing.assert_allclose(tree.lookup("odom", "base_link", 11 * S), pose(x=2, yaw=math.pi / 4), atol=1e-12)
     np.testing.assert_allclose(tree.lookup("odom", "base_link", 10 * S), pose(x=1), atol=1e-12)
-    np.testing.assert_allclose(
-        tree.lookup("odom", "base_link", 12 * S), pose(x=3, yaw=math.pi / 2), atol=1e-12
-    )
+    np.testing.assert_allclose(tree.lookup("odom", "base_link", 12 * S), pose(x=3, yaw=math.pi / 2), atol=1e-12)
     # A little outside, the nearest one holds.
     np.testing.assert_allclose(
         tree.lookup("odom", "base_link", 12 * S + S // 20), pose(x=3, yaw=math.pi / 2), atol=1e-12
@@ -96,9 +90,7 @@ def test_time_set_back():
 
 
 def test_missing_frames_are_named(tree):
-    with pytest.raises(
-        TransformError, match=r"base_link -> front_optical: front_optical is unknown .known: base_link"
-    ):
+    with pytest.raises(TransformError, match=r"base_link -> front_optical: front_optical is unknown .known: base_link"):
         tree.lookup("base_link", "front_optical", 0)
     tree.add("island", "hut", pose(), 0, static=True)
     with pytest.raises(TransformError, match=r"both are known but not connected.*static_transform_publisher"):

@@ -204,9 +204,7 @@ events = st.lists(
 @given(events, st.sampled_from(POLICIES), st.booleans(), st.integers(1, 4), st.integers(0, 40))
 def test_invariants(sequence, policy, allow_missing, capacity, skew):
     """Whatever comes: counts add up, memory is bounded, sets go forward in time and keep their promises."""
-    buffer = make(
-        "abc", policy=policy, allow_missing=allow_missing, capacity=capacity, max_skew_ns=skew, jump_ns=200
-    )
+    buffer = make("abc", policy=policy, allow_missing=allow_missing, capacity=capacity, max_skew_ns=skew, jump_ns=200)
     last = {}
     used = set()
     epoch = 0
@@ -258,9 +256,7 @@ def test_regular_cameras_lose_nothing(jitter, random):
     for index, offset in enumerate(jitter):
         order = list("abc")
         random.shuffle(order)
-        sets += len(
-            feed(buffer, *((camera, 100 + 33 * index + (offset if camera == "b" else 0)) for camera in order))
-        )
+        sets += len(feed(buffer, *((camera, 100 + 33 * index + (offset if camera == "b" else 0)) for camera in order)))
     counts = buffer.counters.snapshot()
     assert sets == len(jitter)
     assert all(c.used == len(jitter) and not c.dropped for c in counts.values())

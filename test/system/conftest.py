@@ -22,13 +22,6 @@ from da3_ros.models import ModelError, find_model
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "da3-nano"
-# As in venv_environment.py: without it most images are lost between processes.
-os.environ.setdefault(
-    "FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA?max_msg_size=4MB&sockets_size=16MB&non_blocking=true"
-)
-# With LOCALHOST here, rmw_fastrtps makes its own transports and ignores the setting above. A domain of its
-# own keeps each test apart as well.
-os.environ.pop("ROS_AUTOMATIC_DISCOVERY_RANGE", None)
 SIZE = 140  # pixels of the network's input: the wiring is tested, not the quality
 
 
@@ -99,9 +92,7 @@ class Rig:
         deadline = time.monotonic() + timeout
         while not condition():
             assert self.node.is_alive(), self.node.output
-            assert time.monotonic() < deadline, (
-                f"{what} did not come:\n{self.peer.diagnostics()}\n{self.node.output}"
-            )
+            assert time.monotonic() < deadline, f"{what} did not come:\n{self.peer.diagnostics()}\n{self.node.output}"
             (send or self.send)()
             time.sleep(period)
 

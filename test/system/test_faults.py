@@ -84,9 +84,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("fault", "level", "words", "cause"), FAULTS, ids=lambda value: getattr(value, "__name__", "")
-)
+@pytest.mark.parametrize(("fault", "level", "words", "cause"), FAULTS, ids=lambda value: getattr(value, "__name__", ""))
 def test_one_named_diagnostic_and_the_other_camera_goes_on(working, fault, level, words, cause):
     rig = working
 
@@ -100,9 +98,7 @@ def test_one_named_diagnostic_and_the_other_camera_goes_on(working, fault, level
 
     rig.feed_until(is_named, f"the diagnostic {words}", send=send)
     count = len(rig.peer.received[RIGHT])
-    rig.feed_until(
-        lambda: len(rig.peer.received[RIGHT]) >= count + 3, "right's depth during the fault", send=send
-    )
+    rig.feed_until(lambda: len(rig.peer.received[RIGHT]) >= count + 3, "right's depth during the fault", send=send)
     if cause:
         assert int(rig.peer.diagnostics()["left"][2][cause]) >= 1
     level, text, _ = rig.peer.diagnostics()["right"]

@@ -174,8 +174,6 @@ def test_diagnostics(rig):
         assert float(values["rate_hz"]) > 0.5
         assert int(values["used"]) >= 1
     for stage in ("decode", "preprocess", "engine", "scale", "post", "publish", "total"):
-        assert float(statuses["timing"][2][f"{stage}_ms_p50"]) <= float(
-            statuses["timing"][2][f"{stage}_ms_p95"]
-        )
+        assert float(statuses["timing"][2][f"{stage}_ms_p50"]) <= float(statuses["timing"][2][f"{stage}_ms_p95"])
     names = {status.name for message in rig.peer.received["/diagnostics"] for status in message.status}
     assert all(name.startswith("multi_cam: ") for name in names)

@@ -56,12 +56,8 @@ def test_numpy_1_replaces_what_needs_numpy_2(requirements):
 
 
 def test_cmake_only_where_there_is_none(requirements):
-    assert not any(
-        x.startswith("cmake") for x in requirements.lines(with_ros=True, numpy1=False, with_cmake=False)
-    )
-    assert any(
-        x.startswith("cmake") for x in requirements.lines(with_ros=True, numpy1=False, with_cmake=True)
-    )
+    assert not any(x.startswith("cmake") for x in requirements.lines(with_ros=True, numpy1=False, with_cmake=False))
+    assert any(x.startswith("cmake") for x in requirements.lines(with_ros=True, numpy1=False, with_cmake=True))
 
 
 def test_everything_missing_is_named_at_once(setup_env, monkeypatch):
