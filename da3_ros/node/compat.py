@@ -64,9 +64,9 @@ def transport_warning(environment: Mapping[str, str], middleware: str) -> str:
     wanted = "FASTDDS_BUILTIN_TRANSPORTS to LARGE_DATA, as multi_cam.launch.py does, for every process with images"
     if environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() == "LOCALHOST":
         return (
-            "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST makes Fast DDS ignore FASTDDS_BUILTIN_TRANSPORTS, "
-            "and images above 0.5 MB get lost; unset it (a ROS_DOMAIN_ID of its own keeps processes apart "
-            f"as well) and set {wanted}"
+            "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST makes Fast DDS ignore FASTDDS_BUILTIN_TRANSPORTS, and images "
+            "above 0.5 MB get lost: set FASTDDS_DEFAULT_PROFILES_FILE to da3_ros's config/fastdds_localhost.xml for "
+            f"every process with images, or unset it and set {wanted}"
         )
     if not environment.get("FASTDDS_BUILTIN_TRANSPORTS", "").startswith("LARGE_DATA"):
         return f"images above 0.5 MB may get lost with Fast DDS's default transports; set {wanted}"
