@@ -1,323 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Furniture models of the Debian package `sweethome3d-furniture`: catalogue, parsing, cache, licence and split.
+"""The library of furniture models of the Debian package `sweethome3d-furniture`, parsed once into a cache.
 
-The package holds five `.sh3f` archives (zip files of OBJ models with a properties catalogue). `Library.load` parses them once
-into a cache directory; afterwards a room is put together from memory-cheap `.npz` files.
+The package holds five `.sh3f` archives (zip files of OBJ models with a properties catalogue). `Library.load` parses
+them once into a cache directory; afterwards a room is put together from memory-cheap `.npz` files.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
-import posixpath
-import re
-import zipfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
+
+from .furniture import FURNITURE_DIR, LICENCES, Geometry, Material, Model, parse_archive, read_catalogue
 
 log = logging.getLogger(__name__)
 
-FURNITURE_DIR = Path("/usr/share/sweethome3d/furniture")
 CACHE_VERSION = 1
-HELDOUT_FRACTION = 0.15
-MAX_TRIANGLES = 40_000
-TEXTURE_SIZE = 512
-LICENCES = {
-    "BlendSwap-CC-0": "CC0 1.0",
-    "BlendSwap-CC-BY": "CC-BY 3.0",
-    "KatorLegaz": "CC-BY 3.0 US",
-    "Reallusion": "CC-BY 3.0 US",
-    "Scopia": "CC-BY 3.0",
-}
-# Signs that carry only a drawing on the ground, and things whose real size does not fit a picture of a room.
-_UNUSED = re.compile(
-    r"parking|arrow|rail crossing|rails|pedestrian crossing|antenna plug|smoke detector|^bus$|city bus|escalator"
-    r"|elevator|swimming pool|contemporary living room|garden hut|barnum|football goal|bill \d",
-    re.IGNORECASE,
-)
-
-
-def split_of(name: str) -> str:
-    """Return `train` or `heldout` for an asset name: a stable hash, the same on every machine."""
-    value = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
-    return "heldout" if value < HELDOUT_FRACTION else "train"
-
-
-@dataclass(frozen=True)
-class Material:
-    """One OBJ material: diffuse colour (linear-ish 0..1), opacity, specular strength, cached texture file or None."""
-
-    colour: tuple[float, float, float]
-    alpha: float = 1.0
-    specular: float = 0.0
-    texture: str | None = None
-    cutout: bool = False
-
-
-@dataclass(frozen=True)
-class Model:
-    """One catalogue entry. Sizes in metres: width (x), depth (y, back of the piece at +y), height (z)."""
-
-    key: str
-    name: str
-    creator: str
-    licence: str
-    category: str
-    size: tuple[float, float, float]
-    elevation: float
-    door_or_window: bool
-    split: str
-    triangles: int = 0
-    materials: tuple[Material, ...] = field(default_factory=tuple)
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Mesh in metres, z up, standing on z = 0, footprint centred on the origin.
-
-    positions (V, 3) f32, normals (V, 3) f32, uvs (V, 2) f32, material (V,) i16, triangles (T, 3) i32.
-    """
-
-    positions: np.ndarray
-    normals: np.ndarray
-    uvs: np.ndarray
-    material: np.ndarray
-    triangles: np.ndarray
-
-
-def read_catalogue(archive: Path) -> list[dict[str, str]]:
-    """Read `PluginFurnitureCatalog.properties` of one `.sh3f` archive into a list of entries."""
-    with zipfile.ZipFile(archive) as z:
-        text = z.read("PluginFurnitureCatalog.properties").decode("latin-1")
-    entries: dict[int, dict[str, str]] = {}
-    for line in text.splitlines():
-        match = re.match(r"(\w+)#(\d+)=(.*)", line.strip())
-        if match:
-            entries.setdefault(int(match[2]), {})[match[1]] = match[3].strip()
-    return [entries[i] for i in sorted(entries)]
-
-
-def _parse_mtl(text: str, folder: str, names: dict[str, str]) -> dict[str, dict]:
-    materials: dict[str, dict] = {}
-    current: dict = {}
-    for line in text.splitlines():
-        parts = line.split()
-        if not parts:
-            continue
-        word = parts[0].lower()
-        try:
-            if word == "newmtl":
-                current = materials.setdefault(" ".join(parts[1:]), {})
-            elif word == "kd":
-                current["kd"] = [float(x) for x in parts[1:4]]
-            elif word == "ks":
-                current["ks"] = float(np.mean([float(x) for x in parts[1:4]]))
-            elif word == "d":
-                current["alpha"] = float(parts[-1])
-            elif word == "map_kd":
-                path = posixpath.normpath(posixpath.join(folder, line.strip().split(None, 1)[1].replace("\\", "/")))
-                current["map"] = names.get(path.lower())
-        except ValueError:
-            continue  # a malformed number in one material line keeps that material's default
-    return materials
-
-
-def _parse_obj(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str], list[str]]:
-    """Return positions, uvs, normals, corners (T, 3, 4: v, vt, vn, material; -1 absent), material names, mtl files."""
-    v: list[str] = []
-    vt: list[str] = []
-    vn: list[str] = []
-    corners: list[tuple[int, int, int, int]] = []
-    names: list[str] = []
-    libraries: list[str] = []
-    current = -1
-
-    def corner(token: str) -> tuple[int, int, int, int]:
-        fields = token.split("/")
-        a = int(fields[0])
-        b = int(fields[1]) if len(fields) > 1 and fields[1] else 0
-        c = int(fields[2]) if len(fields) > 2 and fields[2] else 0
-        return (
-            a - 1 if a > 0 else len(v) + a,
-            b - 1 if b > 0 else (len(vt) + b if b else -1),
-            c - 1 if c > 0 else (len(vn) + c if c else -1),
-            current,
-        )
-
-    for line in text.replace("\\\n", " ").splitlines():
-        if line.startswith("v "):
-            v.append(line[2:])
-        elif line.startswith("vt "):
-            vt.append(line[3:])
-        elif line.startswith("vn "):
-            vn.append(line[3:])
-        elif line.startswith("f "):
-            polygon = [corner(t) for t in line.split()[1:]]
-            for i in range(1, len(polygon) - 1):
-                corners += (polygon[0], polygon[i], polygon[i + 1])
-        elif line.startswith("usemtl"):
-            name = line[6:].strip()
-            if name not in names:
-                names.append(name)
-            current = names.index(name)
-        elif line.startswith("mtllib"):
-            libraries.append(line[6:].strip())
-
-    def table(rows: list[str], n: int) -> np.ndarray:
-        return np.array([r.split()[:n] for r in rows], np.float32).reshape(-1, n)
-
-    return (
-        table(v, 3),
-        table([r + " 0" for r in vt], 2),
-        table(vn, 3),
-        np.array(corners, np.int64).reshape(-1, 3, 4),
-        names,
-        libraries,
-    )
-
-
-def _build(
-    entry: dict[str, str], archive: zipfile.ZipFile, names: dict[str, str], source: str, cache: Path
-) -> dict | None:
-    """Parse one catalogue entry into `<cache>/<key>.npz`; return its record, or None when the entry is not usable."""
-    path = names.get(entry["model"].lstrip("/").lower())
-    if path is None or _UNUSED.search(entry["name"]):
-        return None
-    folder = posixpath.dirname(path)
-    positions, uvs, normals, corners, used, libraries = _parse_obj(archive.read(path).decode("latin-1"))
-    if not 0 < len(corners) <= MAX_TRIANGLES or not len(positions):
-        return None
-    materials: dict[str, dict] = {}
-    for library in libraries:
-        mtl = names.get(posixpath.normpath(posixpath.join(folder, library)).lower())
-        if mtl:
-            materials.update(_parse_mtl(archive.read(mtl).decode("latin-1"), folder, names))
-    key = f"{source}/{posixpath.basename(folder)}/{posixpath.basename(path)[:-4]}"
-
-    unique, inverse = np.unique(corners.reshape(-1, 4), axis=0, return_inverse=True)
-    triangles = inverse.reshape(-1, 3).astype(np.int32)
-    pos = positions[unique[:, 0]]
-    has_normal = unique[:, 2] >= 0
-    nrm = np.zeros_like(pos)
-    nrm[has_normal] = normals[unique[has_normal, 2]]
-    face = np.cross(pos[triangles[:, 1]] - pos[triangles[:, 0]], pos[triangles[:, 2]] - pos[triangles[:, 0]])
-    if not has_normal.all():
-        smooth = np.zeros_like(pos)
-        for i in range(3):
-            np.add.at(smooth, triangles[:, i], face)
-        nrm[~has_normal] = smooth[~has_normal]
-    uv = np.zeros((len(unique), 2), np.float32)
-    has_uv = unique[:, 1] >= 0
-    uv[has_uv] = uvs[unique[has_uv, 1]]
-
-    if "modelRotation" in entry:
-        rotation = np.array([float(x) for x in entry["modelRotation"].split()], np.float32).reshape(3, 3)
-        pos, nrm = pos @ rotation.T, nrm @ rotation.T
-    y_up = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
-    pos, nrm = pos @ y_up.T, nrm @ y_up.T
-    size = np.array([float(entry[k]) for k in ("width", "depth", "height")], np.float32) / 100
-    lo, hi = pos.min(0), pos.max(0)
-    scale = size / np.maximum(hi - lo, 1e-6)
-    scale = np.where(hi - lo < 1e-5, 1.0, scale)
-    pos = (pos - (lo + hi) / 2) * scale
-    pos[:, 2] -= pos[:, 2].min()
-    nrm = nrm / scale
-    nrm /= np.maximum(np.linalg.norm(nrm, axis=1, keepdims=True), 1e-12)
-
-    records = []
-    for name in used or [""]:
-        m = materials.get(name, {})
-        texture, cutout = None, False
-        if m.get("map"):
-            texture, cutout = _cache_texture(archive, m["map"], source, cache)
-        records.append(
-            Material(
-                tuple(np.clip(m.get("kd", [0.7, 0.7, 0.7]), 0, 1).tolist()),
-                m.get("alpha", 1.0),
-                min(m.get("ks", 0.0), 1.0),
-                texture,
-                cutout,
-            )
-        )
-    material = np.maximum(unique[:, 3], 0).astype(np.int16)
-    keep = np.array([r.alpha >= 0.35 for r in records])[material[triangles[:, 0]]]
-    triangles = triangles[keep]
-    if len(triangles) == 0 or not np.isfinite(pos).all():
-        return None
-    target = cache / "models" / (key.replace("/", "__") + ".npz")
-    np.savez(
-        target,
-        positions=pos.astype(np.float32),
-        normals=nrm.astype(np.float32),
-        uvs=uv,
-        material=material,
-        triangles=triangles,
-    )
-    elevation = float(entry.get("elevation", 0)) / 100
-    return asdict(
-        Model(
-            key,
-            entry["name"],
-            entry.get("creator", "unknown"),
-            LICENCES.get(source, "see archive"),
-            entry.get("category", ""),
-            tuple(size.tolist()),
-            elevation,
-            entry.get("doorOrWindow", "false") == "true",
-            split_of(key),
-            len(triangles),
-            tuple(records),
-        )
-    )
-
-
-def _cache_texture(archive: zipfile.ZipFile, path: str, source: str, cache: Path) -> tuple[str | None, bool]:
-    """Resize one texture to RGBA TEXTURE_SIZE x TEXTURE_SIZE; return its file name and whether it is cut out by alpha."""
-    name = f"{source}__{path.replace('/', '__')}.npy"
-    target = cache / "textures" / name
-    if target.exists():
-        return name, bool((np.load(target, mmap_mode="r")[::8, ::8, 3] < 128).mean() > 0.02)
-    image = cv2.imdecode(np.frombuffer(archive.read(path), np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        return None, False
-    rgba = to_rgba(image)
-    np.save(target, rgba)
-    return name, bool((rgba[..., 3] < 128).mean() > 0.02)
-
-
-def to_rgba(image: np.ndarray) -> np.ndarray:
-    """OpenCV image (grey, BGR or BGRA; 8 or 16 bit) -> RGBA uint8 (TEXTURE_SIZE, TEXTURE_SIZE, 4)."""
-    if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
-    if image.ndim == 2:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    elif image.shape[2] == 2:
-        image = np.concatenate([np.repeat(image[..., :1], 3, 2), image[..., 1:]], 2)
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGBA if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-    large = min(image.shape[:2]) >= TEXTURE_SIZE
-    return cv2.resize(image, (TEXTURE_SIZE, TEXTURE_SIZE), interpolation=cv2.INTER_AREA if large else cv2.INTER_LINEAR)
-
-
-def _parse_archive(archive: Path, cache: Path) -> list[dict]:
-    records = []
-    with zipfile.ZipFile(archive) as z:
-        names = {n.lower(): n for n in z.namelist()}
-        for entry in read_catalogue(archive):
-            try:
-                record = _build(entry, z, names, archive.stem, cache)
-            except (ValueError, IndexError, KeyError) as error:
-                log.warning("model %s of %s left out: %s", entry.get("model"), archive.name, error)
-                continue
-            if record:
-                records.append(record)
-    return records
 
 
 class Library:
@@ -331,7 +34,10 @@ class Library:
 
     @classmethod
     def load(cls, cache: Path, source: Path = FURNITURE_DIR) -> Library:
-        """Parse the archives of `source` into `cache` once (about a minute), then read the index. No archives: an empty library."""
+        """Parse the archives of `source` into `cache` once (about a minute), then read the index.
+
+        Without archives the library is empty, with one warning.
+        """
         index = cache / f"models_v{CACHE_VERSION}.json"
         if not index.exists():
             archives = sorted(source.glob("*.sh3f"), key=lambda p: -p.stat().st_size)
@@ -342,7 +48,7 @@ class Library:
                 (cache / folder).mkdir(parents=True, exist_ok=True)
             log.info("parsing the furniture archives of %s into %s, once", source, cache)
             with ProcessPoolExecutor(2) as pool:
-                records = [r for part in pool.map(_parse_archive, archives, [cache] * len(archives)) for r in part]
+                records = [r for part in pool.map(parse_archive, archives, [cache] * len(archives)) for r in part]
             temporary = index.with_suffix(".tmp")
             temporary.write_text(json.dumps(sorted(records, key=lambda r: r["key"])))
             temporary.rename(index)
@@ -380,9 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
         )
     for archive in archives:
         for entry in read_catalogue(archive):
-            print(
-                f"{entry['name']}\t{entry.get('creator', 'unknown')}\t{LICENCES.get(archive.stem, 'see archive')}\t{entry['model']}"
-            )
+            licence = LICENCES.get(archive.stem, "see archive")
+            print(entry["name"], entry.get("creator", "unknown"), licence, entry["model"], sep="\t")
 
 
 if __name__ == "__main__":

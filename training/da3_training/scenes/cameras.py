@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clusters of overlapping camera poses in a scene: hand-held walks, small rigs, wide baselines and outward-looking rigs.
+"""Clusters of overlapping camera poses in a scene: hand-held walks, small rigs, wide baselines, outward-looking rigs.
 
 A pose is the 4x4 camera-to-world transform of an OpenCV camera (x right, y down, z forward), metres, world z up.
 """
@@ -17,13 +17,13 @@ KINDS = {"walk": 0.4, "stereo": 0.2, "wide": 0.25, "rig": 0.15}
 
 
 def intrinsics(width: int, height: int, hfov: float) -> np.ndarray:
-    """Pinhole matrix (3, 3) with square pixels and a centred principal point; `hfov` in radians; pixel centres at integers."""
+    """Pinhole matrix (3, 3): square pixels, centred principal point, pixel centres at integers; `hfov` in radians."""
     f = width / 2 / np.tan(hfov / 2)
     return np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1.0]])
 
 
 def pose_of(position: np.ndarray, yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Camera-to-world pose: yaw about world z (0 looks along +x), pitch up positive, roll about the view axis; radians."""
+    """Camera-to-world pose: yaw about world z (0: along +x), pitch up positive, roll about the view axis; radians."""
     forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)])
     T = np.eye(4)
     T[:3, :3] = look_rotation(forward, roll)
@@ -150,7 +150,7 @@ def _rig(scene: Scene, rng: np.random.Generator, anchor: tuple, n: int, hfov: fl
 def cluster(
     scene: Scene, rng: np.random.Generator, n: int, hfov: float, accept: Callable[[np.ndarray], bool]
 ) -> tuple[str, list[np.ndarray]] | None:
-    """Draw one cluster of `n` poses whose every view passes `accept` (a cheap look at its depth). None when no try succeeded."""
+    """Draw `n` poses whose every view passes `accept` (a cheap look at its depth). None when no try succeeded."""
     for _ in range(25):
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
         anchor = _anchor(scene, rng)

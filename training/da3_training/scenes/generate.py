@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write rendered rooms to disk: `python -m da3_training.scenes.generate --out DIR --rooms N --seed S --split train`.
 
-One directory a room, `<split>_<seed>_<index>/`: `view_00.jpg` ..., `view_00.depth.png` (uint16 millimetres along the optical axis, 0 invalid
-or sky) and, written last, `scene.json` with intrinsics (pixel centres at integers) and camera-to-world poses (OpenCV axes, metres).
+One directory a room, `<split>_<seed>_<index>/`: `view_00.jpg` ..., `view_00.depth.png` (uint16 millimetres along the
+optical axis, 0 invalid or sky) and, written last, `scene.json` with intrinsics (pixel centres at integers) and
+camera-to-world poses (OpenCV axes, metres). Rooms that are complete are left alone, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import multiprocessing
 import os
 import queue
 import time
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault(
@@ -24,7 +26,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .assets import FURNITURE_DIR, Library
+from .assets import Library
 from .cameras import cluster, intrinsics
 from .render import Renderer
 from .room import make_scene
@@ -61,7 +63,8 @@ class Studio:
             groups = []
             for _ in range(clusters):
                 hfov = float(np.radians(rng.uniform(45, 100)))
-                found = cluster(scene, rng, views, hfov, lambda T, h=hfov: self._acceptable(T, h, width / height, rng))
+                accept = partial(self._acceptable, hfov=hfov, aspect=width / height, rng=rng)
+                found = cluster(scene, rng, views, hfov, accept)
                 if found:
                     groups.append((*found, hfov))
             if len(groups) == clusters:
@@ -106,7 +109,7 @@ class Studio:
 
     def _acceptable(self, T: np.ndarray, hfov: float, aspect: float, rng: np.random.Generator) -> bool:
         """A quick small render: not too close, not mostly sky, not one flat wall."""
-        width, height = 64, int(round(64 / aspect))
+        width, height = 64, round(64 / aspect)
         supersample, self.renderer.supersample = self.renderer.supersample, 1
         _, depth = self.renderer.render(intrinsics(width, height, hfov), T, width, height)
         self.renderer.supersample = supersample
@@ -167,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
     missing = [i for i in range(options.rooms) if not (room_folder(options, i) / "scene.json").exists()]
     log.info("%d of %d rooms to make in %s", len(missing), options.rooms, options.out)
     if options.assets != "none":
-        Library.load(options.cache, FURNITURE_DIR)
+        Library.load(options.cache)
     TextureBank.load(options.cache, options.split, options.assets != "none", options.wheels)
     context = multiprocessing.get_context("spawn")
     numbers, results = context.Queue(), context.Queue()
@@ -185,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
         for _ in missing:
             while True:
                 try:
-                    index, views, _seconds, error = results.get(timeout=10)
+                    _index, views, _seconds, error = results.get(timeout=10)
                     break
                 except queue.Empty:
                     if not any(w.is_alive() for w in workers):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Primitive shapes and the builder that merges everything in a scene into one vertex buffer.
 
-World frame: metres, z up, right handed. A vertex carries position, normal, texture coordinates, an sRGB tint, a material code and a
-texture layer (-1: none).
+World frame: metres, z up, right handed. A vertex carries position, normal, texture coordinates, an sRGB tint, a
+material code and a texture layer (-1: none).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VERTEX = np.dtype([("position", "f4", 3), ("normal", "f4", 3), ("uv", "f4", 2), 
 
 @dataclass(frozen=True)
 class Look:
-    """Surface look: sRGB tint 0..1, texture (any hashable key with its image loader) or None, code (specular 0..200, EMISSIVE, SKY)."""
+    """Surface look: sRGB tint 0..1, texture key or None, code (specular strength 0..200, EMISSIVE or SKY)."""
 
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
     texture: str | None = None
@@ -36,7 +36,7 @@ def pose2d(x: float, y: float, z: float, yaw: float) -> np.ndarray:
 
 @dataclass
 class Mesh:
-    """Merged scene: `vertices` (V,) of dtype VERTEX, triangles (T, 3) u32, and the ordered texture keys of the layers."""
+    """Merged scene: `vertices` (V,) of dtype VERTEX, triangles (T, 3) u32, texture keys in the order of the layers."""
 
     vertices: np.ndarray
     opaque: np.ndarray
@@ -47,7 +47,7 @@ class Mesh:
 
 @dataclass
 class Builder:
-    """Collects geometry. `max_layers` bounds texture memory; further textures fall back onto a procedural one already there."""
+    """Collects geometry. `max_layers` bounds texture memory; more textures reuse a procedural one already there."""
 
     max_layers: int = 56
     _vertices: list[np.ndarray] = field(default_factory=list)
@@ -129,7 +129,10 @@ class Builder:
         transform: np.ndarray | None = None,
         uv_origin: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        """Parallelogram `corner + a edge_u + b edge_v`, a, b in 0..1; normal = edge_u x edge_v. `fit`: texture stretched once over it."""
+        """Parallelogram `corner + a edge_u + b edge_v`, a, b in 0..1; normal = edge_u x edge_v.
+
+        `fit` stretches the texture once over it.
+        """
         corner, edge_u, edge_v = (np.asarray(a, np.float32) for a in (corner, edge_u, edge_v))
         ab = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
         positions = corner + ab[:, :1] * edge_u + ab[:, 1:] * edge_v
@@ -153,7 +156,7 @@ class Builder:
         fit: bool = False,
         looks: Callable[[str], Look] | None = None,
     ) -> None:
-        """Axis aligned box between `lo` and `hi` in the local frame of `transform`. `looks` may give each face its own look."""
+        """Axis-aligned box from `lo` to `hi` in the frame of `transform`; `looks` may give each face its own look."""
         lo, hi = np.asarray(lo, np.float32), np.asarray(hi, np.float32)
         d = hi - lo
         x, y, z = np.diag(d)

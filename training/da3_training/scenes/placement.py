@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Putting furniture and clutter into a scene without overlaps: on the floor, along walls, on top of and inside furniture."""
+"""Putting furniture and clutter into a scene without overlaps: on the floor, along walls, on and inside furniture."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .assets import Library, Model
+from .assets import Library
+from .furniture import Model
 from .mesh import Builder, Look, pose2d
 from .textures import TextureBank
 
 MAX_SCENE_TRIANGLES = 110_000
 _CEILING = re.compile(r"pendant|hanging light|chandelier|ceiling|fluorescent|track lights|lantern", re.I)
 _OUTDOOR = re.compile(
-    r"tree|pine|acacia|beech|cypress|poplar|palm|maple|peach blossom|hedge|bush|street l|lamppost|park|fountain|hydrant|fence"
-    r"|railing|mailbox|truck|^van$|suv|sedan|bus|smart|chevrolet|ford focus|beetle|peugeot|renault|seat leon|tent|swing|seesaw"
-    r"|sandpit|rock$|garden|fork lift|shipping|rowboat|biplane|chimney|porch|sidewalk|bench|column|mower|trampoline",
+    r"tree|pine|acacia|beech|cypress|poplar|palm|maple|peach blossom|hedge|bush|street l|lamppost|park|fountain"
+    r"|hydrant|fence|railing|mailbox|truck|^van$|suv|sedan|bus|smart|chevrolet|ford focus|beetle|peugeot|renault"
+    r"|seat leon|tent|swing|seesaw|sandpit|rock$|garden|fork lift|shipping|rowboat|biplane|chimney|porch"
+    r"|sidewalk|bench|column|mower|trampoline",
     re.I,
 )
 _SUPPORT = re.compile(
@@ -26,17 +28,16 @@ _SUPPORT = re.compile(
 )
 
 
-def role_of(model: Model) -> str:
+def role_of(model: Model) -> str:  # noqa: PLR0911 - one return a role
     """Where a model goes: `ceiling`, `wall`, `door`, `flat`, `small`, `outdoor`, or `floor`."""
-    w, d, h = model.size
+    w, _, h = model.size
     if model.door_or_window:
         return "door"
     if _CEILING.search(model.name) and model.elevation > 1.2:
         return "ceiling"
     if (
         _OUTDOOR.search(model.name)
-        or (model.category in ("Exterior", "Vehicles")
-        and max(model.size) > 1.2)
+        or (model.category in ("Exterior", "Vehicles") and max(model.size) > 1.2)
         or max(model.size) > 4
     ):
         return "outdoor"
@@ -214,7 +215,7 @@ class Placer:
         return False
 
     def surface_height(self, instance: Instance, points: np.ndarray, clearance: float) -> float | None:
-        """A height [m] at which all `points` (P, 2) rest on a flat part of `instance` with `clearance` above; None where there is none."""
+        """A height [m] where all `points` (P, 2) rest on a flat part of `instance` with `clearance` above, or None."""
         a, b, c = (instance.corners[:, i] for i in range(3))
         d = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
         d = np.where(np.abs(d) < 1e-9, 1e-9, d)
@@ -225,7 +226,7 @@ class Placer:
         height = a[:, 2] + u * (b[:, 2] - a[:, 2]) + v * (c[:, 2] - a[:, 2])
         levels = np.unique(np.round(height[0][inside[0]], 2))
         fits = []
-        for i, z in enumerate(levels):
+        for z in levels:
             above = levels[levels > z + 0.03]
             if len(above) and above[0] - z < clearance:
                 continue

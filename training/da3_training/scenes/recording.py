@@ -124,7 +124,7 @@ def _look(studio: Studio, T_map_base: NDArray, rng: np.random.Generator) -> Fram
 
 
 def write_bag(path: Path, frames: Iterator[Frame], hertz: float, quality: int = 80) -> int:
-    """Write frames as a rosbag2 folder with one MCAP file; an existing one is replaced. Returns the number of frames."""
+    """Write frames as a rosbag2 folder with one MCAP file, replacing an existing one. Returns the number of frames."""
     store = get_typestore(Stores.ROS2_KILTED)
     types = MessageTypes(lambda name: store.types[name])
     camera = CameraModel.from_matrix(intrinsics(*SIZE, FIELD_OF_VIEW), *SIZE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From linear colour to the photo a cheap robot camera would give: exposure, white balance, vignette, blur, noise, tone, JPEG."""
+"""From linear colour to the photo of a cheap robot camera: exposure, white balance, vignette, blur, noise, tone."""
 
 from __future__ import annotations
 
