@@ -3,7 +3,8 @@
 
 One directory a room, `<split>_<seed>_<index>/`: `view_00.jpg` ..., `view_00.depth.png` (uint16 millimetres along the
 optical axis, 0 invalid or sky) and, written last, `scene.json` with intrinsics (pixel centres at integers) and
-camera-to-world poses (OpenCV axes, metres). Rooms that are complete are left alone, so an interrupted run goes on where it stopped.
+camera-to-world poses (OpenCV axes, metres). Complete rooms are left alone: an interrupted
+run goes on where it stopped.
 """
 
 from __future__ import annotations
