@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools" / "demo"))
 
-import scenarios  # noqa: E402
-from run import run_scenario  # noqa: E402
-from score import read_outputs  # noqa: E402
+import scenarios
+from run import run_scenario
+from score import read_outputs
 
 STAGES = {
     "decode": "messages to arrays, TF look-up",

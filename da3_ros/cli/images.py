@@ -24,7 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="da3-nano", help="name or folder of the model")
     parser.add_argument("--size", type=int, default=0, help="longest side of the network's input, 0: recommended")
     parser.add_argument(
-        "--camera", nargs=4, type=float, metavar=("FX", "FY", "CX", "CY"), help="intrinsics of all images, in pixels"
+        "--camera",
+        nargs=4,
+        type=float,
+        metavar=("FX", "FY", "CX", "CY"),
+        help="intrinsics of all images, in pixels",
     )
     parser.add_argument("--metres-per-unit", type=float, help="known scale; without it depth is relative")
 

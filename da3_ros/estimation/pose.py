@@ -49,9 +49,7 @@ def network_camera(raw: RawEstimate, index: int, window: tuple[int, int]) -> Cam
     """
     k = raw.intrinsics[index].astype(np.float64)
     h, w = window
-    return CameraModel.pinhole(
-        w, h, float(k[0, 0]), float(k[1, 1]), float(k[0, 2]) - 0.5, float(k[1, 2]) - 0.5
-    )
+    return CameraModel.pinhole(w, h, float(k[0, 0]), float(k[1, 1]), float(k[0, 2]) - 0.5, float(k[1, 2]) - 0.5)
 
 
 def _covariance(std: tuple[float, float]) -> NDArray[np.float64]:

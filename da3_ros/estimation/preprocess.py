@@ -78,9 +78,7 @@ def _rectification(camera: CameraModel) -> tuple[NDArray, NDArray]:
     if camera.distortion_model in ("plumb_bob", "rational_polynomial", ""):
         return cv2.initUndistortRectifyMap(camera.K, coefficients, np.eye(3), camera.K, size, cv2.CV_16SC2)
     if camera.distortion_model in ("equidistant", "fisheye"):
-        return cv2.fisheye.initUndistortRectifyMap(
-            camera.K, coefficients[:4], np.eye(3), camera.K, size, cv2.CV_16SC2
-        )
+        return cv2.fisheye.initUndistortRectifyMap(camera.K, coefficients[:4], np.eye(3), camera.K, size, cv2.CV_16SC2)
     raise ValueError(
         f"unknown distortion model {camera.distortion_model!r}; "
         "allowed: plumb_bob, rational_polynomial, equidistant, or rectify the image before"

@@ -107,7 +107,9 @@ def _graph_name(stored: StoredTensor) -> str:
     return f"stored.{stored.name}"
 
 
-def _restore(stored: StoredTensor, permutation: tuple[int, ...] | None, initialiser: TensorProto) -> list[onnx.NodeProto]:
+def _restore(
+    stored: StoredTensor, permutation: tuple[int, ...] | None, initialiser: TensorProto
+) -> list[onnx.NodeProto]:
     """Nodes that turn the stored tensor into the initialiser they replace."""
     name, target = _graph_name(stored), initialiser.name
     nodes = []

@@ -35,7 +35,9 @@ def unproject_depth(depth: Array, intrinsics: Array) -> Array:
 
 
 def fuse(
-    points: list[NDArray[np.float32]], poses: list[NDArray[np.float64]], attributes: list[NDArray] | None = None
+    points: list[NDArray[np.float32]],
+    poses: list[NDArray[np.float64]],
+    attributes: list[NDArray] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray | None]:
     """One cloud (N, 3) in the frame a of all views, without points that are not finite.
 

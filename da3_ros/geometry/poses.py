@@ -25,9 +25,7 @@ def from_rotation_translation(rotation: Array, translation: Array) -> Array:
     """Assemble (..., 4, 4) from rotations (..., 3, 3) and translations (..., 3)."""
     xp = array_namespace(rotation, translation)
     top = xp.concat([rotation, translation[..., None]], axis=-1)
-    bottom = xp.zeros_like(top[..., :1, :]) + xp.asarray(
-        [0.0, 0.0, 0.0, 1.0], dtype=top.dtype, device=device(top)
-    )
+    bottom = xp.zeros_like(top[..., :1, :]) + xp.asarray([0.0, 0.0, 0.0, 1.0], dtype=top.dtype, device=device(top))
     return xp.concat([top, bottom], axis=-2)
 
 
@@ -74,9 +72,7 @@ def rotation_angle(rotation: Array) -> Array:
     """Angle (...) in radians of rotation matrices (..., 3, 3), accurate for small angles too."""
     xp = array_namespace(rotation)
     m = rotation
-    axis = xp.stack(
-        [m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], axis=-1
-    )
+    axis = xp.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], axis=-1)
     sine = 0.5 * xp.sqrt(xp.sum(axis * axis, axis=-1))
     cosine = 0.5 * (m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2] - 1)
     return xp.atan2(sine, cosine)

@@ -56,13 +56,13 @@ def rays_to_camera(ray: Array, confidence: Array, height: int, width: int, itera
     """
     xp = array_namespace(ray, confidence)
     if ray.shape[:-1] != confidence.shape or ray.shape[-1] != 6:
-        raise ValueError(f"ray {tuple(ray.shape)} must be (..., h, w, 6) and confidence {tuple(confidence.shape)} (..., h, w)")
+        raise ValueError(
+            f"ray {tuple(ray.shape)} must be (..., h, w, 6) and confidence {tuple(confidence.shape)} (..., h, w)"
+        )
     h, w = confidence.shape[-2:]
     # Normalised image coordinates in [-1, 1] keep the 9 x 9 matrix well conditioned.
     grid = pixel_grid(h, w, ray)
-    plane = xp.stack(
-        [(2 * grid[..., 0] + 1) / w - 1, (2 * grid[..., 1] + 1) / h - 1, grid[..., 2]], axis=-1
-    )
+    plane = xp.stack([(2 * grid[..., 0] + 1) / w - 1, (2 * grid[..., 1] + 1) / h - 1, grid[..., 2]], axis=-1)
     batch = tuple(ray.shape[:-3])
     p = xp.reshape(plane, (h * w, 3))
     d = xp.reshape(ray[..., :3], (*batch, h * w, 3))
@@ -87,7 +87,9 @@ def rays_to_camera(ray: Array, confidence: Array, height: int, width: int, itera
     inverse_k = upper / upper[..., 2:, 2:]
     k_plane = xp.linalg.inv(inverse_k)
     to_pixels = xp.asarray(
-        [[width / 2, 0, (width - 1) / 2], [0, height / 2, (height - 1) / 2], [0, 0, 1]], dtype=ray.dtype, device=device(ray)
+        [[width / 2, 0, (width - 1) / 2], [0, height / 2, (height - 1) / 2], [0, 0, 1]],
+        dtype=ray.dtype,
+        device=device(ray),
     )
     total = xp.sum(weight, axis=-1)[..., None]
     centre = xp.sum(o * weight[..., None], axis=-2) / total

@@ -30,9 +30,7 @@ def decode_camera(code: Tensor, height: int, width: int) -> tuple[Tensor, Tensor
     """
     rotation = matrix_from_quaternion(code[..., 3:7])
     pose = torch.cat([rotation, code[..., :3, None]], dim=-1)
-    focal = [
-        side / 2 / torch.tan(code[..., i] / 2).clamp(min=1e-6) for side, i in ((width, 8), (height, 7))
-    ]
+    focal = [side / 2 / torch.tan(code[..., i] / 2).clamp(min=1e-6) for side, i in ((width, 8), (height, 7))]
     zero, one = torch.zeros_like(focal[0]), torch.ones_like(focal[0])
     rows = [focal[0], zero, one * (width / 2), zero, focal[1], one * (height / 2), zero, zero, one]
     return invert(pose)[..., :3, :], torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
@@ -49,10 +47,7 @@ class CameraEncoder(nn.Module):
         self.pose_branch = Mlp(9, width // 2, width)
         self.token_norm = nn.LayerNorm(width, eps=1e-5)
         self.trunk = nn.Sequential(
-            *(
-                Block(width, heads, Mlp(width, 4 * width, width), eps=1e-5, layer_scale=0.01)
-                for _ in range(depth)
-            )
+            *(Block(width, heads, Mlp(width, 4 * width, width), eps=1e-5, layer_scale=0.01) for _ in range(depth))
         )
         self.trunk_norm = nn.LayerNorm(width, eps=1e-5)
 

@@ -58,7 +58,10 @@ def load_checkpoint(path: str | Path) -> DepthAnything3:
 
 
 def save_checkpoint(
-    model: DepthAnything3, path: str | Path, dtype: torch.dtype = torch.float32, metadata: dict[str, str] | None = None
+    model: DepthAnything3,
+    path: str | Path,
+    dtype: torch.dtype = torch.float32,
+    metadata: dict[str, str] | None = None,
 ) -> None:
     """Write `model` to folder `path` in the published layout; tied weights are stored once."""
     folder = Path(path)

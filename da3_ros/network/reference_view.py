@@ -33,9 +33,7 @@ def reference_order(tokens: Tensor, strategy: str) -> Tensor:
         unit = F.normalize(tokens, dim=-1)
         similarity = unit @ unit.transpose(1, 2)
         if strategy == "saddle_balanced":
-            measures = torch.stack(
-                [(similarity.sum(-1) - 1) / (s - 1), tokens.norm(dim=-1), unit.var(dim=-1)], dim=-1
-            )
+            measures = torch.stack([(similarity.sum(-1) - 1) / (s - 1), tokens.norm(dim=-1), unit.var(dim=-1)], dim=-1)
             low, high = measures.amin(1, keepdim=True), measures.amax(1, keepdim=True)
             index = (((measures - low) / (high - low + 1e-8)) - 0.5).abs().sum(-1).argmin(1)
         else:

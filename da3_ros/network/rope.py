@@ -18,9 +18,7 @@ class RotaryTable(NamedTuple):
     sin: Tensor
 
 
-def rotary_table(
-    ph: int, pw: int, head_dim: int, like: Tensor, *, within_view: bool, repeats: int = 1
-) -> RotaryTable:
+def rotary_table(ph: int, pw: int, head_dim: int, like: Tensor, *, within_view: bool, repeats: int = 1) -> RotaryTable:
     """Table for a sequence of `repeats` views, each one special token and ph x pw patches.
 
     The special token stands at (0, 0). Within a view patch (row, column) stands at (row + 1, column + 1); in

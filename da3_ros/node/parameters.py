@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from da3_ros.estimation import EstimatorConfig, ScaleConfig
-from da3_ros.estimation.scale import SOURCES
+from da3_ros.estimation.scale import FITS, SOURCES
 from da3_ros.sync import POLICIES, SyncConfig
 
 TRANSPORTS = ("raw", "compressed")
@@ -46,6 +46,7 @@ SPECS = (
     Spec("sync.allow_missing", False, "Estimate sets that lack a camera's frame, one period later."),
     Spec("scale.source", "auto", "Where the metric scale comes from.", ", ".join(SOURCES)),
     Spec("scale.value", 1.0, "Metres in one unit of the network, for scale.source: given.", "> 0"),
+    Spec("scale.fit", "auto", "Fit to the matches: with a shift, without, or as they ask.", ", ".join(FITS)),
     Spec("scale.period", 0.0, "Seconds between two estimates of the scale; 0: with every set.", ">= 0"),
     Spec("inference.size", 0, "Longest side of the network's input in pixels; 0: the model's.", "0 or n * 14"),
     Spec("inference.threads", 0, "Threads of a CPU engine; 0: every core.", ">= 0"),
@@ -188,6 +189,7 @@ def read_parameters(get: Callable[[str], Any]) -> NodeParameters:
         "source": reader.choice("scale.source", SOURCES),
         "value": reader.number("scale.value", 0, above=True),
         "period": reader.number("scale.period", 0),
+        "fit": reader.choice("scale.fit", FITS),
     }
     estimator: dict[str, Any] = {
         "size": reader.whole("inference.size", 0, multiple=14),

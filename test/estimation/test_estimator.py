@@ -143,9 +143,7 @@ def test_description(rig):
     assert make(rig).describe()["model"] == "fake"
 
 
-@pytest.mark.parametrize(
-    "config", [{"size": 100}, {"size": -1}, {"threads": -1}, {"min_range": 2.0, "max_range": 1.0}]
-)
+@pytest.mark.parametrize("config", [{"size": 100}, {"size": -1}, {"threads": -1}, {"min_range": 2.0, "max_range": 1.0}])
 def test_bad_configuration_is_refused(rig, config):
     with pytest.raises(ValueError, match=r"\d"):
         make(rig, **config)

@@ -10,7 +10,12 @@ from da3_ros.geometry import CameraModel
 
 @pytest.mark.parametrize(
     ("image", "longest", "expected"),
-    [((480, 640), 252, (196, 252)), ((500, 741), 252, (168, 252)), ((720, 1280), 504, (280, 504)), ((3, 3000), 252, (14, 252))],
+    [
+        ((480, 640), 252, (196, 252)),
+        ((500, 741), 252, (168, 252)),
+        ((720, 1280), 504, (280, 504)),
+        ((3, 3000), 252, (14, 252)),
+    ],
 )
 def test_network_size_keeps_the_aspect(image, longest, expected):
     assert network_size(*image, longest, 14) == expected

@@ -8,6 +8,7 @@ import pytest
 from da3_ros.estimation import ScaleConfig
 from da3_ros.estimation.preprocess import prepare
 from da3_ros.estimation.scale import ScaleSource
+from da3_ros.estimation.scale.source import fit_depth
 from da3_ros.estimation.scale.rig import MatchConfig, triangulate_rig
 
 
@@ -37,7 +38,13 @@ def test_triangulated_depth_is_right(rig):
 
 @pytest.mark.parametrize(
     "change",
-    [{"min_baseline": 0.5}, {"max_depth": 1.0}, {"max_relative_error": 1e-4}, {"features": 8}, {"ratio": 0.0}],
+    [
+        {"min_baseline": 0.5},
+        {"max_depth": 1.0},
+        {"max_relative_error": 1e-4},
+        {"features": 8},
+        {"ratio": 0.0},
+    ],
 )
 def test_limits_of_matching_take_effect(rig, change):
     arguments = [v.image for v in rig.views], [v.camera for v in rig.views], list(rig.poses)
@@ -87,12 +94,19 @@ def test_min_matches_takes_effect(rig):
     assert not estimate(ScaleSource(ScaleConfig(min_matches=100000)), views_at(rig, 1), rig).metric
 
 
-def test_fit_shift_takes_effect(rig):
-    plain = estimate(ScaleSource(ScaleConfig()), views_at(rig, 1), rig)
-    shifted = estimate(ScaleSource(ScaleConfig(fit_shift=True)), views_at(rig, 1), rig)
+def test_fit_takes_effect(rig):
+    plain = estimate(ScaleSource(ScaleConfig(fit="scale")), views_at(rig, 1), rig)
+    shifted = estimate(ScaleSource(ScaleConfig(fit="scale_shift")), views_at(rig, 1), rig)
     assert plain.shift == 0.0
     assert shifted.shift != 0.0
     assert shifted.value == pytest.approx(2.0, rel=0.1)
+
+
+def test_a_shift_is_fitted_only_where_it_is_needed():
+    metric = np.linspace(2, 5, 100)
+    noise = 1 + np.random.default_rng(0).normal(0, 0.01, 100)
+    assert fit_depth(metric / 2 * noise, metric, "auto").shift == 0.0
+    assert fit_depth((metric - 1.5) * noise, metric, "auto").shift == pytest.approx(1.5, abs=0.2)
 
 
 def test_given_and_none(rig):
@@ -101,7 +115,7 @@ def test_given_and_none(rig):
     assert not estimate(ScaleSource(ScaleConfig(source="none")), views_at(rig, 1), rig).metric
 
 
-@pytest.mark.parametrize("bad", [{"source": "magic"}, {"value": 0.0}, {"period": -1.0}, {"min_matches": 3}])
+@pytest.mark.parametrize("bad", [{"source": "magic"}, {"value": 0.0}, {"fit": "affine"}, {"period": -1.0}, {"min_matches": 3}])
 def test_bad_configuration_is_refused(bad):
     with pytest.raises(ValueError, match="scale"):
         ScaleConfig(**bad)

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from da3_ros.geometry import CameraModel, camera_to_rays, rays_to_camera, unproject, unproject_depth
-from da3_ros.geometry.poses import from_rotation_translation, matrix_from_quaternion, rotation_angle, transform
+from da3_ros.geometry.poses import (
+    from_rotation_translation,
+    matrix_from_quaternion,
+    rotation_angle,
+    transform,
+)
 from da3_ros.geometry.rays import ray_map_camera
 
 

@@ -50,7 +50,10 @@ def test_the_gaussian_head_of_published_files_is_left_out(saved):
     [
         (lambda t: t.pop("model.cam_dec.fc_t.bias"), ["1 missing", "cam_dec.fc_t.bias"]),
         (lambda t: t.update({"model.extra": torch.zeros(1)}), ["1 unexpected", "extra"]),
-        (lambda t: t.update({"model.cam_dec.fc_t.bias": torch.zeros(4)}), ["mis-shaped", "(4,) instead of (3,)"]),
+        (
+            lambda t: t.update({"model.cam_dec.fc_t.bias": torch.zeros(4)}),
+            ["mis-shaped", "(4,) instead of (3,)"],
+        ),
         (lambda t: t["model.cam_dec.fc_t.bias"].fill_(float("nan")), ["not finite", "cam_dec.fc_t.bias"]),
     ],
 )

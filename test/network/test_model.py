@@ -59,7 +59,10 @@ def test_reordered_views_give_reordered_outputs(nano):
     [
         ({"images": torch.zeros(1, 3, 28, 28)}, "B, S, 3"),
         ({"images": torch.zeros(1, 1, 3, 30, 28)}, "multiple of 14"),
-        ({"images": torch.zeros(1, 1, 3, 28, 28), "extrinsics": torch.eye(4)[None, None]}, "without intrinsics"),
+        (
+            {"images": torch.zeros(1, 1, 3, 28, 28), "extrinsics": torch.eye(4)[None, None]},
+            "without intrinsics",
+        ),
         ({"images": torch.zeros(1, 1, 3, 28, 28), "intrinsics": torch.eye(3)[None, None]}, "alone"),
         ({"images": torch.zeros(1, 1, 3, 28, 28), "reference": "best"}, "saddle_balanced"),
     ],

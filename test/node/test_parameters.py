@@ -33,6 +33,7 @@ CHANGES = {
     "sync.allow_missing": (True, lambda p: p.sync.allow_missing),
     "scale.source": ("none", lambda p: p.estimator.scale.source),
     "scale.value": (2.5, lambda p: p.estimator.scale.value),
+    "scale.fit": ("scale", lambda p: p.estimator.scale.fit),
     "scale.period": (2.5, lambda p: p.estimator.scale.period),
     "inference.size": (252, lambda p: p.estimator.size),
     "inference.threads": (1, lambda p: p.estimator.threads),

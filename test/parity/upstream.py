@@ -17,7 +17,7 @@ REASON = "needs the upstream package: pip install --no-deps depth-anything-3==0.
 def build(preset: str, device: str = "cpu") -> torch.nn.Module:
     """Upstream's network `preset` with its own initial weights; ``meta`` allocates none."""
     with contextlib.redirect_stdout(io.StringIO()), _real_linspace(), torch.device(device):
-        import depth_anything_3.cfg as cfg
+        from depth_anything_3 import cfg
 
         path = Path(cfg.__file__).parent / "configs" / f"{preset}.yaml"
         return cfg.create_object(cfg.load_config(str(path))).eval()

@@ -24,9 +24,7 @@ def rooms(tmp_path):
             pose = np.eye(4)
             pose[0, 3] = 0.3 * v
             k = [[90.0, 0, 55.5], [0, 90.0, 41.5], [0, 0, 1]]
-            views.append(
-                {"image": f"v{v}.jpg", "depth": f"v{v}.png", "K": k, "T_world_camera": pose.tolist()}
-            )
+            views.append({"image": f"v{v}.jpg", "depth": f"v{v}.png", "K": k, "T_world_camera": pose.tolist()})
         scene = {"version": 1, "width": 112, "height": 84, "clusters": [{"kind": "walk", "views": views}]}
         (folder / "scene.json").write_text(json.dumps(scene))
     return tmp_path / "rooms"

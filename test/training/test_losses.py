@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+
+from da3_ros.geometry import camera_to_rays, unproject
+from da3_ros.geometry.poses import invert
+from da3_ros.network.camera_codec import encode_camera
 from da3_training.losses.any_view import LossConfig, any_view_loss
 from da3_training.losses.camera import camera_loss
 from da3_training.losses.depth import depth_loss
 from da3_training.losses.gradient import gradient_loss
 from da3_training.losses.normalise import normalise_scene
 from da3_training.losses.rays import point_loss, ray_loss, target_rays
-
-from da3_ros.geometry import camera_to_rays, unproject
-from da3_ros.geometry.poses import invert
-from da3_ros.network.camera_codec import encode_camera
 
 H, W = 28, 42
 
@@ -51,9 +51,7 @@ def test_normalised_points_have_mean_norm_one(scene):
 
 def test_a_perfect_prediction_costs_nothing(scene):
     out = perfect(scene)
-    assert depth_loss(out["depth"], out["depth_conf"], scene.depth, scene.valid).item() == pytest.approx(
-        0, abs=1e-6
-    )
+    assert depth_loss(out["depth"], out["depth_conf"], scene.depth, scene.valid).item() == pytest.approx(0, abs=1e-6)
     assert ray_loss(out["ray"], out["ray_conf"], out["ray"]).item() == pytest.approx(0, abs=1e-6)
     assert camera_loss(out["pose_code"], scene).item() == pytest.approx(0, abs=1e-5)
     assert gradient_loss(scene.depth, scene.depth, scene.valid).item() == pytest.approx(0, abs=1e-6)
@@ -63,8 +61,7 @@ def test_a_perfect_prediction_costs_nothing(scene):
 def test_depth_loss_falls_towards_the_truth(scene, space):
     c = torch.ones_like(scene.depth)
     costs = [
-        depth_loss(scene.depth.clamp(min=0.1) * f, c, scene.depth, scene.valid, space=space)
-        for f in (1.5, 1.2, 1.0)
+        depth_loss(scene.depth.clamp(min=0.1) * f, c, scene.depth, scene.valid, space=space) for f in (1.5, 1.2, 1.0)
     ]
     assert costs[0] > costs[1] > costs[2]
 
@@ -80,9 +77,7 @@ def test_confidence_is_best_where_lambda_over_error_says(scene):
     """d/dc (c e - lambda log c) = 0 at c = lambda / e."""
     error = 0.1
     costs = {
-        c: depth_loss(
-            scene.depth + error, torch.full_like(scene.depth, c), scene.depth, scene.valid, 0.2
-        ).item()
+        c: depth_loss(scene.depth + error, torch.full_like(scene.depth, c), scene.depth, scene.valid, 0.2).item()
         for c in (1.0, 1.8, 2.0, 2.2, 4.0)
     }
     assert min(costs, key=costs.get) == 2.0

@@ -42,9 +42,7 @@ def test_triangulated_matches_agree_with_the_true_depth(rig):
     """Calibration, poses and depth belong together: images alone give the depth that the recording states."""
     names = list(rig.cameras)
     images, truth = rig.frames[10], rig.truth[10]
-    sparse = triangulate_rig(
-        [images[n] for n in names], [rig.cameras[n] for n in names], [rig.poses[n] for n in names]
-    )
+    sparse = triangulate_rig([images[n] for n in names], [rig.cameras[n] for n in names], [rig.poses[n] for n in names])
     for name, points in zip(names, sparse):
         u, v = np.rint((points.pixels + 0.5) / 2 - 0.5).astype(int).T
         expected = truth[name].depth[np.clip(v, 0, 119), np.clip(u, 0, 159)]

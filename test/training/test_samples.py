@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from da3_training.records import list_rooms, load_room
-from da3_training.samples import RoomSampler, SampleConfig, load_view, mirror_view
 
 from da3_ros.geometry import unproject_depth
+from da3_training.records import list_rooms, load_room
+from da3_training.samples import RoomSampler, SampleConfig, load_view, mirror_view
 
 SMALL = SampleConfig(
     views_per_batch=6, view_counts=(2,), sizes=((42, 56),), final_sizes=((56, 70),), final_views_per_batch=4

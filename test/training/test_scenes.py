@@ -6,10 +6,10 @@ import os
 
 import numpy as np
 import pytest
-from da3_training.records import load_room
 
 from da3_ros.geometry import unproject_depth
 from da3_ros.geometry.poses import invert, transform
+from da3_training.records import load_room
 
 os.environ.setdefault("LP_NUM_THREADS", "1")
 pytest.importorskip("moderngl")
@@ -41,9 +41,7 @@ def test_a_room_has_everything(room):
             assert image.shape[:2] == depth.shape
             assert 0.3 < np.median(depth[depth > 0]) < 12
             assert image.std() > 5
-            np.testing.assert_allclose(
-                view.intrinsics[:2, 2], [(depth.shape[1] - 1) / 2, (depth.shape[0] - 1) / 2]
-            )
+            np.testing.assert_allclose(view.intrinsics[:2, 2], [(depth.shape[1] - 1) / 2, (depth.shape[0] - 1) / 2])
             np.testing.assert_allclose(view.pose[:3, :3] @ view.pose[:3, :3].T, np.eye(3), atol=1e-6)
 
 
@@ -57,8 +55,7 @@ def test_depth_of_one_view_agrees_with_the_other(room):
         local = transform(invert(b.pose) @ a.pose, points)
         local = local[local[:, 2] > 0.1]
         u, v = (
-            np.rint(b.intrinsics[i, i] * local[:, i] / local[:, 2] + b.intrinsics[i, 2]).astype(int)
-            for i in (0, 1)
+            np.rint(b.intrinsics[i, i] * local[:, i] / local[:, 2] + b.intrinsics[i, 2]).astype(int) for i in (0, 1)
         )
         depth = b.depth()
         inside = (u >= 0) & (u < depth.shape[1]) & (v >= 0) & (v < depth.shape[0])

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from da3_ros.network import load_checkpoint
 from da3_training import trainer
 from da3_training.config import TrainConfig, load_config
 from da3_training.samples import SampleConfig
-
-from da3_ros.network import load_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 

@@ -53,7 +53,10 @@ def print_table(rows: list[Scores]) -> None:
         ("metric scale error", lambda r: f"{100 * r.scale_error:.1f} %"),
         ("median-aligned AbsRel / delta1", lambda r: f"{r.aligned[0]:.3f} / {r.aligned[1]:.3f}"),
         ("pose error", lambda r: r.pose),
-        ("cloud to true surface, median / p90", lambda r: f"{100 * r.cloud[0]:.1f} / {100 * r.cloud[1]:.1f} cm"),
+        (
+            "cloud to true surface, median / p90",
+            lambda r: f"{100 * r.cloud[0]:.1f} / {100 * r.cloud[1]:.1f} cm",
+        ),
     ):
         lines.append((title, *(cell(row) for row in rows)))
     widths = [max(len(line[i]) for line in lines) for i in range(len(rows) + 1)]

@@ -30,7 +30,9 @@ def main() -> int:
     qos = qos_profile(5, "reliable")
     images = {name: node.create_publisher(image, f"/{name}/image_raw", qos) for name in rig.cameras}
     infos = {name: node.create_publisher(info, f"/{name}/camera_info", qos) for name in rig.cameras}
-    static = node.create_publisher(types["tf2_msgs/msg/TFMessage"], "/tf_static", qos_profile(1, "reliable", latched=True))
+    static = node.create_publisher(
+        types["tf2_msgs/msg/TFMessage"], "/tf_static", qos_profile(1, "reliable", latched=True)
+    )
     transforms = [
         encode_transform(types, pose, types.header(0, "base_link"), f"{name}_optical_frame")
         for name, pose in rig.poses.items()

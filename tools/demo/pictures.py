@@ -39,7 +39,15 @@ def write(scenario: Scenario, recording: Recording, folder: Path) -> list[Path]:
         rows.append(np.hstack(cells))
     sheet = np.vstack(rows)
     cloud = cv2.resize(_cloud_view(out, frame), (sheet.shape[1], sheet.shape[1] * 9 // 16))
-    cv2.putText(cloud, "cloud of all cameras, from behind and above", (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 2)
+    cv2.putText(
+        cloud,
+        "cloud of all cameras, from behind and above",
+        (8, 24),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.7,
+        (0, 0, 0),
+        2,
+    )
     path = folder / "sheet.png"
     cv2.imwrite(str(path), cv2.cvtColor(np.vstack([sheet, cloud]), cv2.COLOR_RGB2BGR))
     return [path]

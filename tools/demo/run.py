@@ -31,7 +31,10 @@ class Recording:
 
 def recorded_topics(cameras: list[str]) -> dict[str, str]:
     """Topics that the demo records, with their types."""
-    topics = {"/da3/points": "sensor_msgs/msg/PointCloud2", "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
+    topics = {
+        "/da3/points": "sensor_msgs/msg/PointCloud2",
+        "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+    }
     topics["/tf_static"] = "tf2_msgs/msg/TFMessage"
     for name in cameras:
         topics[f"/da3/{name}/depth/image_rect"] = "sensor_msgs/msg/Image"
@@ -57,7 +60,12 @@ def run_scenario(scenario: Scenario, model: str, folder: Path) -> Recording:
         "FASTDDS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds_localhost.xml"),
         "PYTHONUNBUFFERED": "1",
     }
-    parameters = {"model": model, "cameras": f"[{', '.join(names)}]", "cloud.rate": "0.0", **scenario.parameters}
+    parameters = {
+        "model": model,
+        "cameras": f"[{', '.join(names)}]",
+        "cloud.rate": "0.0",
+        **scenario.parameters,
+    }
     arguments = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]
     bag = folder / "recording"
     topics = [f"{topic}:{kind}" for topic, kind in recorded_topics(names).items()]
@@ -73,7 +81,13 @@ def run_scenario(scenario: Scenario, model: str, folder: Path) -> Recording:
         for name, command in commands.items():
             out = subprocess.PIPE if name == "cameras" else logs[name]
             processes[name] = subprocess.Popen(
-                command, env=environment, cwd=ROOT, stdout=out, stderr=logs[name], stdin=subprocess.DEVNULL, text=True
+                command,
+                env=environment,
+                cwd=ROOT,
+                stdout=out,
+                stderr=logs[name],
+                stdin=subprocess.DEVNULL,
+                text=True,
             )
         cameras = processes["cameras"]
         assert cameras.stdout is not None

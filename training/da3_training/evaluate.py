@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from da3_ros.geometry.metrics import auc, depth_errors, median_scale, pair_errors
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.network import DepthAnything3, load_checkpoint
-from da3_ros.geometry.metrics import auc, depth_errors, median_scale, pair_errors
 from da3_training.records import list_rooms, load_room
 from da3_training.samples import load_view, normalise_image
 

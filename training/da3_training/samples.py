@@ -105,7 +105,9 @@ def choose_views(rng: np.random.Generator, cluster: Cluster, s: int) -> list[Vie
     return [cluster.views[i] for i in rng.permutation(len(cluster.views))[:s]]
 
 
-def load_view(view: ViewRecord, height: int, width: int, zoom: float = 1.0) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def load_view(
+    view: ViewRecord, height: int, width: int, zoom: float = 1.0
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Image (H, W, 3) uint8, depth (H, W), intrinsics (3, 3) and pose (4, 4) of a centred window of the view.
 
     zoom: side of the window as a share of the largest window of the wanted aspect.

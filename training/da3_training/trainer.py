@@ -47,9 +47,7 @@ def train(config: TrainConfig) -> Path:
 
     data = RoomSampler(Path(config.rooms), config.samples, config.seed, config.steps, config.final_fraction)
     log.info("%d rooms, steps %d to %d", len(data.rooms), start, config.steps)
-    loader = DataLoader(
-        Subset(data, range(start, config.steps)), batch_size=None, num_workers=1, prefetch_factor=4
-    )
+    loader = DataLoader(Subset(data, range(start, config.steps)), batch_size=None, num_workers=1, prefetch_factor=4)
     bad, saved = 0, time.monotonic()
     model.train()
     with (output / LOG).open("a") as record, tqdm(total=config.steps, initial=start, unit="step") as bar:
@@ -141,7 +139,12 @@ def _optimiser(model: DepthAnything3, config: TrainConfig) -> torch.optim.AdamW:
                 if p.requires_grad and name.startswith("backbone.") == is_backbone and (p.ndim >= 2) == decay
             ]
             groups.append(
-                {"params": members, "lr": rate, "base": rate, "weight_decay": config.weight_decay if decay else 0.0}
+                {
+                    "params": members,
+                    "lr": rate,
+                    "base": rate,
+                    "weight_decay": config.weight_decay if decay else 0.0,
+                }
             )
     return torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
@@ -160,7 +163,12 @@ def _update_average(average: dict[str, torch.Tensor], model: DepthAnything3, dec
 
 
 def _save(output: Path, model: DepthAnything3, optimiser: Any, average: dict[str, torch.Tensor], step: int) -> None:
-    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average, "step": step}
+    state = {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average,
+        "step": step,
+    }
     temporary = output / (STATE + ".part")
     torch.save(state, temporary)
     os.replace(temporary, output / STATE)

@@ -6,6 +6,7 @@ This needs nothing of the network, so its errors are independent of the network'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.poses import invert
+
+
+CELL = 40
+"""Side in pixels of the cells that keypoints are spread over."""
 
 
 @dataclass(frozen=True)
@@ -91,19 +96,31 @@ def _detect(image: NDArray[np.uint8], camera: CameraModel, config: MatchConfig) 
     if scale < 1:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     camera = camera.scaled(grey.shape[1], grey.shape[0])
-    detector = cv2.ORB_create(nfeatures=config.features, fastThreshold=7, edgeThreshold=15, patchSize=25)
-    keypoints, descriptors = detector.detectAndCompute(grey, None)
+    detector = cv2.ORB_create(nfeatures=5 * config.features, fastThreshold=7, edgeThreshold=15, patchSize=25)
+    keypoints, descriptors = detector.compute(grey, _spread(detector.detect(grey, None), grey.shape, config.features))
     points = np.array([k.pt for k in keypoints], dtype=np.float32).reshape(-1, 2)
     if descriptors is None:
         descriptors = np.zeros((0, 32), dtype=np.uint8)
     return _Features(points, descriptors, grey, camera)
 
 
+def _spread(keypoints: Sequence[cv2.KeyPoint], shape: tuple[int, ...], count: int) -> list[cv2.KeyPoint]:
+    """About `count` keypoints, the strongest of each cell of a grid: else they all sit on one textured object."""
+    rows, columns = -(-shape[0] // CELL), -(-shape[1] // CELL)
+    quota = -(-count // (rows * columns))
+    taken: dict[tuple[int, int], int] = {}
+    chosen = []
+    for k in sorted(keypoints, key=lambda k: -k.response):
+        cell = int(k.pt[0]) // CELL, int(k.pt[1]) // CELL
+        if taken.get(cell, 0) < quota:
+            taken[cell] = taken.get(cell, 0) + 1
+            chosen.append(k)
+    return chosen
+
+
 def _may_overlap(a: _Features, b: _Features, T_b_a: NDArray) -> bool:
     """Whether the two fields of view share any direction."""
-    half = [
-        np.arctan(np.hypot(f.camera.width / f.camera.fx, f.camera.height / f.camera.fy) / 2) for f in (a, b)
-    ]
+    half = [np.arctan(np.hypot(f.camera.width / f.camera.fx, f.camera.height / f.camera.fy) / 2) for f in (a, b)]
     angle = np.arccos(np.clip(T_b_a[2, 2], -1, 1))
     return bool(angle < sum(half))
 
@@ -129,7 +146,12 @@ def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig):
     points_a, points_b = a.points[good], b.points[best_b[good]]
     # Keypoints sit on pixels of an image pyramid; optical flow brings the second one to a fraction of a pixel.
     refined, status, _ = cv2.calcOpticalFlowPyrLK(
-        a.grey, b.grey, points_a[:, None], points_b[:, None].copy(), winSize=(15, 15), maxLevel=0,
+        a.grey,
+        b.grey,
+        points_a[:, None],
+        points_b[:, None].copy(),
+        winSize=(15, 15),
+        maxLevel=0,
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     refined = refined[:, 0]

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from da3_ros.estimation.preprocess import Prepared
 from da3_ros.estimation.scale.rig import MatchConfig, SparseDepth, triangulate_rig
 from da3_ros.estimation.views import ScaleEstimate, View
-from da3_ros.geometry.alignment import AlignmentError, align_scale_shift
+from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift
 
 SOURCES = ("auto", "rig", "given", "none")
+FITS = ("auto", "scale", "scale_shift")
+SHIFT_GAIN = 0.6
+"""A shift is fitted in ``auto`` where it brings the median residual below this share of that without one."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,16 @@ class ScaleConfig:
     """Seconds for which the last scale is kept when a set has too few matches."""
     min_matches: int = 20
     """Fewer triangulated points than this give no scale."""
-    fit_shift: bool = False
-    """Also fit an offset, which helps networks whose depth is only right up to scale and shift."""
+    fit: str = "auto"
+    """``scale``, ``scale_shift``, or ``auto``: with a shift only where the matches clearly ask for one. A needless
+    shift spoils depth that lies outside the range of the matches."""
     matching: MatchConfig = field(default_factory=MatchConfig)
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise ValueError(f"scale source {self.source!r} is unknown; allowed: {', '.join(SOURCES)}")
+        if self.fit not in FITS:
+            raise ValueError(f"scale fit {self.fit!r} is unknown; allowed: {', '.join(FITS)}")
         if not self.value > 0:
             raise ValueError(f"scale value must be positive, got {self.value}")
         if self.period < 0 or self.hold < 0:
@@ -82,7 +88,13 @@ class ScaleSource:
         elif self._last is not None and age <= c.hold:
             last = self._last
             return ScaleEstimate(
-                last.source, last.value, last.shift, last.residual, 0, True, f"held for {age:.1f} s: {estimate.message}"
+                last.source,
+                last.value,
+                last.shift,
+                last.residual,
+                0,
+                True,
+                f"held for {age:.1f} s: {estimate.message}",
             )
         return estimate
 
@@ -102,10 +114,31 @@ class ScaleSource:
                 f"{self.config.min_matches} are needed: more overlap, texture or light",
             )
         try:
-            fit = align_scale_shift(np.concatenate(relative), metric_all, fit_shift=self.config.fit_shift)
+            fit = fit_depth(np.concatenate(relative), metric_all, self.config.fit)
         except AlignmentError as error:
             return ScaleEstimate("none", message=str(error))
         return ScaleEstimate("rig", fit.scale, fit.shift, fit.residual, int(fit.inliers.sum()), True)
+
+
+def fit_depth(relative: NDArray[np.float64], metric: NDArray[np.float64], fit: str) -> Alignment:
+    """Alignment of relative depth (N,) to metric depth (N,) under the rule `fit` (see `ScaleConfig.fit`).
+
+    Raises AlignmentError where the samples do not determine one.
+    """
+    if fit == "scale_shift":
+        return align_scale_shift(relative, metric)
+    plain = align_scale_shift(relative, metric, fit_shift=False)
+    if fit == "scale":
+        return plain
+    try:
+        shifted = align_scale_shift(relative, metric)
+    except AlignmentError:
+        return plain
+
+    def residual(a: Alignment) -> float:
+        return float(np.median(np.abs(a.scale * relative + a.shift - metric) / metric))
+
+    return shifted if residual(shifted) < SHIFT_GAIN * residual(plain) else plain
 
 
 def sample_depth(

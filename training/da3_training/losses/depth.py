@@ -7,7 +7,12 @@ from da3_training.losses.masked import masked_mean
 
 
 def depth_loss(
-    depth: Tensor, confidence: Tensor, target: Tensor, valid: Tensor, lambda_c: float = 0.2, space: str = "linear"
+    depth: Tensor,
+    confidence: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    lambda_c: float = 0.2,
+    space: str = "linear",
 ) -> Tensor:
     """L_D = mean over valid p of ( c_p |D^_p - D_p| - lambda_c log c_p ), paper section 3.3.
 

@@ -41,5 +41,3 @@ def normalise_scene(depth: Tensor, valid: Tensor, pose: Tensor, intrinsics: Tens
     scale = ((points.norm(dim=-1) * mask).sum(dim=(1, 2, 3)) / total).clamp(min=1e-3)
     scaled = from_rotation_translation(relative[..., :3, :3], relative[..., :3, 3] / scale[:, None, None])
     return Scene(depth / scale[:, None, None, None], valid, scaled, intrinsics, scale)
-
-

@@ -16,7 +16,9 @@ def target_rays(scene: Scene, h: int, w: int) -> Tensor:
     return camera_to_rays(ray_map_camera(scene.intrinsics, height, width, h, w), scene.pose, h, w)
 
 
-def ray_loss(ray: Tensor, confidence: Tensor, target: Tensor, lambda_c: float = 0.2, origin_weight: float = 1.0) -> Tensor:
+def ray_loss(
+    ray: Tensor, confidence: Tensor, target: Tensor, lambda_c: float = 0.2, origin_weight: float = 1.0
+) -> Tensor:
     """L_M = mean( c |M^ - M| - lambda_c log c ) over all rays (paper section 3.3).
 
     ray, target: (B, S, h, w, 6); confidence: (B, S, h, w). Origins may weigh more: their errors are an order of
