@@ -15,7 +15,7 @@ from pathlib import Path
 import pictures
 import scenarios
 from run import run_scenario
-from score import Scores, score
+from score import Scores, read_outputs, score
 
 
 def main() -> int:
@@ -31,8 +31,9 @@ def main() -> int:
         if arguments.only in (None, scenario.name):
             folder = arguments.output / scenario.name
             recording = run_scenario(scenario, arguments.model, folder)
-            rows.append(score(scenario, recording))
-            pictures.write(scenario, recording, folder)
+            outputs = read_outputs(recording)
+            rows.append(score(scenario, recording, outputs))
+            pictures.write(scenario, outputs, folder)
     print_table(rows)
     print(f"Pictures and recordings are in {arguments.output}/ ({time.monotonic() - began:.0f} s in all).")
     return 0 if all(row.received for row in rows) else 1

@@ -8,9 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from run import Recording
 from scenarios import Scenario
-from score import Outputs, read_outputs
+from score import Outputs
 
 from da3_ros.visual import confidence_to_color, depth_to_color
 
@@ -18,9 +17,8 @@ CELL = (360, 270)
 """Width and height of one picture on the sheet."""
 
 
-def write(scenario: Scenario, recording: Recording, folder: Path) -> list[Path]:
+def write(scenario: Scenario, out: Outputs, folder: Path) -> list[Path]:
     """Write ``sheet.png`` of the middle frame; returns the paths (none when nothing was received)."""
-    out = read_outputs(recording)
     rig = scenario.load()
     complete = [i for i, views in out.depth.items() if len(views) == len(rig.cameras) and i in out.clouds]
     if not complete:

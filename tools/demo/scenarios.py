@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.geometry import CameraModel
-from da3_ros.messages import decode_camera_info, decode_image, matrix_from_transform
+from da3_ros.messages import decode_camera_info, decode_image, matrix_from_transform, stamp_to_ns
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUR_CAMERAS = ROOT / "test" / "data" / "four_cameras"
@@ -97,19 +97,15 @@ def four_cameras() -> Rig:
             elif parts[0] == "ground_truth" and parts[-1] == "compressed":
                 millimetres = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
                 depth = np.where(millimetres > 0, millimetres / 1000.0, np.nan).astype(np.float32)
-                depths.setdefault(_stamp(message), {})[parts[1]] = depth
+                depths.setdefault(stamp_to_ns(message.header.stamp), {})[parts[1]] = depth
             elif parts[-1] == "camera_info":
                 cameras[parts[0]] = decode_camera_info(message, rectified=True)
             elif parts[-1] == "compressed":
-                images.setdefault(_stamp(message), {})[parts[0]] = decode_image(message)
+                images.setdefault(stamp_to_ns(message.header.stamp), {})[parts[0]] = decode_image(message)
     stamps = [s for s in sorted(images) if len(images[s]) == len(cameras)]
     names = sorted(cameras)
     truth = [{n: Truth(depths[s][n], truth_cameras[n]) for n in names if n in depths.get(s, {})} for s in stamps]
     return Rig({n: cameras[n] for n in names}, poses, [images[s] for s in stamps], truth)
-
-
-def _stamp(message) -> int:
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
 ALL = (

@@ -83,9 +83,9 @@ def read_outputs(recording: Recording) -> Outputs:
     return out
 
 
-def score(scenario: Scenario, recording: Recording) -> Scores:
+def score(scenario: Scenario, recording: Recording, out: Outputs) -> Scores:
     """All figures of a run; NaN where nothing was received."""
-    rig, out = scenario.load(), read_outputs(recording)
+    rig = scenario.load()
     complete = sorted(i for i, views in out.depth.items() if len(views) == len(rig.cameras))
     metric, aligned, scale_errors = [], [], []
     for i in complete:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from da3_ros.geometry.points import unproject
 from da3_ros.geometry.poses import from_rotation_translation, relative_to_first
 from da3_ros.geometry.rays import camera_to_rays
 
@@ -32,10 +33,9 @@ def normalise_scene(depth: Tensor, valid: Tensor, pose: Tensor, intrinsics: Tens
     depth (B, S, H, W) metres, valid (B, S, H, W) bool, pose T_world_camera (B, S, 4, 4) metres, intrinsics
     (B, S, 3, 3). Paper section 3.3: "ground truth scaled by the mean l2 norm of the valid points".
     """
-    b, s, h, w = depth.shape
+    h, w = depth.shape[-2:]
     relative = relative_to_first(pose)
-    rays = camera_to_rays(intrinsics, relative, h, w)
-    points = rays[..., 3:] + depth[..., None] * rays[..., :3]
+    points = unproject(depth, camera_to_rays(intrinsics, relative, h, w))
     mask = valid.to(depth.dtype)
     total = mask.sum(dim=(1, 2, 3)).clamp(min=1)
     scale = ((points.norm(dim=-1) * mask).sum(dim=(1, 2, 3)) / total).clamp(min=1e-3)
