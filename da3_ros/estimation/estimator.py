@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class Estimator:
             raise ValueError(f"{record.name} was exported without known cameras: leave condition_on_poses unset")
         self.conditions = record.condition_on_poses and engine.info.takes_poses if wanted is None else wanted
         self.scale_source = ScaleSource(self.config.scale)
+        self._beside = ThreadPoolExecutor(1, "da3 scale")
 
     @classmethod
     def from_model(cls, model: str | Path, config: EstimatorConfig | None = None) -> Estimator:
@@ -93,9 +95,11 @@ class Estimator:
         clock = _Stages()
         prepared = prepare(views, self.size, self.engine.info.patch)
         clock.lap("preprocess")
+        # What the scale rests on needs nothing of the network, so it is measured while the engine runs.
+        sparse = self._beside.submit(self.scale_source.measure, views, prepared)
         raw = self.engine.run(prepared.images, *self._known_cameras(views, prepared))
         clock.lap("engine")
-        scale = self.scale_source(views, prepared, raw.depth)
+        scale = self.scale_source(views, prepared, raw.depth, sparse.result())
         clock.lap("scale")
         out = self._assemble(views, prepared, raw, scale)
         clock.lap("post")

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 def apply_range(depth: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
     """Depth (h, w) with -Inf below `low` and +Inf above `high`; what is not positive becomes NaN, never 0."""
-    out = np.where(depth > high, np.float32(np.inf), depth)
-    out = np.where(depth < low, np.float32(-np.inf), out)
-    return np.where(depth > 0, out, np.float32(np.nan)).astype(np.float32, copy=False)
+    out = np.array(depth, np.float32)
+    out[depth > high] = np.inf
+    out[depth < low] = -np.inf
+    out[~(depth > 0)] = np.nan
+    return out
 
 
 def mask_low_confidence(

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.estimation.resize import resize
 from da3_ros.estimation.views import View
 from da3_ros.geometry.cameras import CameraModel
 
@@ -53,8 +54,7 @@ def prepare(views: tuple[View, ...], longest: int, patch: int) -> Prepared:
     for i, view in enumerate(views):
         image, camera = rectify(view.image, view.camera)
         h, w = _fit(image.shape[0], image.shape[1], height, width, patch)
-        shrinks = h <= image.shape[0] and w <= image.shape[1]
-        images[i, :h, :w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        images[i, :h, :w] = resize(image, w, h)
         windows.append((h, w))
         cameras.append(camera.scaled(w, h) if camera is not None else None)
         originals.append(image)

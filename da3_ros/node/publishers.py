@@ -162,14 +162,13 @@ def fused_cloud(
         if parameters.filter_edges:
             points[depth_edges(view.depth)] = np.nan
         clouds.append(points)
-    # Colour and confidence share one array, so that points are selected once.
-    attributes = [np.dstack([view.image.astype(np.float32), view.confidence]) for view in views]
-    points, extra = fuse(clouds, list(poses), attributes)
-    assert extra is not None
-    if parameters.voxel_size > 0 and len(points):
+    points, rows = fuse(clouds, list(poses))
+    if parameters.voxel_size > 0:
         kept = voxel_downsample(points, parameters.voxel_size)
-        points, extra = points[kept], extra[kept]
-    return points, extra[:, :3].astype(np.uint8), np.ascontiguousarray(extra[:, 3])
+        points, rows = points[kept], rows[kept]
+    image = np.concatenate([view.image.reshape(-1, 3) for view in views])
+    confidence = np.concatenate([view.confidence.reshape(-1) for view in views])
+    return points, image[rows], confidence[rows]
 
 
 def _wanted(publisher: Any) -> bool:

@@ -8,8 +8,9 @@ import pytest
 from da3_ros.estimation import ScaleConfig
 from da3_ros.estimation.preprocess import prepare
 from da3_ros.estimation.scale import ScaleSource
-from da3_ros.estimation.scale.source import fit_depth
 from da3_ros.estimation.scale.rig import MatchConfig, triangulate_rig
+from da3_ros.estimation.scale.source import fit_depth
+from da3_ros.geometry import CameraModel
 
 
 def views_at(rig, seconds: float):
@@ -20,7 +21,7 @@ def estimate(source: ScaleSource, views, rig, unit=2.0):
     prepared = prepare(views, 252, 14)
     h, w = prepared.images.shape[1:3]
     depth = [cv2.resize(d, (w, h), interpolation=cv2.INTER_NEAREST) for d in rig.depths]
-    return source(views, prepared, np.stack(depth) / unit)
+    return source(views, prepared, np.stack(depth) / unit, source.measure(views, prepared))
 
 
 def blind(views):
@@ -43,6 +44,7 @@ def test_triangulated_depth_is_right(rig):
         {"max_depth": 1.0},
         {"max_relative_error": 1e-4},
         {"features": 8},
+        {"spacing": 60.0},
         {"ratio": 0.0},
     ],
 )
@@ -51,6 +53,21 @@ def test_limits_of_matching_take_effect(rig, change):
     full = len(triangulate_rig(*arguments)[0].depth)
     limited = len(triangulate_rig(*arguments, MatchConfig(**change))[0].depth)
     assert limited < full / 2
+
+
+def test_cameras_rolled_against_each_other_match(rig):
+    """A camera on its side sees the same points: its descriptors are turned back."""
+    images, cameras = [v.image for v in rig.views], [v.camera for v in rig.views]
+    upright = triangulate_rig(images, cameras, list(rig.poses))
+    turned = np.ascontiguousarray(np.rot90(images[1]))  # (x, y) goes to (y, width - 1 - x)
+    c = cameras[1]
+    camera = CameraModel.pinhole(c.height, c.width, c.fy, c.fx, c.cy, c.width - 1 - c.cx)
+    pose = rig.poses[1].copy()
+    pose[:3, :3] = pose[:3, :3] @ np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
+    rolled = triangulate_rig([images[0], turned], [cameras[0], camera], [rig.poses[0], pose])
+    assert len(rolled[0].depth) > 0.8 * len(upright[0].depth)
+    u, v = np.rint(rolled[0].pixels).astype(int).T
+    assert np.median(np.abs(rolled[0].depth / rig.depths[0][v, u] - 1)) < 0.01
 
 
 def test_wrong_rig_geometry_gives_few_points(rig):

@@ -6,32 +6,30 @@ This needs nothing of the network, so its errors are independent of the network'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.estimation.resize import resize
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.poses import invert
-
-
-CELL = 40
-"""Side in pixels of the cells that keypoints are spread over."""
 
 
 @dataclass(frozen=True)
 class MatchConfig:
     """Limits of matching and triangulation."""
 
-    features: int = 500
-    """Keypoints of an image."""
+    features: int = 300
+    """Keypoints of an image at most."""
+    spacing: float = 9.0
+    """Least distance between keypoints, in pixels: else they would all sit on one textured object."""
     longest: int = 480
     """Images are matched at this longest side at most, in pixels."""
-    epipolar_px: float = 1.5
+    epipolar_px: float = 1.0
     """Largest distance of a match from its epipolar line."""
-    ratio: float = 0.85
+    ratio: float = 0.7
     """Largest ratio of the best descriptor distance to the second best."""
     min_baseline: float = 0.02
     """Cameras nearer to each other than this, in metres, are not triangulated."""
@@ -50,12 +48,21 @@ class SparseDepth:
     depth: NDArray[np.float64]
     """(N,), metres along the optical axis."""
 
+    @classmethod
+    def empty(cls) -> SparseDepth:
+        """No points."""
+        return cls(np.zeros((0, 2)), np.zeros(0))
+
+
+_FAR = 1000
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
+_SUBPIXEL = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.02)
+
 
 @dataclass(frozen=True)
 class _Features:
     points: NDArray[np.float32]
     descriptors: NDArray[np.uint8]
-    grey: NDArray[np.uint8]
     camera: CameraModel
 
 
@@ -71,7 +78,8 @@ def triangulate_rig(
     Views that overlap with no other get no points.
     """
     config = config or MatchConfig()
-    features = [_detect(image, camera, config) for image, camera in zip(images, cameras, strict=True)]
+    angles = _common_direction(poses)
+    features = [_detect(*view, config) for view in zip(images, cameras, angles, strict=True)]
     pixels: list[list[NDArray]] = [[] for _ in images]
     depths: list[list[NDArray]] = [[] for _ in images]
     for i in range(len(images)):
@@ -85,37 +93,41 @@ def triangulate_rig(
                 pixels[k].append((points + 0.5) * to_full - 0.5)
                 depths[k].append(depth)
     return [
-        SparseDepth(np.concatenate(p) if p else np.zeros((0, 2)), np.concatenate(d) if d else np.zeros(0))
-        for p, d in zip(pixels, depths)
+        SparseDepth(np.concatenate(p), np.concatenate(d)) if p else SparseDepth.empty()
+        for p, d in zip(pixels, depths, strict=True)
     ]
 
 
-def _detect(image: NDArray[np.uint8], camera: CameraModel, config: MatchConfig) -> _Features:
+def _detect(image: NDArray[np.uint8], camera: CameraModel, angle: float, config: MatchConfig) -> _Features:
+    """Corners of an RGB image with descriptors that are turned by `angle` degrees, see `_common_direction`."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     scale = config.longest / max(grey.shape)
     if scale < 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        grey = resize(grey, round(scale * grey.shape[1]), round(scale * grey.shape[0]))
     camera = camera.scaled(grey.shape[1], grey.shape[0])
-    detector = cv2.ORB_create(nfeatures=5 * config.features, fastThreshold=7, edgeThreshold=15, patchSize=25)
-    keypoints, descriptors = detector.compute(grey, _spread(detector.detect(grey, None), grey.shape, config.features))
+    corners = cv2.goodFeaturesToTrack(grey, config.features, qualityLevel=0.01, minDistance=config.spacing)
+    if corners is None:
+        return _Features(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8), camera)
+    corners = cv2.cornerSubPix(grey, corners, (3, 3), (-1, -1), _SUBPIXEL).reshape(-1, 2)
+    keypoints = [cv2.KeyPoint(float(x), float(y), 25, angle) for x, y in corners]
+    describer = cv2.ORB_create(edgeThreshold=15, patchSize=25)
+    keypoints, descriptors = describer.compute(grey, keypoints)
     points = np.array([k.pt for k in keypoints], dtype=np.float32).reshape(-1, 2)
     if descriptors is None:
         descriptors = np.zeros((0, 32), dtype=np.uint8)
-    return _Features(points, descriptors, grey, camera)
+    return _Features(points, descriptors, camera)
 
 
-def _spread(keypoints: Sequence[cv2.KeyPoint], shape: tuple[int, ...], count: int) -> list[cv2.KeyPoint]:
-    """About `count` keypoints, the strongest of each cell of a grid: else they all sit on one textured object."""
-    rows, columns = -(-shape[0] // CELL), -(-shape[1] // CELL)
-    quota = -(-count // (rows * columns))
-    taken: dict[tuple[int, int], int] = {}
-    chosen = []
-    for k in sorted(keypoints, key=lambda k: -k.response):
-        cell = int(k.pt[0]) // CELL, int(k.pt[1]) // CELL
-        if taken.get(cell, 0) < quota:
-            taken[cell] = taken.get(cell, 0) + 1
-            chosen.append(k)
-    return chosen
+def _common_direction(poses: list[NDArray[np.float64]]) -> list[float]:
+    """Angle in degrees (from u towards v) at which each image sees one and the same direction of the world.
+
+    Descriptors turned by it agree between cameras that are rolled against each other. The direction is the one most
+    perpendicular to all optical axes, where the angle is best defined.
+    """
+    axes = np.stack([pose[:3, 2] for pose in poses])
+    direction = np.linalg.eigh(axes.T @ axes)[1][:, 0]
+    seen = [pose[:3, :3].T @ direction for pose in poses]
+    return [float(np.degrees(np.arctan2(d[1], d[0]))) for d in seen]
 
 
 def _may_overlap(a: _Features, b: _Features, T_b_a: NDArray) -> bool:
@@ -130,36 +142,17 @@ def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig):
     nothing = np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros(0)
     if len(a.points) < 8 or len(b.points) < 8:
         return nothing
-    line = _epipolar_lines(a, b, T_b_a)
-    homogeneous = np.concatenate([b.points, np.ones((len(b.points), 1), np.float32)], axis=1)
-    off_line = np.abs(line @ homogeneous.T)
-    distance = np.where(off_line < 2 * config.epipolar_px + 1, _hamming(a.descriptors, b.descriptors), 1000.0)
+    distance = _distances(a, b, T_b_a, config.epipolar_px)
     best_b = distance.argmin(axis=1)
     rows = np.arange(len(best_b))
     first = distance[rows, best_b]
     second = distance.copy()
-    second[rows, best_b] = 1000
+    second[rows, best_b] = _FAR
     mutual = distance.argmin(axis=0)[best_b] == rows
-    good = mutual & (first < 70) & (first < config.ratio * second.min(axis=1))
+    good = mutual & (first < 50) & (first < config.ratio * second.min(axis=1))
     if good.sum() < 4:
         return nothing
-    points_a, points_b = a.points[good], b.points[best_b[good]]
-    # Keypoints sit on pixels of an image pyramid; optical flow brings the second one to a fraction of a pixel.
-    refined, status, _ = cv2.calcOpticalFlowPyrLK(
-        a.grey,
-        b.grey,
-        points_a[:, None],
-        points_b[:, None].copy(),
-        winSize=(15, 15),
-        maxLevel=0,
-        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-    )
-    refined = refined[:, 0]
-    stayed = (status[:, 0] > 0) & (np.linalg.norm(refined - points_b, axis=1) < 4)
-    points_b = np.where(stayed[:, None], refined, points_b)
-    line = line[good]
-    near = np.abs((line[:, :2] * points_b).sum(1) + line[:, 2]) < config.epipolar_px
-    points_a, points_b = points_a[near].astype(np.float64), points_b[near].astype(np.float64)
+    points_a, points_b = a.points[good].astype(np.float64), b.points[best_b[good]].astype(np.float64)
     depth_a, depth_b, relative_error = _triangulate(points_a, points_b, a.camera, b.camera, T_b_a)
     keep = (
         (depth_a > 0.05)
@@ -170,10 +163,18 @@ def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig):
     return points_a[keep], points_b[keep], depth_a[keep], depth_b[keep]
 
 
-def _hamming(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Hamming distances (N, M) of bit strings (N, 32) and (M, 32) by one matrix product."""
-    bits_a, bits_b = (np.unpackbits(x, axis=1).astype(np.float32) for x in (a, b))
-    return bits_a.sum(1)[:, None] + bits_b.sum(1)[None] - 2 * bits_a @ bits_b.T
+def _distances(a: _Features, b: _Features, T_b_a: NDArray, limit: float) -> NDArray[np.int64]:
+    """Hamming distances (N, M) of descriptors within `limit` pixels of their epipolar line, `_FAR` for all others.
+
+    Few pairs are that near. Products of large matrices are avoided here: the threads of NumPy's BLAS would spin for
+    30 ms afterwards and take the processor from the engine.
+    """
+    line = _epipolar_lines(a, b, T_b_a)
+    off_line = line[:, 0:1] * b.points[:, 0] + line[:, 1:2] * b.points[:, 1] + line[:, 2:3]
+    rows, columns = np.nonzero(np.abs(off_line) < limit)
+    distance = np.full(off_line.shape, _FAR)
+    distance[rows, columns] = _BITS[a.descriptors[rows] ^ b.descriptors[columns]].sum(axis=1)
+    return distance
 
 
 def _epipolar_lines(a: _Features, b: _Features, T_b_a: NDArray) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,60 +65,78 @@ class ScaleSource:
         """Forget the last scale, for example after a jump in time."""
         self._last = None
 
-    def __call__(self, views: tuple[View, ...], prepared: Prepared, depth: NDArray[np.float32]) -> ScaleEstimate:
-        """Scale of the network's depth (S, H, W) of `views`."""
+    def measure(self, views: tuple[View, ...], prepared: Prepared) -> list[SparseDepth] | None:
+        """Sparse metric depth of every view, or None where no estimate is due.
+
+        This needs nothing of the network and may run beside it, in another thread.
+        """
+        known = _known(views)
+        if self.config.source not in ("auto", "rig") or len(known) < 2 or self._is_fresh(views[0].stamp_ns):
+            return None
+        images = [prepared.rectified[i] for i in known]
+        cameras = [camera for i in known if (camera := views[i].camera) is not None]
+        poses = [pose for i in known if (pose := views[i].pose) is not None]
+        found = dict(zip(known, triangulate_rig(images, cameras, poses, self.config.matching), strict=True))
+        return [found.get(i, SparseDepth.empty()) for i in range(len(views))]
+
+    def __call__(
+        self,
+        views: tuple[View, ...],
+        prepared: Prepared,
+        depth: NDArray[np.float32],
+        sparse: list[SparseDepth] | None,
+    ) -> ScaleEstimate:
+        """Scale of the network's depth (S, H, W) of `views`; sparse: what `measure` returned for them."""
         c = self.config
         if c.source == "none":
             return ScaleEstimate("none", message="scale.source is none: depth is relative")
         if c.source == "given":
             return ScaleEstimate("given", c.value, metric=True)
-        known = [i for i, v in enumerate(views) if v.pose is not None and v.camera is not None]
-        if len(known) < 2:
+        now = views[0].stamp_ns
+        if sparse is None and self._last is not None and self._is_fresh(now):
+            return self._last
+        if sparse is None:
             return ScaleEstimate(
                 "none",
-                message=f"{len(known)} of {len(views)} views have a calibrated camera and a known pose, two are "
-                "needed: publish CameraInfo and the rig's transforms, or set scale.source: given",
+                message=f"{len(_known(views))} of {len(views)} views have a calibrated camera and a known pose, two "
+                "are needed: publish CameraInfo and the rig's transforms, or set scale.source: given",
             )
-        now = views[0].stamp_ns
+        estimate = self._from_rig(views, prepared, depth, sparse)
         age = abs(now - self._last_ns) * 1e-9
-        if self._last is not None and c.period > 0 and age < c.period:
-            return self._last
-        estimate = self._from_rig(views, known, prepared, depth)
         if estimate.metric:
             self._last, self._last_ns = estimate, now
         elif self._last is not None and age <= c.hold:
-            last = self._last
-            return ScaleEstimate(
-                last.source,
-                last.value,
-                last.shift,
-                last.residual,
-                0,
-                True,
-                f"held for {age:.1f} s: {estimate.message}",
-            )
+            message = f"held for {age:.1f} s: {estimate.message}"
+            return dataclasses.replace(self._last, inliers=0, message=message)
         return estimate
 
-    def _from_rig(self, views, known: list[int], prepared: Prepared, depth: NDArray[np.float32]) -> ScaleEstimate:
-        images = [prepared.rectified[i] for i in known]
-        cameras = [views[i].camera for i in known]
-        sparse = triangulate_rig(images, cameras, [views[i].pose for i in known], self.config.matching)
-        relative, metric = [], []
-        for i, points in zip(known, sparse):
-            relative.append(sample_depth(depth[i], prepared.windows[i], views[i].image.shape[:2], points))
-            metric.append(points.depth)
-        metric_all = np.concatenate(metric)
-        if len(metric_all) < self.config.min_matches:
+    def _is_fresh(self, now_ns: int) -> bool:
+        return self._last is not None and abs(now_ns - self._last_ns) * 1e-9 < self.config.period
+
+    def _from_rig(
+        self, views: tuple[View, ...], prepared: Prepared, depth: NDArray[np.float32], sparse: list[SparseDepth]
+    ) -> ScaleEstimate:
+        relative = [
+            sample_depth(depth[i], prepared.windows[i], view.image.shape[:2], points)
+            for i, (view, points) in enumerate(zip(views, sparse, strict=True))
+        ]
+        metric = np.concatenate([points.depth for points in sparse])
+        if len(metric) < self.config.min_matches:
             return ScaleEstimate(
                 "none",
-                message=f"{len(metric_all)} points could be triangulated between the cameras, "
+                message=f"{len(metric)} points could be triangulated between the cameras, "
                 f"{self.config.min_matches} are needed: more overlap, texture or light",
             )
         try:
-            fit = fit_depth(np.concatenate(relative), metric_all, self.config.fit)
+            fit = fit_depth(np.concatenate(relative), metric, self.config.fit)
         except AlignmentError as error:
             return ScaleEstimate("none", message=str(error))
         return ScaleEstimate("rig", fit.scale, fit.shift, fit.residual, int(fit.inliers.sum()), True)
+
+
+def _known(views: tuple[View, ...]) -> list[int]:
+    """Indices of the views whose camera and pose are known."""
+    return [i for i, view in enumerate(views) if view.pose is not None and view.camera is not None]
 
 
 def fit_depth(relative: NDArray[np.float64], metric: NDArray[np.float64], fit: str) -> Alignment:
