@@ -68,6 +68,7 @@ class Session:
         self._worker: threading.Thread | None = None
         self._started = 0.0
         self._last_set = 0.0
+        self._silent: set[str] = set()
 
     def _log(self, level: int, text: str) -> None:
         log = self._node.get_logger()
@@ -133,9 +134,11 @@ class Session:
             self._subscriptions.append(subscription)
 
     def _on_image(self, camera: str, message: Any) -> None:
-        if self._health.silence(camera) is not None and camera in self._buffer.excluded:
+        if camera in self._silent:
+            self._silent.discard(camera)
             self._health.resolve(camera, "silent")
-            self._node.get_logger().info(f"{camera}: images are back")
+            if self._health.silence(camera) is not None:
+                self._node.get_logger().info(f"{camera}: images are back")
         self._health.frame_arrived(camera)
         self._hand_over(self._buffer.push(camera, stamp_to_ns(message.header.stamp), message))
 
@@ -165,22 +168,23 @@ class Session:
     def _watch(self) -> None:
         timeout = self._parameters.watchdog_timeout
         now = time.monotonic()
-        for camera in self._parameters.cameras:
-            silence = self._health.silence(camera.name)
+        silent = {}
+        for name in self._parameters.names:
+            silence = self._health.silence(name)
             seconds = now - self._started if silence is None else min(silence, now - self._started)
-            if seconds <= timeout:
-                continue
-            if camera.name not in self._buffer.excluded:
-                self._hand_over(self._buffer.exclude(camera.name))
-            publishers = self._node.count_publishers(camera.image_topic)
-            hint = "start its driver or correct image_topic" if publishers == 0 else "check driver, cable and QoS"
-            self._health.report(
-                camera.name,
-                "silent",
-                f"{camera.image_topic}: no image for {seconds:.0f} s, {publishers} publishers; "
-                f"the others go on without it: {hint}",
-                WARN,
-            )
+            if seconds > timeout:
+                silent[name] = seconds
+        self._silent = set(silent)
+        if len(silent) == len(self._parameters.cameras):
+            # Nothing to go on with: when they come back, they are to come together.
+            self._buffer.include_all()
+        else:
+            for name in silent:
+                if name not in self._buffer.excluded:
+                    self._hand_over(self._buffer.exclude(name))
+        for camera in self._parameters.cameras:
+            if camera.name in silent:
+                self._report_silence(camera, silent[camera.name])
 
         stamps = [stamp for name, stamp in self._buffer.newest.items() if name not in self._buffer.excluded]
         if now - self._last_set > timeout and len(stamps) > 1:
@@ -190,6 +194,20 @@ class Session:
                 f"and sync.max_skew is {allowed:g} ms; synchronise the cameras' clocks or raise it"
             )
             self._health.report("", "unmatched", text, WARN)
+
+    def _report_silence(self, camera: CameraParameters, seconds: float) -> None:
+        publishers = self._node.count_publishers(camera.image_topic)
+        hint = "start its driver or correct image_topic" if publishers == 0 else "check driver, cable and QoS"
+        alone = len(self._silent) < len(self._parameters.cameras)
+        others = "the others go on without it" if alone else "no other camera sends either"
+        if len(self._parameters.cameras) == 1:
+            others = "there is no output"
+        self._health.report(
+            camera.name,
+            "silent",
+            f"{camera.image_topic}: no image for {seconds:.0f} s, {publishers} publishers; {others}: {hint}",
+            WARN,
+        )
 
     def _work(self, mailbox: Mailbox[FrameSet[Any]]) -> None:
         epoch = self._buffer.epoch

@@ -114,6 +114,11 @@ class FrameBuffer(Generic[T]):
             anchor = self._anchor()
             return self._match(anchor) if anchor else None
 
+    def include_all(self) -> None:
+        """Wait for every camera again."""
+        with self._lock:
+            self._excluded.clear()
+
     def reset(self) -> None:
         """Forget every frame and all that was learnt about stamps: time has jumped."""
         with self._lock:

@@ -132,7 +132,9 @@ def test_given_and_none(rig):
     assert not estimate(ScaleSource(ScaleConfig(source="none")), views_at(rig, 1), rig).metric
 
 
-@pytest.mark.parametrize("bad", [{"source": "magic"}, {"value": 0.0}, {"fit": "affine"}, {"period": -1.0}, {"min_matches": 3}])
+@pytest.mark.parametrize(
+    "bad", [{"source": "magic"}, {"value": 0.0}, {"fit": "affine"}, {"period": -1.0}, {"min_matches": 3}]
+)
 def test_bad_configuration_is_refused(bad):
     with pytest.raises(ValueError, match="scale"):
         ScaleConfig(**bad)

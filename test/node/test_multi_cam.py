@@ -261,6 +261,16 @@ def test_a_silent_camera_is_left_out_until_it_returns(bench):
     feed_until(b, lambda: "no image for" not in peer.diagnostics()["right"][1])
 
 
+def test_cameras_that_were_all_silent_come_back_together(bench):
+    b = bench(watchdog__timeout=0.6).start()
+    b.peer.collect("/da3/left/depth/image_rect", IMAGE)
+    b.connect()
+    words = ["/left/image_raw: no image for", "no other camera sends either"]
+    feed_until(b, lambda: status_matches(b, "left", WARN, words), send=lambda stamp: None)
+    feed_until(b, lambda: b.peer.received["/da3/left/depth/image_rect"])
+    assert [len(views.views) for views in b.estimator.sets] == [2] * len(b.estimator.sets)
+
+
 def test_a_camera_that_never_came(bench):
     b = bench(watchdog__timeout=0.6).start()
     b.peer.collect("/da3/left/depth/image_rect", IMAGE)

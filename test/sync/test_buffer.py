@@ -135,6 +135,14 @@ def test_all_cameras_excluded(policy):
     assert buffer.exclude("a") is None
 
 
+def test_every_camera_is_waited_for_again():
+    buffer = make()
+    buffer.exclude("b")
+    buffer.include_all()
+    assert buffer.excluded == set()
+    assert feed(buffer, ("a", 1)) == []
+
+
 def test_overflow_is_counted_and_bounds_memory():
     buffer = make(capacity=3)
     feed(buffer, *(("b", stamp) for stamp in range(10)))

@@ -34,7 +34,9 @@ def rig(start):
     rig.settle()
     rig.feed_until(lambda: all(rig.peer.received[topic] for topic in TOPICS), "a message on every topic")
     # Reports go out at their own rate: wait for one that knows of a set.
-    rig.feed_until(lambda: "total_ms_p50" in rig.peer.diagnostics().get("timing", (0, "", {}))[2], "diagnostics of a set")
+    rig.feed_until(
+        lambda: "total_ms_p50" in rig.peer.diagnostics().get("timing", (0, "", {}))[2], "diagnostics of a set"
+    )
     return rig
 
 

@@ -33,7 +33,7 @@ class MatchConfig:
     """Largest ratio of the best descriptor distance to the second best."""
     min_baseline: float = 0.02
     """Cameras nearer to each other than this, in metres, are not triangulated."""
-    max_relative_error: float = 0.1
+    max_relative_error: float = 0.2
     """Points whose depth would change by more than this share for one pixel of matching error are left out."""
     max_depth: float = 100.0
     """Farther points are left out, in metres."""
