@@ -96,7 +96,7 @@ def find_model(name: str | Path) -> tuple[ModelRecord, Path]:
         if (folder / record.name / "unposed.onnx").is_file():
             return record, folder / record.name
     raise ModelError(
-        f"{record.name} is not on this machine (licence: {record.licence}): put its checkpoint from {record.hub_id} into "
+        f"{record.name} is not on this machine (licence: {record.licence}): put its checkpoint from {record.hub_id} in "
         f"a folder, then `da3 export FOLDER -o {model_folders()[-1] / record.name}`"
     )
 

@@ -63,7 +63,7 @@ class OnnxRuntimeEngine:
             if not self.info.takes_poses:
                 raise EngineError(f"{self._folder} has no {POSED}: this model was exported without known cameras")
             name = POSED
-            for key, value in zip(KNOWN, (extrinsics, intrinsics)):
+            for key, value in zip(KNOWN, (extrinsics, intrinsics), strict=True):
                 feed[key] = np.ascontiguousarray(value, dtype=np.float32)
         if name not in self._sessions:
             self._sessions[name] = self._open(self._folder / name)

@@ -48,7 +48,8 @@ def prepare(views: tuple[View, ...], longest: int, patch: int) -> Prepared:
     The first view decides the common size; a view of another aspect is fitted into it and padded on the right or
     at the bottom. Raises ValueError for a distortion model that is not known.
     """
-    height, width = network_size(*views[0].image.shape[:2], longest, patch)
+    height, width = views[0].image.shape[:2]
+    height, width = network_size(height, width, longest, patch)
     images = np.full((len(views), height, width, 3), PAD, dtype=np.uint8)
     windows, cameras, originals = [], [], []
     for i, view in enumerate(views):

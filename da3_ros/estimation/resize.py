@@ -16,8 +16,8 @@ def resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint
     """
     factor = max(image.shape[1] / width, image.shape[0] / height)
     if factor < 1:
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
     box = 2 * round((factor - 1) / 2) + 1
     if box > 1:
-        image = cv2.blur(image, (box, box), borderType=cv2.BORDER_REPLICATE)  # type: ignore[assignment]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+        image = cv2.blur(image, (box, box), borderType=cv2.BORDER_REPLICATE)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

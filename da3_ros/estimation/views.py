@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,7 +55,7 @@ class ViewSet:
 
     views: tuple[View, ...]
 
-    def __init__(self, views) -> None:
+    def __init__(self, views: Iterable[View]) -> None:
         object.__setattr__(self, "views", tuple(views))
         if not self.views:
             raise ValueError("a view set needs at least one view")

@@ -41,13 +41,19 @@ class _Graph(nn.Module):
     def __init__(self, model: DepthAnything3) -> None:
         super().__init__()
         self.model = model
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN) * 255)
         self.register_buffer("std", torch.tensor(IMAGE_STD) * 255)
 
-    def forward(self, images: Tensor, extrinsics: Tensor | None = None, intrinsics: Tensor | None = None):
+    def forward(
+        self, images: Tensor, extrinsics: Tensor | None = None, intrinsics: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Returns depth, confidence (S, H, W), T_camera_world (S, 3, 4) and intrinsics (S, 3, 3)."""
         x = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)[None]
-        known = () if extrinsics is None else (extrinsics[None], intrinsics[None])
+        known: tuple[Tensor, ...] = ()
+        if extrinsics is not None and intrinsics is not None:
+            known = (extrinsics[None], intrinsics[None])
         out = self.model(x, *known, reference=REFERENCE)
         return out["depth"][0], out["depth_conf"][0], out["extrinsics"][0], out["intrinsics"][0]
 
@@ -115,8 +121,8 @@ def compare_with_torch(path: Path, model: DepthAnything3, posed: bool) -> float:
         with torch.no_grad():
             expected = _Graph(model)(*inputs)
         names = ["images", *KNOWN]
-        got = session.run(OUTPUTS, {n: x.numpy() for n, x in zip(names, inputs)})
-        for a, b in zip(got, expected):
+        got = session.run(OUTPUTS, {n: x.numpy() for n, x in zip(names, inputs, strict=True)})
+        for a, b in zip(got, expected, strict=True):
             reference = b.numpy()
             worst = max(worst, float(np.abs(a - reference).max() / np.abs(reference).max()))
     return worst
@@ -149,8 +155,9 @@ def _trace(model: DepthAnything3, posed: bool) -> onnx.ModelProto:
                 optimize=True,
             )
         finally:
-            for logger, level in zip(noisy, levels):
+            for logger, level in zip(noisy, levels, strict=True):
                 logger.setLevel(level)
+    assert program is not None  # it is None only without dynamo
     proto = program.model_proto
     # Source lines and module paths of every node would be most of the file.
     for node in proto.graph.node:

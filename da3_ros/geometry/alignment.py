@@ -84,7 +84,9 @@ def align_scale_shift(
     return Alignment(scale, shift, inliers, float(np.median(error)))
 
 
-def _valid_samples(relative, metric, mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _valid_samples(
+    relative: NDArray[np.floating], metric: NDArray[np.floating], mask: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if relative.shape != metric.shape:
         raise AlignmentError(f"relative {relative.shape} and metric {metric.shape} must have the same shape")
     valid = np.isfinite(relative) & np.isfinite(metric) & (relative > 0) & (metric > 0)

@@ -26,7 +26,7 @@ def median_scale(depth: NDArray, truth: NDArray, valid: NDArray[np.bool_]) -> fl
 def pair_errors(poses: NDArray, truth: NDArray) -> NDArray[np.float64]:
     """For every pair of views the rotation error and the angle between translation directions, in degrees (P, 2).
 
-    poses, truth: T_world_camera (S, 4, 4). A direction and its opposite count as the same, as in the paper's protocol; a
+    poses, truth: T_world_camera (S, 4, 4). A direction and its opposite count as the same, as in the paper; a
     pair that is predicted not to move at all has 90 degrees.
     """
     rows = []
@@ -41,7 +41,7 @@ def pair_errors(poses: NDArray, truth: NDArray) -> NDArray[np.float64]:
 
 
 def auc(errors: NDArray, threshold: int) -> float:
-    """Area under the recall curve of max(rotation, translation) errors (P, 2), in steps of 1 degree up to `threshold`."""
+    """Area under the recall curve of max(rotation, translation) errors (P, 2), in 1 degree steps up to `threshold`."""
     worst = errors.max(axis=1)
     histogram, _ = np.histogram(worst, bins=np.arange(threshold + 1))
     return float(np.mean(np.cumsum(histogram) / max(len(worst), 1)))

@@ -65,7 +65,8 @@ def _moved(T_a_b: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[n
 def voxel_downsample(points: NDArray[np.float32], size: float) -> NDArray[np.intp]:
     """Indices of one point for each occupied voxel of side `size` (the first in the order given).
 
-    points: (N, 3), finite; the grid has a corner at the origin of their frame. Raises ValueError when `size` is not positive.
+    points: (N, 3), finite; the grid has a corner at the origin of their frame. Raises ValueError when `size` is not
+    positive.
     """
     if not size > 0:
         raise ValueError(f"voxel size must be positive, got {size}")

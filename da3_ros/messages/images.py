@@ -85,7 +85,7 @@ def decode_raw(message: Any) -> NDArray[np.uint8]:
         rows = cv2.convertScaleAbs(rows, alpha=1 / 257.0)
     if encoding.code is None:
         return rows
-    return cv2.cvtColor(rows, encoding.code)  # type: ignore[return-value]
+    return cv2.cvtColor(rows, encoding.code)
 
 
 def _rows(message: Any, channels: int, dtype: str, rows: int) -> NDArray:
@@ -133,7 +133,7 @@ def decode_compressed(message: Any) -> NDArray[np.uint8]:
             allowed="whole JPEG or PNG files",
             remedy="check the camera and the link; on Wi-Fi, make the publisher reliable",
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _is_cut_jpeg(data: NDArray[np.uint8]) -> bool:

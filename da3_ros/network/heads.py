@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -124,7 +127,7 @@ class DualDpt(nn.Module):
         depth, depth_conf: (N, H, W); ray: (N, 8H/14, 8W/14, 6), direction then origin; ray_conf: (N, 8H/14, 8W/14).
         Depth is positive, confidences are >= 1.
         """
-        s = self.scratch
+        s: Any = self.scratch  # a bare container, as in upstream's key layout
         ph, pw = height // PATCH, width // PATCH
         aspect = width / height
         laterals = []
@@ -162,4 +165,4 @@ def _ray_neck(features: int) -> nn.Sequential:
     """Five 3 x 3 convolutions, by design without activations between them."""
     half = features // 2
     widths = (features, half, features, half, features, half)
-    return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:])))
+    return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths)))

@@ -36,7 +36,7 @@ def test_metric_depth_from_the_rig(rig):
 def test_names_stamps_and_calibrated_poses_are_kept(rig):
     estimate = make(rig)(ViewSet(rig.views))
     assert [(v.name, v.stamp_ns) for v in estimate.views] == [("left", 1000), ("right", 1001)]
-    for got, view in zip(estimate.views, rig.views):
+    for got, view in zip(estimate.views, rig.views, strict=True):
         assert got.pose.source == "calibrated"
         np.testing.assert_array_equal(got.pose.T_world_camera, view.pose)
 

@@ -31,7 +31,7 @@ def blind(views):
 
 def test_triangulated_depth_is_right(rig):
     sparse = triangulate_rig([v.image for v in rig.views], [v.camera for v in rig.views], list(rig.poses))
-    for points, truth in zip(sparse, rig.depths):
+    for points, truth in zip(sparse, rig.depths, strict=True):
         u, v = np.rint(points.pixels).astype(int).T
         assert len(u) > 50
         assert np.median(np.abs(points.depth / truth[v, u] - 1)) < 0.01

@@ -40,7 +40,7 @@ def test_any_number_of_views_and_any_size(exported, shape, posed):
     got = load_engine(folder, threads=1).run(*(x.numpy() for x in inputs))
     with torch.no_grad():
         expected = _Graph(model)(*inputs)
-    for name, reference in zip(("depth", "confidence", "extrinsics", "intrinsics"), expected):
+    for name, reference in zip(("depth", "confidence", "extrinsics", "intrinsics"), expected, strict=True):
         np.testing.assert_allclose(getattr(got, name), reference.numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
 
 

@@ -85,7 +85,7 @@ def test_missing_config_says_what_to_write(saved):
 def test_bad_config(saved, text):
     _, folder = saved
     (folder / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match="config.json"):
+    with pytest.raises(CheckpointError, match=r"config\.json"):
         load_checkpoint(folder)
 
 

@@ -30,7 +30,7 @@ def test_it_is_small():
 def test_it_is_complete(rig):
     assert set(rig.cameras) == set(rig.poses) == {"cam_0", "cam_1", "cam_2", "cam_3"}
     assert len(rig.frames) == 20
-    for images, truth in zip(rig.frames, rig.truth):
+    for images, truth in zip(rig.frames, rig.truth, strict=True):
         assert {i.shape for i in images.values()} == {(240, 320, 3)}
         assert set(truth) == set(images)
         for t in truth.values():
@@ -43,7 +43,7 @@ def test_triangulated_matches_agree_with_the_true_depth(rig):
     names = list(rig.cameras)
     images, truth = rig.frames[10], rig.truth[10]
     sparse = triangulate_rig([images[n] for n in names], [rig.cameras[n] for n in names], [rig.poses[n] for n in names])
-    for name, points in zip(names, sparse):
+    for name, points in zip(names, sparse, strict=True):
         u, v = np.rint((points.pixels + 0.5) / 2 - 0.5).astype(int).T
         expected = truth[name].depth[np.clip(v, 0, 119), np.clip(u, 0, 159)]
         assert len(u) > 20, name

@@ -68,12 +68,12 @@ def test_mirrored_views_stay_consistent():
 
 
 def test_no_rooms_says_how_to_make_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match="scenes.generate"):
+    with pytest.raises(FileNotFoundError, match=r"scenes\.generate"):
         list_rooms(tmp_path)
 
 
 def test_a_broken_image_is_named(rooms):
     room = list_rooms(rooms)[0]
     (room / "v0.jpg").write_bytes(b"broken")
-    with pytest.raises(ValueError, match="v0.jpg"):
+    with pytest.raises(ValueError, match=r"v0\.jpg"):
         load_room(room)[0].views[0].image()

@@ -62,7 +62,7 @@ def print_table(rows: list[Scores]) -> None:
         lines.append((title, *(cell(row) for row in rows)))
     widths = [max(len(line[i]) for line in lines) for i in range(len(rows) + 1)]
     for line in lines:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip())
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -34,7 +35,7 @@ def main() -> int:
             connection = writer.add_connection(topic, kind, typestore=store)
             qos: QoSProfile = qos_profile(50, "reliable", latched=topic == "/tf_static")
 
-            def keep(raw: bytes, connection=connection) -> None:
+            def keep(raw: bytes, connection: Any = connection) -> None:
                 writer.write(connection, time.time_ns(), raw)
 
             node.create_subscription(types[kind], topic, keep, qos, raw=True)

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -87,7 +88,7 @@ def four_cameras() -> Rig:
     depths: dict[int, dict[str, NDArray]] = {}
     with AnyReader([FOUR_CAMERAS], default_typestore=get_typestore(Stores.ROS2_KILTED)) as reader:
         for connection, _, raw in reader.messages():
-            message = reader.deserialize(raw, connection.msgtype)
+            message: Any = reader.deserialize(raw, connection.msgtype)
             parts = connection.topic.strip("/").split("/")
             if connection.topic == "/tf_static":
                 for t in message.transforms:
@@ -95,7 +96,7 @@ def four_cameras() -> Rig:
             elif parts[0] == "ground_truth" and parts[-1] == "camera_info":
                 truth_cameras[parts[1]] = decode_camera_info(message, rectified=True)
             elif parts[0] == "ground_truth" and parts[-1] == "compressed":
-                millimetres = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+                millimetres: Any = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
                 depth = np.where(millimetres > 0, millimetres / 1000.0, np.nan).astype(np.float32)
                 depths.setdefault(stamp_to_ns(message.header.stamp), {})[parts[1]] = depth
             elif parts[-1] == "camera_info":

@@ -66,7 +66,7 @@ def read_outputs(recording: Recording) -> Outputs:
 
     with AnyReader([recording.bag], default_typestore=get_typestore(Stores.ROS2_KILTED)) as reader:
         for connection, _, raw in reader.messages():
-            message = reader.deserialize(raw, connection.msgtype)
+            message: Any = reader.deserialize(raw, connection.msgtype)
             parts = connection.topic.strip("/").split("/")
             if connection.topic == "/diagnostics":
                 for status in message.status:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of a checkpoint on rendered rooms: ``python -m da3_training.evaluate CHECKPOINT ROOMS [--views 1 2 4]``.
 
-Depth is compared after one median scale for each set of views; poses are those of the camera head, beside the guess that
+Depth is compared after one median scale for each set of views; poses are those of the camera head, beside the guess
+that
 nothing moved and turned.
 """
 
@@ -32,7 +33,7 @@ def evaluate(
     for room in tqdm(chosen, desc=f"{views} views{' posed' if posed else ''}", unit="room", leave=False):
         for cluster in load_room(room):
             loaded = [load_view(v, height, width) for v in cluster.views[:views]]
-            images, depth, k, pose = (np.stack(part) for part in zip(*loaded))
+            images, depth, k, pose = (np.stack(part) for part in zip(*loaded, strict=True))
             valid = (depth > 0.05) & (depth < 40)
             if valid.mean() < 0.2:
                 continue

@@ -76,7 +76,7 @@ class RoomSampler(torch.utils.data.Dataset):
         height, width = sizes[rng.integers(len(sizes))]
         s = int(c.view_counts[rng.integers(len(c.view_counts))])
         scenes = [self._scene(rng, s, height, width) for _ in range(max(1, budget // s))]
-        stacked = [torch.from_numpy(np.stack(part)) for part in zip(*scenes)]
+        stacked = [torch.from_numpy(np.stack(part)) for part in zip(*scenes, strict=True)]
         images, depth, intrinsics, pose = stacked
         valid = (depth > 0.05) & (depth < c.max_depth)
         posed = bool(s > 1 and rng.random() < c.pose_probability)
@@ -91,11 +91,10 @@ class RoomSampler(torch.utils.data.Dataset):
         look = _random_look(rng)
         views = [load_view(view, height, width, zoom) for view in chosen]
         out = []
-        for image, depth, k, pose in views:
-            if mirror:
-                image, depth, k, pose = mirror_view(image, depth, k, pose)
+        for view in views:
+            image, depth, k, pose = mirror_view(*view) if mirror else view
             out.append((normalise_image(look(image, rng)), depth, k, pose))
-        return tuple(np.stack(part).astype(np.float32) for part in zip(*out))
+        return tuple(np.stack(part).astype(np.float32) for part in zip(*out, strict=True))
 
 
 def choose_views(rng: np.random.Generator, cluster: Cluster, s: int) -> list[ViewRecord]:

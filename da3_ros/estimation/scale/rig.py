@@ -110,7 +110,7 @@ def _detect(image: NDArray[np.uint8], camera: CameraModel, angle: float, config:
         return _Features(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8), camera)
     corners = cv2.cornerSubPix(grey, corners, (3, 3), (-1, -1), _SUBPIXEL).reshape(-1, 2)
     keypoints = [cv2.KeyPoint(float(x), float(y), 25, angle) for x, y in corners]
-    describer = cv2.ORB_create(edgeThreshold=15, patchSize=25)
+    describer = cv2.ORB_create(edgeThreshold=15, patchSize=25)  # type: ignore[attr-defined]  # its stubs know the newest name only
     keypoints, descriptors = describer.compute(grey, keypoints)
     points = np.array([k.pt for k in keypoints], dtype=np.float32).reshape(-1, 2)
     if descriptors is None:
@@ -137,7 +137,7 @@ def _may_overlap(a: _Features, b: _Features, T_b_a: NDArray) -> bool:
     return bool(angle < sum(half))
 
 
-def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig):
+def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Matched points (N, 2) in both images and their depths (N,) in both cameras."""
     nothing = np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros(0)
     if len(a.points) < 8 or len(b.points) < 8:
@@ -187,7 +187,9 @@ def _epipolar_lines(a: _Features, b: _Features, T_b_a: NDArray) -> NDArray[np.fl
     return line / np.maximum(np.linalg.norm(line[:, :2], axis=1, keepdims=True), 1e-12)
 
 
-def _triangulate(points_a, points_b, camera_a: CameraModel, camera_b: CameraModel, T_b_a: NDArray):
+def _triangulate(
+    points_a: NDArray, points_b: NDArray, camera_a: CameraModel, camera_b: CameraModel, T_b_a: NDArray
+) -> tuple[NDArray, NDArray, NDArray]:
     """Depths (N,) in both cameras, and the relative change of depth for one pixel of matching error.
 
     The depth along ray a is the least squares solution of ``z_a R d_a + t = z_b d_b``.

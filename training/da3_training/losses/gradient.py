@@ -11,10 +11,7 @@ def gradient_loss(depth: Tensor, target: Tensor, valid: Tensor, space: str = "li
 
     depth, target, valid: (B, S, H, W). Differences count where both pixels are valid.
     """
-    if space == "log":
-        difference = depth.log() - target.clamp(min=1e-4).log()
-    else:
-        difference = depth - target
+    difference = depth.log() - target.clamp(min=1e-4).log() if space == "log" else depth - target
     total = depth.new_zeros(())
     for k in range(scales):
         step = 2**k
