@@ -159,9 +159,12 @@ def _trace(model: DepthAnything3, posed: bool) -> onnx.ModelProto:
                 logger.setLevel(level)
     assert program is not None  # it is None only without dynamo
     proto = program.model_proto
-    # Source lines and module paths of every node would be most of the file.
+    return proto
+
+
+def _strip(proto: onnx.ModelProto) -> None:
+    """Leave out source lines and module paths of every node, which would be most of the file, and inner shapes."""
     for node in proto.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
     del proto.graph.value_info[:]
-    return proto

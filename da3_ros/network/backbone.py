@@ -197,7 +197,7 @@ class VisionTransformer(nn.Module):
         local = x
         restore: Tensor | None = None
         for i, block in enumerate(self.blocks):
-            if i == start - 1 and s >= 3 and camera_tokens is None and reference != "first":
+            if i == start - 1 and reference != "first" and camera_tokens is None and s >= 3:
                 order = reference_order(x.view(b, s, tokens, c)[:, :, 0], reference)
                 restore = order.argsort(dim=1)
                 x, local = _reorder(x, order), _reorder(local, order)
