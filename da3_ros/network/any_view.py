@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The any-view network: geometry of one scene from any number of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from da3_ros.network.base import Backbone, DepthAnything3, check_images, in_parts
+from da3_ros.network.camera_codec import CameraDecoder, CameraEncoder, decode_camera
+from da3_ros.network.heads import DualDpt
+from da3_ros.network.presets import Preset
+from da3_ros.network.reference_view import check_strategy
+
+
+class AnyViewNetwork(DepthAnything3):
+    """Depth, rays and cameras from any number of views of one scene (paper section 3.1)."""
+
+    preset: Preset
+
+    def __init__(self, preset: Preset) -> None:
+        super().__init__(preset)
+        self.backbone = Backbone(preset)
+        self.head = DualDpt(preset)
+        self.cam_dec = CameraDecoder(2 * preset.width)
+        self.cam_enc = CameraEncoder(preset.width, preset.camera_encoder_depth)
+
+    def forward(
+        self,
+        images: Tensor,
+        extrinsics: Tensor | None = None,
+        intrinsics: Tensor | None = None,
+        reference: str = "saddle_balanced",
+        *,
+        known: Tensor | None = None,
+        features: Sequence[int] = (),
+        gaussians: bool = False,
+        views_at_once: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Predict the geometry of `images` (B, S, 3, H, W), normalised, with H and W multiples of 14.
+
+        extrinsics: T_camera_world (B, S, 3 or 4, 4), OpenCV axes, of known cameras; needs intrinsics (B, S, 3, 3)
+        in pixels of these images. One alone is an error: the camera code holds both, and intrinsics by themselves
+        cannot condition this network. Any number of cameras in any position will do. known: (B, S) bool, which of
+        the cameras are known; None for all. Where it is False the values of extrinsics and intrinsics are ignored
+        (NaN will do) and a learned token stands for the camera: the reference token for view 0, the other one for
+        later views. The published networks were trained on scenes of which all cameras or none are known, so a mix
+        is an extrapolation.
+        reference: strategy that picks the reference view of scenes of three or more views without a known camera.
+        features: indices of blocks whose normalised patch tokens come back as ``features_<index>``
+        (B, S, H/14, W/14, C). views_at_once: images that a head takes at a time, to bound its memory.
+
+        Returns depth and depth_conf (B, S, H, W); ray (B, S, h, w, 6), direction then origin, and ray_conf
+        (B, S, h, w) at 8/14 of the image size; extrinsics T_camera_world (B, S, 3, 4); intrinsics (B, S, 3, 3);
+        pose_code (B, S, 9), the camera head's raw output. Scale is arbitrary but common to all views of a scene.
+        All outputs are in the order of `images`.
+
+        Raises ValueError for a shape or a combination of inputs that the network cannot use.
+        """
+        check_strategy(reference)
+        b, s, height, width = check_images(images)
+        self.check_features(features)
+        if gaussians:
+            raise ValueError(f"{self.preset.name} has no Gaussian head: use da3-giant or da3nested-giant-large")
+        camera_tokens = None
+        if extrinsics is not None:
+            if intrinsics is None:
+                raise ValueError("extrinsics were given without intrinsics: give both, or neither")
+            camera_tokens = self.cam_enc(extrinsics, intrinsics, height, width)
+        elif intrinsics is not None:
+            raise ValueError("intrinsics alone do not condition this network: give extrinsics too, or neither")
+        encoded = self.backbone.pretrained(images, camera_tokens, reference, features=features)
+        levels = [level.flatten(0, 1) for level in encoded.levels]
+        out = in_parts(lambda part: self.head(part, height, width), levels, views_at_once)
+        out = {name: value.unflatten(0, (b, s)) for name, value in out.items()}
+        code = self.cam_dec(encoded.camera)
+        out["pose_code"] = code
+        out["extrinsics"], out["intrinsics"] = decode_camera(code, height, width)
+        return {**out, **{f"features_{i}": value for i, value in encoded.features.items()}}
