@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from da3_ros.network.base import Backbone, DepthAnything3, check_images, in_parts
@@ -63,14 +64,8 @@ class AnyViewNetwork(DepthAnything3):
         self.check_features(features)
         if gaussians:
             raise ValueError(f"{self.preset.name} has no Gaussian head: use da3-giant or da3nested-giant-large")
-        camera_tokens = None
-        if extrinsics is not None:
-            if intrinsics is None:
-                raise ValueError("extrinsics were given without intrinsics: give both, or neither")
-            camera_tokens = self.cam_enc(extrinsics, intrinsics, height, width)
-        elif intrinsics is not None:
-            raise ValueError("intrinsics alone do not condition this network: give extrinsics too, or neither")
-        encoded = self.backbone.pretrained(images, camera_tokens, reference, features=features)
+        camera_tokens, known = self._condition(images, extrinsics, intrinsics, known)
+        encoded = self.backbone.pretrained(images, camera_tokens, reference, known=known, features=features)
         levels = [level.flatten(0, 1) for level in encoded.levels]
         out = in_parts(lambda part: self.head(part, height, width), levels, views_at_once)
         out = {name: value.unflatten(0, (b, s)) for name, value in out.items()}
@@ -78,3 +73,29 @@ class AnyViewNetwork(DepthAnything3):
         out["pose_code"] = code
         out["extrinsics"], out["intrinsics"] = decode_camera(code, height, width)
         return {**out, **{f"features_{i}": value for i, value in encoded.features.items()}}
+
+    def _condition(
+        self, images: Tensor, extrinsics: Tensor | None, intrinsics: Tensor | None, known: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Camera tokens (B, S, C) and which of them count (B, S); None and None where there is nothing to mix."""
+        b, s, height, width = check_images(images)
+        if extrinsics is None or intrinsics is None:
+            if extrinsics is not None:
+                raise ValueError("extrinsics were given without intrinsics: give both, or neither")
+            if intrinsics is not None:
+                raise ValueError("intrinsics alone do not condition this network: give extrinsics too, or neither")
+            if known is not None:
+                raise ValueError("known was given without cameras: give extrinsics and intrinsics too, or neither")
+            return None, None
+        if extrinsics.shape not in ((b, s, 3, 4), (b, s, 4, 4)):
+            raise ValueError(f"extrinsics must be ({b}, {s}, 3 or 4, 4) as the images, got {tuple(extrinsics.shape)}")
+        if intrinsics.shape != (b, s, 3, 3):
+            raise ValueError(f"intrinsics must be ({b}, {s}, 3, 3) as the images, got {tuple(intrinsics.shape)}")
+        if known is not None:
+            if known.dtype != torch.bool or known.shape != (b, s):
+                raise ValueError(f"known must be bool ({b}, {s}), got {known.dtype} {tuple(known.shape)}")
+            if not known.any():
+                return None, None
+            if known.all():  # without a mask: the same sums in the same order as without `known`
+                known = None
+        return self.cam_enc(extrinsics, intrinsics, height, width, known), known
