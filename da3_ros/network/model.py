@@ -9,6 +9,7 @@ from torch import nn
 from da3_ros.network.any_view import AnyViewNetwork
 from da3_ros.network.backbone import VisionTransformer
 from da3_ros.network.base import IMAGE_MEAN, IMAGE_STD, DepthAnything3
+from da3_ros.network.nested import NestedNetwork
 from da3_ros.network.presets import NestedPreset, Preset, get_preset
 from da3_ros.network.single_view import SingleViewNetwork
 
@@ -24,8 +25,9 @@ def build_model(preset: Preset | NestedPreset) -> DepthAnything3:
     """Network of a preset, listed or not (a small one of the same structure, say), with fresh weights."""
     model: DepthAnything3
     if isinstance(preset, NestedPreset):
-        raise NotImplementedError(preset.name)
-    model = SingleViewNetwork(preset) if preset.single_view else AnyViewNetwork(preset)
+        model = NestedNetwork(preset)
+    else:
+        model = SingleViewNetwork(preset) if preset.single_view else AnyViewNetwork(preset)
     with torch.no_grad():
         for vit in model.modules():
             if isinstance(vit, VisionTransformer):
