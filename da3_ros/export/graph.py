@@ -121,7 +121,7 @@ def compare_with_torch(path: Path, model: DepthAnything3, posed: bool) -> float:
         with torch.no_grad():
             expected = _Graph(model)(*inputs)
         names = ["images", *KNOWN]
-        got = session.run(OUTPUTS, {n: x.numpy() for n, x in zip(names, inputs, strict=True)})
+        got = session.run(OUTPUTS, {n: x.numpy() for n, x in zip(names[: len(inputs)], inputs, strict=True)})
         for a, b in zip(got, expected, strict=True):
             reference = b.numpy()
             worst = max(worst, float(np.abs(a - reference).max() / np.abs(reference).max()))

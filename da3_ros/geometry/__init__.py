@@ -4,7 +4,8 @@
 from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift, umeyama
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.points import fuse, unproject, unproject_depth, voxel_downsample
-from da3_ros.geometry.rays import camera_to_rays, rays_to_camera
+from da3_ros.geometry.ray_camera import rays_to_camera
+from da3_ros.geometry.rays import camera_to_rays
 
 __all__ = [
     "Alignment",

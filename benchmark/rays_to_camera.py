@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras from ray maps, ours beside upstream's function on the same maps: ``python benchmark/rays_to_camera.py``.
+
+Four cameras whose principal points lie off the centre, as a ray map of a 280 x 504 image (160 x 288 rays a view): exact,
+and with 30 % of the rays replaced by nonsense. Prints the largest errors and the median times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from da3_ros.geometry import camera_to_rays, rays_to_camera
+from da3_ros.geometry.poses import from_rotation_translation, invert, matrix_from_quaternion, rotation_angle
+
+HEIGHT, WIDTH = 280, 504
+ROWS, COLUMNS = 160, 288
+
+
+def main() -> int:
+    """Print the table; exit code 1 where upstream's package is not installed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--off-centre", type=float, default=0.2, help="principal point's offset, in image sizes")
+    parser.add_argument("--repeat", type=int, default=7)
+    arguments = parser.parse_args()
+    try:
+        from depth_anything_3.utils.ray_utils import get_extrinsic_from_camray
+    except ImportError as error:
+        print(f"upstream's package is not here ({error}): make env installs it", file=sys.stderr)
+        return 1
+
+    rng = np.random.default_rng(0)
+    turn = np.array([[1.0, 0, 0, 0]]) + 0.15 * rng.normal(size=(4, 4))
+    pose = from_rotation_translation(matrix_from_quaternion(turn), rng.normal(size=(4, 3)))
+    off = arguments.off_centre
+    cx, cy = (0.5 + off) * COLUMNS, (0.5 - off) * ROWS
+    k = np.array([[0.9 * COLUMNS, 0, cx], [0, 0.9 * COLUMNS, cy], [0, 0, 1]]) + np.zeros((4, 1, 1))
+    exact = camera_to_rays(k, pose, ROWS, COLUMNS).astype(np.float32)
+    spoilt = exact.copy()
+    where = rng.random(exact.shape[:-1]) < 0.3
+    spoilt[where] = rng.normal(size=(int(where.sum()), 6))
+
+    def upstream(ray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rays, confidence = torch.from_numpy(ray)[None], torch.ones(1, *ray.shape[:-1])
+        world, focal, _ = get_extrinsic_from_camray(rays, confidence, ROWS, COLUMNS)
+        # It gives focal lengths as a share of half the image, and the pose as T_camera_world or its inverse by version.
+        return world[0].double().numpy(), focal[0].double().numpy() * np.array([COLUMNS, ROWS]) / 2
+
+    def ours(ray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        world, intrinsics = rays_to_camera(ray, np.ones(ray.shape[:-1], np.float32), ROWS, COLUMNS)
+        return world, intrinsics[:, [0, 1], [0, 1]]
+
+    print(f"4 views, {ROWS} x {COLUMNS} rays each, principal point off by {100 * off:.0f} % of the image")
+    print(f"{'':<26}{'rotation':>12}{'focal':>10}{'time':>12}")
+    for name, ray in (("exact", exact), ("30 % outliers", spoilt)):
+        times = {}
+        for label, function in (("upstream", upstream), ("ours", ours)):
+            (world, focal), times[label] = _timed(function, ray, arguments.repeat)
+            angle = min(_rotation(world, pose), _rotation(invert(_square(world)), pose))
+            error = 100 * np.abs(focal / k[:, [0, 1], [0, 1]] - 1).max()
+            print(f"{name + ', ' + label:<26}{angle:9.4f} deg{error:8.3f} %{1e3 * times[label]:9.1f} ms")
+        print(f"{name}: ours is {times['upstream'] / times['ours']:.0f} times as fast")
+    return 0
+
+
+def _timed(function: Callable, ray: np.ndarray, repeat: int) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+    torch.manual_seed(0)
+    result = function(ray)
+    seconds = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        function(ray)
+        seconds.append(time.perf_counter() - begin)
+    return result, statistics.median(seconds)
+
+
+def _square(world: np.ndarray) -> np.ndarray:
+    return from_rotation_translation(world[:, :3, :3], world[:, :3, 3])
+
+
+def _rotation(world: np.ndarray, pose: np.ndarray) -> float:
+    return float(np.degrees(rotation_angle(np.swapaxes(world[:, :3, :3], 1, 2) @ pose[:, :3, :3])).max())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
