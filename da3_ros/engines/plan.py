@@ -27,6 +27,8 @@ from da3_ros.engines.guard import Gpu
 
 MAGIC = b"DA3PLAN\x01"
 SUFFIX = ".plan"
+LOG = "build.json"
+"""What the last build did, in words, beside the plans: ``at`` and a list of ``steps``."""
 ENVIRONMENT = "DA3_PLANS"
 """Environment variable with the folder of all plans."""
 _LONGEST_HEADER = 1 << 20
