@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import sys
 from importlib import metadata
 
+from da3_ros.engines import explain_engines
+from da3_ros.engines.guard import find_gpu
+from da3_ros.engines.plan import LOG, plans_folder
 from da3_ros.models import ModelError, find_model, load_zoo
 
 NAME = "doctor"
@@ -18,7 +22,13 @@ HELP = "say what this machine can run, and what is missing"
 _PARTS = (
     ("numpy", "numpy", "everything", "pip install numpy"),
     ("cv2", "opencv-python-headless", "images", "pip install opencv-python-headless, or python3-opencv"),
-    ("onnxruntime", "onnxruntime", "inference on the CPU", "pip install onnxruntime"),
+    ("onnxruntime", "onnxruntime", "inference without a TensorRT plan", "pip install onnxruntime"),
+    (
+        "tensorrt",
+        "tensorrt",
+        "fast inference on an NVIDIA GPU",
+        "pip install tensorrt; on a Jetson it comes with JetPack",
+    ),
     ("rclpy", "ros-rclpy", "the live node", "source /opt/ros/<distro>/setup.bash, or `make env`"),
     ("tf2_msgs", "tf2-msgs", "rig extrinsics from TF", "source /opt/ros/<distro>/setup.bash, or `make env`"),
     ("rosbags", "rosbags", "recorded bags without ROS", "pip install rosbags"),
@@ -45,15 +55,33 @@ def run(arguments: argparse.Namespace) -> int:
         except metadata.PackageNotFoundError:
             version = "installed"
         print(f"  found   {module:<12} {version}, for {purpose}")
-    if importlib.util.find_spec("tensorrt") is not None:
-        print("  TensorRT is installed, but this version has no TensorRT engine yet: models run on the CPU")
-    print("Engine: ONNX Runtime on the CPU" if "onnxruntime" not in missing else "Engine: none")
-    here = []
+    report = find_gpu()
+    print(f"GPU: {report.gpu}" if report.gpu else f"GPU: none usable; {report.reason}")
+    runs = _models()
+    if not runs:
+        print(f"Models on this machine: none; known: {', '.join(load_zoo())}")
+    return 1 if _REQUIRED & set(missing) or not runs else 0
+
+
+def _models() -> bool:
+    """Say of every model that is here which engine runs it, and why; whether any can run."""
+    any_runs = False
     for name in load_zoo():
         try:
-            find_model(name)
-            here.append(name)
+            folder = find_model(name)[1]
         except ModelError:
             continue
-    print(f"Models on this machine: {', '.join(here) or 'none'}")
-    return 1 if _REQUIRED & set(missing) or not here else 0
+        print(f"Model {name} in {folder}")
+        chosen = False
+        for choice in explain_engines(folder):
+            verdict = "would run on" if choice.usable and not chosen else "could run on" if choice.usable else "not"
+            chosen = chosen or choice.usable
+            print(f"  {verdict:<12} {choice.engine}: {choice.reason}")
+        any_runs = any_runs or chosen
+        log = plans_folder(folder.name) / LOG
+        if log.is_file():
+            last = json.loads(log.read_text())
+            print(f"  last `da3 build`, {last['at']}:")
+            for step in last["steps"]:
+                print(f"    {step}")
+    return any_runs

@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT = "DA3_ENGINE"
 
 
 class EngineError(RuntimeError):
@@ -61,12 +67,87 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(folder: Path, threads: int = 0) -> Engine:
-    """Best engine on this machine for the exported model in `folder`.
+class EngineChoice(NamedTuple):
+    """One way to run a model on this machine."""
 
-    threads: of a CPU engine; 0 lets it take every core. Raises EngineError that names what is missing.
+    engine: str
+    """``tensorrt`` or ``onnxruntime``."""
+    usable: bool
+    reason: str
+    """Why it can or cannot be used, in words."""
+
+
+def check_inputs(
+    info: EngineInfo,
+    images: NDArray[np.uint8],
+    extrinsics: NDArray[np.float32] | None,
+    intrinsics: NDArray[np.float32] | None,
+) -> str:
+    """Kind of graph that runs these inputs, ``unposed`` or ``posed``. Raises EngineError for inputs that none takes."""
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise EngineError(f"images must be (S, h, w, 3) uint8, got {images.shape} {images.dtype}")
+    if images.shape[1] % info.patch or images.shape[2] % info.patch:
+        raise EngineError(f"image size {images.shape[1]}x{images.shape[2]} must be a multiple of {info.patch}")
+    if (extrinsics is None) != (intrinsics is None):
+        raise EngineError("extrinsics and intrinsics belong together: give both, or neither")
+    if extrinsics is None or intrinsics is None:
+        return "unposed"
+    if not info.takes_poses:
+        raise EngineError(f"{info.model} has no posed.onnx: this model was exported without known cameras")
+    views = images.shape[0]
+    if extrinsics.shape != (views, 4, 4) or intrinsics.shape != (views, 3, 3):
+        raise EngineError(
+            f"{views} views need extrinsics ({views}, 4, 4) and intrinsics ({views}, 3, 3), "
+            f"got {extrinsics.shape} and {intrinsics.shape}"
+        )
+    return "posed"
+
+
+def explain_engines(folder: Path) -> list[EngineChoice]:
+    """Every engine for the model in `folder`, best first, with the reason why it can or cannot run here.
+
+    The variable ``DA3_ENGINE`` (``tensorrt``, ``onnxruntime``) rules the others out.
     """
-    # The TensorRT engine will be asked first where a GPU is found; until then every machine runs on its CPU.
-    from da3_ros.engines.onnxruntime import OnnxRuntimeEngine
+    from da3_ros.engines.onnxruntime import explain_onnxruntime
+    from da3_ros.engines.tensorrt import explain_tensorrt
 
-    return OnnxRuntimeEngine(folder, threads)
+    wanted = os.environ.get(ENVIRONMENT, "auto") or "auto"
+    explain = {"tensorrt": explain_tensorrt, "onnxruntime": explain_onnxruntime}
+    if wanted not in ("auto", *explain):
+        raise EngineError(f"{ENVIRONMENT} must be auto, {' or '.join(explain)}, got {wanted!r}")
+    return [
+        EngineChoice(name, False, f"ruled out by {ENVIRONMENT}={wanted}")
+        if wanted not in ("auto", name)
+        else EngineChoice(name, *function(Path(folder)))
+        for name, function in explain.items()
+    ]
+
+
+def load_engine(folder: Path, threads: int = 0) -> Engine:
+    """Best engine on this machine for the exported model in `folder`: a TensorRT plan, else ONNX Runtime.
+
+    threads: of a CPU engine; 0 lets it take every core. The choice is logged with its reason. Raises EngineError that
+    names what is missing.
+    """
+    from da3_ros.engines.onnxruntime import OnnxRuntimeEngine
+    from da3_ros.engines.tensorrt import TensorRTEngine
+
+    choices = explain_engines(folder)
+    for choice in choices:
+        if not choice.usable:
+            log.info("not %s: %s", choice.engine, choice.reason)
+            continue
+        try:
+            if choice.engine == "tensorrt":
+                engine: Engine = TensorRTEngine.from_folder(folder)
+            else:
+                engine = OnnxRuntimeEngine(folder, threads)
+        except EngineError as error:
+            if choice is choices[-1] or not any(later.usable for later in choices[choices.index(choice) + 1 :]):
+                raise
+            log.warning("%s cannot run %s, the next engine is tried: %s", choice.engine, folder, error)
+            continue
+        log.info("engine: %s (%s)", engine.info.backend, choice.reason)
+        return engine
+    reasons = "; ".join(f"{choice.engine}: {choice.reason}" for choice in choices)
+    raise EngineError(f"no engine can run {folder}: {reasons}")

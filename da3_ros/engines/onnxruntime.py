@@ -1,43 +1,86 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPU engine on ONNX Runtime."""
+"""Engine on ONNX Runtime, with the execution providers that the machine has."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate
+from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
+from da3_ros.engines.files import KNOWN, OUTPUTS, PLAIN, POSED, graph_name
+from da3_ros.engines.guard import find_gpu
+from da3_ros.engines.plan import plans_folder
 
-PLAIN, POSED = "unposed.onnx", "posed.onnx"
-"""File names of the two graphs in a model's folder: cameras unknown, cameras known."""
+log = logging.getLogger(__name__)
 
-KNOWN = ("known_extrinsics", "known_intrinsics")
-"""Further inputs of the graph for known cameras: T_camera_world (S, 4, 4) and intrinsics (S, 3, 3) in pixels."""
-OUTPUTS = ["depth", "confidence", "extrinsics", "intrinsics"]
+GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+CPU_PROVIDER = "CPUExecutionProvider"
+
+
+def choose_providers(available: list[str], gpu: bool) -> list[str]:
+    """Execution providers in order of preference; those of the GPU only where one answers."""
+    return [*(name for name in GPU_PROVIDERS if gpu and name in available), CPU_PROVIDER]
+
+
+def explain_onnxruntime(folder: Path) -> tuple[bool, str]:
+    """Whether ONNX Runtime can run the model in `folder`, and the reason."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return False, "ONNX Runtime is not installed: `pip install onnxruntime`"
+    if not (folder / PLAIN).is_file():
+        return False, f"{folder} has no {PLAIN}: make it with `da3 export {folder}`"
+    available = onnxruntime.get_available_providers()
+    report = find_gpu()
+    chosen = choose_providers(available, report.gpu is not None)
+    words = f"onnxruntime {onnxruntime.__version__} with {', '.join(_short(name) for name in chosen)}"
+    if report.gpu is not None and chosen == [CPU_PROVIDER]:
+        words += "; it has no GPU provider (`pip install onnxruntime-gpu`, on a Jetson NVIDIA's build of it)"
+    elif report.gpu is None and any(name in available for name in GPU_PROVIDERS):
+        words += f"; its GPU providers are left out: {report.reason}"
+    return True, words
 
 
 class OnnxRuntimeEngine:
-    """Runs ``unposed.onnx``, and ``posed.onnx`` when cameras are given and the file exists."""
+    """Runs ``unposed.onnx``, and ``posed.onnx`` when cameras are given and the file exists.
 
-    def __init__(self, folder: Path, threads: int = 0) -> None:
+    providers: execution providers in order, default what the machine has; the CPU's is always the last.
+    """
+
+    def __init__(self, folder: Path, threads: int = 0, providers: list[str] | None = None) -> None:
         try:
             import onnxruntime
         except ImportError as error:
             raise EngineError("ONNX Runtime is not installed: `pip install onnxruntime`") from error
         self._runtime = onnxruntime
         self._folder, self._threads = Path(folder), threads
+        if providers is None:
+            available = onnxruntime.get_available_providers()
+            # Without a provider for it the GPU need not be asked.
+            gpu = any(name in available for name in GPU_PROVIDERS) and find_gpu().gpu is not None
+            providers = choose_providers(available, gpu)
+        self._providers = providers
         plain = self._folder / PLAIN
         if not plain.is_file():
             raise EngineError(f"{folder} has no {PLAIN}: make it with `da3 export {folder}`")
-        self._sessions: dict[str, Any] = {PLAIN: self._open(plain)}
-        meta = self._sessions[PLAIN].get_modelmeta().custom_metadata_map
+        session = self._open(plain)
+        self._sessions: dict[str, Any] = {PLAIN: session}
+        meta = session.get_modelmeta().custom_metadata_map
+        # A provider that cannot start is dropped by ONNX Runtime without an error; the session knows what is left.
+        active = [name for name in session.get_providers() if name in providers]
+        if active != providers:
+            dropped = ", ".join(name for name in providers if name not in active)
+            log.warning("ONNX Runtime could not start %s and runs on %s", dropped, ", ".join(active))
+        # The CPU provider is always there; it is named where it does the work.
+        shown = [name for name in active if name != CPU_PROVIDER] or [CPU_PROVIDER]
         self.info = EngineInfo(
             model=meta.get("da3.model", self._folder.name),
-            backend=f"onnxruntime {onnxruntime.__version__} CPU",
+            backend=f"onnxruntime {onnxruntime.__version__} {'+'.join(_short(name) for name in shown)}",
             takes_poses=(self._folder / POSED).is_file(),
             patch=int(meta.get("da3.patch", 14)),
             sha256=hashlib.sha256(plain.read_bytes()).hexdigest(),
@@ -50,19 +93,9 @@ class OnnxRuntimeEngine:
         intrinsics: NDArray[np.float32] | None = None,
     ) -> RawEstimate:
         """See `Engine.run`."""
-        patch = self.info.patch
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise EngineError(f"images must be (S, h, w, 3) uint8, got {images.shape} {images.dtype}")
-        if images.shape[1] % patch or images.shape[2] % patch:
-            raise EngineError(f"image size {images.shape[1]}x{images.shape[2]} must be a multiple of {patch}")
-        if (extrinsics is None) != (intrinsics is None):
-            raise EngineError("extrinsics and intrinsics belong together: give both, or neither")
+        name = graph_name(check_inputs(self.info, images, extrinsics, intrinsics))
         feed = {"images": np.ascontiguousarray(images)}
-        name = PLAIN
         if extrinsics is not None and intrinsics is not None:
-            if not self.info.takes_poses:
-                raise EngineError(f"{self._folder} has no {POSED}: this model was exported without known cameras")
-            name = POSED
             for key, value in zip(KNOWN, (extrinsics, intrinsics), strict=True):
                 feed[key] = np.ascontiguousarray(value, dtype=np.float32)
         if name not in self._sessions:
@@ -79,7 +112,25 @@ class OnnxRuntimeEngine:
         # Spinning workers would burn the core that decodes and publishes; they sleep between layers instead.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        providers: list[Any] = [(name, self._options(name)) for name in self._providers]
         try:
-            return self._runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return self._runtime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:
             raise EngineError(f"ONNX Runtime cannot load {path}: {error}") from error
+
+    def _options(self, provider: str) -> dict[str, str]:
+        if provider != "TensorrtExecutionProvider":
+            return {}
+        # It builds an engine at the first call of every shape, which takes minutes: at least only once.
+        cache = str(plans_folder(self._folder.name) / "onnxruntime")
+        log.warning("ONNX Runtime's TensorRT provider builds an engine at the first call of every image shape")
+        return {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": cache,
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": cache,
+        }
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider")

@@ -1,6 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint to ONNX graphs that run without torch."""
+"""Checkpoint to ONNX graphs that run without torch, and graphs to TensorRT plans."""
 
-from da3_ros.export.graph import export_checkpoint
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from da3_ros.export.graph import export_checkpoint
 
 __all__ = ["export_checkpoint"]
+
+
+def __getattr__(name: str) -> Any:
+    # Plans are built on robots, which have no torch: only who exports a checkpoint imports it.
+    if name == "export_checkpoint":
+        from da3_ros.export.graph import export_checkpoint
+
+        return export_checkpoint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

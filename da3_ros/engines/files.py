@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of a model's graph files and of what goes in and out of a graph."""
+
+from __future__ import annotations
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+"""Number formats that graphs are exported in. A graph carries its types, so each has a file of its own."""
+
+KINDS = ("unposed", "posed")
+"""Graphs of a model: cameras unknown, cameras known."""
+
+KNOWN = ("known_extrinsics", "known_intrinsics")
+"""Further inputs of the graph for known cameras: T_camera_world (S, 4, 4) and intrinsics (S, 3, 3) in pixels."""
+
+OUTPUTS = ["depth", "confidence", "extrinsics", "intrinsics"]
+
+
+def graph_name(kind: str, precision: str = "fp32") -> str:
+    """File name of a graph: ``unposed.onnx``, ``unposed.fp16.onnx``. Raises ValueError for an unknown name."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    return f"{kind}.onnx" if precision == "fp32" else f"{kind}.{precision}.onnx"
+
+
+PLAIN, POSED = (graph_name(kind) for kind in KINDS)
