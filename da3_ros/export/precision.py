@@ -22,13 +22,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from da3_ros.network.backbone import Attention
-from da3_ros.network.rope import RotaryTable
+from da3_ros.network import DepthAnything3
+from da3_ros.network.backbone import Attention, VisionTransformer
+from da3_ros.network.rope import RotaryTable, rotate
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def lower_precision(model: nn.Module, precision: str) -> nn.Module:
+def lower_precision(model: DepthAnything3, precision: str) -> DepthAnything3:
     """A copy of the network whose transformer blocks multiply in `precision`: ``bf16`` or ``fp16``; ``fp32`` is as is.
 
     Its inputs and outputs stay float32, and its weights are stored in float32 and cast where they are used, so that its
@@ -40,11 +41,12 @@ def lower_precision(model: nn.Module, precision: str) -> nn.Module:
         raise ValueError(f"precision {precision!r} is unknown; allowed: fp32, {', '.join(TYPES)}")
     dtype = TYPES[precision]
     lowered = copy.deepcopy(model)
-    for block in lowered.backbone.pretrained.blocks:
-        for name, child in block.mlp.named_children():
-            setattr(block.mlp, name, _Linear(child, dtype))
-        block.attn = _Attention(block.attn, dtype)
-        block.mlp = _Widened(block.mlp)
+    for vit in [module for module in lowered.modules() if isinstance(module, VisionTransformer)]:
+        for block in vit.blocks:
+            for name, child in block.mlp.named_children():
+                setattr(block.mlp, name, _Linear(child, dtype))
+            block.attn = _Attention(block.attn, dtype)
+            block.mlp = _Widened(block.mlp)
     return lowered
 
 
@@ -81,13 +83,11 @@ class _Attention(nn.Module):
         self.q_norm, self.k_norm = attention.q_norm, attention.k_norm
         self.dtype = dtype
 
-    def forward(self, x: Tensor, rope: RotaryTable | None = None) -> Tensor:
-        from da3_ros.network.rope import rotate
-
+    def forward(self, x: Tensor, rope: RotaryTable | None = None, mask: Tensor | None = None) -> Tensor:
         n, t, c = x.shape
         q, k, v = self.qkv(x).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         q, k = (norm(part.float()) for norm, part in ((self.q_norm, q), (self.k_norm, k)))
         if rope is not None:
             q, k = rotate(q, rope), rotate(k, rope)
-        out = F.scaled_dot_product_attention(q.to(self.dtype), k.to(self.dtype), v)
+        out = F.scaled_dot_product_attention(q.to(self.dtype), k.to(self.dtype), v, attn_mask=mask)
         return self.proj(out.transpose(1, 2).reshape(n, t, c)).float()

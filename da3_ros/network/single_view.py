@@ -64,6 +64,12 @@ class SingleViewNetwork(DepthAnything3):
             out["depth"] = push_sky_back(out["depth"], out["sky"])
         return {**out, **{f"features_{i}": value for i, value in encoded.features.items()}}
 
+    def head_outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """Depth and sky (B, S, H, W) as the head gives them, the depth of the sky left as it is (for exported graphs)."""
+        b, s, height, width = check_images(images)
+        levels = [level.flatten(0, 1) for level in self.backbone.pretrained(images).levels]
+        return {key: value.unflatten(0, (b, s)) for key, value in self.head(levels, height, width).items()}
+
 
 def metric_depth(depth: Tensor, intrinsics: Tensor) -> Tensor:
     """Metres from the output (..., H, W) of da3metric for cameras (..., 3, 3) in pixels of the network's images.
