@@ -118,7 +118,23 @@ def trace(network: ExportedNetwork, posed: bool, size: tuple[int, int] | None = 
             optimize=True,
         )
     assert program is not None  # it is None only without dynamo
-    return program.model_proto
+    proto = program.model_proto
+    _ask_floats_for_their_shape(proto)
+    return proto
+
+
+def _ask_floats_for_their_shape(proto: onnx.ModelProto) -> None:
+    """Let Shape read the images after their cast: TensorRT takes uint8 for a Cast alone."""
+    image = proto.graph.input[0].name
+    cast = next(node for node in proto.graph.node if node.op_type == "Cast" and node.input[0] == image)
+    others = [node for node in proto.graph.node if node is not cast]
+    for node in others:
+        if node.op_type == "Shape" and node.input[0] == image:
+            node.input[0] = cast.output[0]
+    first = onnx.NodeProto()
+    first.CopyFrom(cast)
+    del proto.graph.node[:]
+    proto.graph.node.extend([first, *others])
 
 
 def strip(proto: onnx.ModelProto) -> None:

@@ -51,12 +51,13 @@ def read_layout(path: Path) -> list[StoredTensor]:
     return out
 
 
-def link_weights(model: onnx.ModelProto, weights: Path) -> int:
+def link_weights(model: onnx.ModelProto, weights: Path, computed: bool = False) -> int:
     """Replace the large float initialisers of `model` by references into `weights`; returns how many.
 
     A stored tensor is put in as it is, followed by a Transpose where the exporter had transposed it and a Cast where
-    it is stored in half precision: engines fold both when they load the graph. Raises ValueError when a large
-    initialiser is not in the file.
+    it is stored in half precision: engines fold both when they load the graph. computed: large initialisers that are
+    not in the file stay in the graph, since the exporter may work them out ahead (position embeddings of a fixed size);
+    otherwise ValueError is raised for one.
     """
     by_size: dict[int, list[StoredTensor]] = {}
     for tensor in read_layout(weights):
@@ -69,6 +70,9 @@ def link_weights(model: onnx.ModelProto, weights: Path) -> int:
             kept.append(initialiser)
             continue
         found = _find(numpy_helper.to_array(initialiser), by_size.get(size, []))
+        if found is None and computed:
+            kept.append(initialiser)
+            continue
         if found is None:
             raise ValueError(f"{initialiser.name} {tuple(initialiser.dims)} is not in {weights}: export again")
         stored, permutation = found

@@ -1,2 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-from ..micro import micro  # noqa: F401
+import pytest
+import torch
+
+from da3_ros.export import export_checkpoint
+from da3_ros.network import PRESETS, create_model, load_checkpoint, save_checkpoint
+
+from ..micro import MICRO
+
+
+@pytest.fixture(scope="package")
+def exported(tmp_path_factory):
+    """A micro network stored in half precision, its folder, and what the export of its float32 graphs measured."""
+    folder = tmp_path_factory.mktemp("micro")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, MICRO.name, MICRO)
+        torch.manual_seed(0)
+        save_checkpoint(create_model(MICRO.name), folder, torch.float16)
+        differences = export_checkpoint(folder, folder)
+        yield load_checkpoint(folder), folder, differences
+
+
+@pytest.fixture(scope="package")
+def in_16_bits(exported):
+    """Float16 and bfloat16 graphs beside the float32 ones; what their export measured."""
+    _, folder, _ = exported
+    return export_checkpoint(folder, folder, precisions=("fp16", "bf16"), kinds=("unposed",))

@@ -7,29 +7,58 @@ import torch
 from da3_ros.engines import EngineError, load_engine
 from da3_ros.engines.onnxruntime import PLAIN, POSED
 from da3_ros.export import export_checkpoint
+from da3_ros.export.fused import FusionError, fuse_for_cpu
 from da3_ros.export.trace import ExportedNetwork, example_inputs
 from da3_ros.export.weights import link_weights
-from da3_ros.network import PRESETS, create_model, load_checkpoint, save_checkpoint
-
-from ..micro import MICRO
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A micro network in half precision, exported once for all tests."""
-    folder = tmp_path_factory.mktemp("micro")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, MICRO.name, MICRO)
-        torch.manual_seed(0)
-        save_checkpoint(create_model(MICRO.name), folder, torch.float16)
-        differences = export_checkpoint(folder, folder)
-        yield load_checkpoint(folder), folder, differences
 
 
 def test_graphs_equal_torch(exported):
     _, _, differences = exported
     assert set(differences) == {PLAIN, POSED, "unposed.cpu.onnx", "posed.cpu.onnx"}
     assert max(found.largest for found in differences.values()) < 1e-4
+
+
+def test_16_bits_cost_little(in_16_bits):
+    assert set(in_16_bits) == {"unposed.fp16.onnx", "unposed.bf16.onnx"}
+    assert in_16_bits["unposed.fp16.onnx"].depth < 1e-4
+    assert in_16_bits["unposed.bf16.onnx"].depth < 1e-3
+    assert in_16_bits["unposed.fp16.onnx"].depth < in_16_bits["unposed.bf16.onnx"].depth
+
+
+def test_the_fused_form_has_fused_operators(exported):
+    _, folder, _ = exported
+    plain, fused = (_operators(folder / name) for name in (PLAIN, "unposed.cpu.onnx"))
+    assert {"Softmax", "Erf"} <= plain
+    assert not {"Softmax", "Erf"} & fused
+    assert {"MultiHeadAttention", "Gelu"} <= fused
+
+
+def test_a_graph_of_another_form_is_not_fused():
+    softmax = onnx.helper.make_node("Softmax", ["x"], ["y"])
+    io = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 64]) for n in ("x", "y")]
+    with pytest.raises(FusionError, match="expected MatMul"):
+        fuse_for_cpu(onnx.helper.make_model(onnx.helper.make_graph([softmax], "g", io[:1], io[1:])))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [({"precisions": ("fp8",)}, "allowed: fp32, bf16, fp16"), ({"size": (100, 140)}, "multiples of 14")],
+)
+def test_wrong_arguments_are_refused(exported, arguments, text):
+    _, folder, _ = exported
+    with pytest.raises(ValueError, match=text):
+        export_checkpoint(folder, folder, **arguments)
+
+
+def test_a_difference_beyond_the_tolerance_leaves_no_file(exported, tmp_path, monkeypatch):
+    _, folder, _ = exported
+    with pytest.raises(ValueError, match="differs from torch"):
+        export_checkpoint(folder, tmp_path, tolerance=0.0, size=(28, 42), kinds=("unposed",))
+    assert not list(tmp_path.glob("unposed*.onnx"))
+
+
+def _operators(path):
+    return {node.op_type for node in onnx.load(str(path), load_external_data=False).graph.node}
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 42), (2, 70, 56), (5, 42, 42), (2, 518, 28)])
