@@ -201,3 +201,12 @@ def test_worth_keeping(output):
     world = Gaussians.of(output[2])
     kept = world.select(worth_keeping(output[2]["depth"]))
     assert len(kept.means) == len(kept.opacities) > 0
+
+
+def test_any_number_of_views_in_every_scene(output):
+    net, _, _ = output
+    x = torch.randn(2, 9, 3, 28, 28)
+    with torch.no_grad():
+        together, alone = net(x, gaussians=True), net(x[1:], gaussians=True)
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name][1:], value, rtol=1e-3, atol=1e-4)
