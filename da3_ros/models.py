@@ -45,6 +45,9 @@ class ModelRecord:
     """Repository on the model hub, empty for models that ship with the package."""
     metric: bool = False
     """Whether the network itself predicts metres."""
+    focal_rule: float | None = None
+    """For networks trained in the space of one camera: its focal length in pixels. Metres are then
+    focal length (pixels of the network's image) * output / focal_rule. None where no rule is needed."""
     outputs: tuple[str, ...] = ("depth", "confidence", "rays", "camera")
     recommended_size: int = 504
     """Longest image side it was trained or evaluated at."""

@@ -71,7 +71,7 @@ class AnyViewNetwork(DepthAnything3):
         self.check_features(features)
         if gaussians and self.preset.gaussian_degree is None:
             raise ValueError(f"{self.preset.name} has no Gaussian head: use da3-giant or da3nested-giant-large")
-        camera_tokens, known = self._condition(images, extrinsics, intrinsics, known)
+        camera_tokens, known = self._condition((b, s, height, width), extrinsics, intrinsics, known)
         encoded = self.backbone.pretrained(images, camera_tokens, reference, known=known, features=features)
         levels = [level.flatten(0, 1) for level in encoded.levels]
         out = in_parts(lambda part: self.head(part, height, width), levels, views_at_once)
@@ -87,10 +87,14 @@ class AnyViewNetwork(DepthAnything3):
         return {**out, **{f"features_{i}": value for i, value in encoded.features.items()}}
 
     def _condition(
-        self, images: Tensor, extrinsics: Tensor | None, intrinsics: Tensor | None, known: Tensor | None
+        self,
+        sizes: tuple[int, int, int, int],
+        extrinsics: Tensor | None,
+        intrinsics: Tensor | None,
+        known: Tensor | None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Camera tokens (B, S, C) and which of them count (B, S); None and None where there is nothing to mix."""
-        b, s, height, width = check_images(images)
+        b, s, height, width = sizes
         if extrinsics is None or intrinsics is None:
             if extrinsics is not None:
                 raise ValueError("extrinsics were given without intrinsics: give both, or neither")

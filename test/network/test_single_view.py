@@ -98,3 +98,10 @@ def test_too_few_pixels_on_one_side_change_nothing(pixels):
     depth, sky = torch.rand(1, 100), torch.zeros(1, 100)
     sky[0, :pixels] = 1
     torch.testing.assert_close(push_sky_back(depth.view(1, 10, 10), sky.view(1, 10, 10)), depth.view(1, 10, 10))
+
+
+def test_any_number_of_images_in_every_scene(net):
+    x = torch.randn(2, 9, 3, 28, 28)
+    with torch.no_grad():
+        together, alone = net(x), net(x[1:])
+    torch.testing.assert_close(together["depth"][1:], alone["depth"])

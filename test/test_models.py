@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+from da3_ros.models import load_zoo
+from da3_ros.network import PRESETS
+from da3_ros.network.single_view import CANONICAL_FOCAL
+
+
+def test_every_preset_has_a_record():
+    zoo = load_zoo()
+    assert set(zoo) == set(PRESETS)
+    assert all(record.preset == name for name, record in zoo.items())
+    assert all(record.hub_id for name, record in zoo.items() if name != "da3-nano")
+
+
+def test_metric_models_and_their_rule():
+    zoo = load_zoo()
+    assert {name for name, record in zoo.items() if record.metric} == {"da3metric-large", "da3nested-giant-large"}
+    assert {name: r.focal_rule for name, r in zoo.items() if r.focal_rule} == {"da3metric-large": CANONICAL_FOCAL}
+
+
+def test_what_may_be_sold():
+    """Licences by the authors' list: the large any-view networks are not for commercial use."""
+    restricted = {name for name, record in load_zoo().items() if record.licence == "CC BY-NC 4.0"}
+    assert restricted == {"da3-large", "da3-giant", "da3nested-giant-large"}
