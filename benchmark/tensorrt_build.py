@@ -43,12 +43,29 @@ UNFUSED = 0.5
 """Share from which attention counts as not fused."""
 
 
+class InFloat(nn.Module):
+    """A module that calculates in float32 between inputs and outputs of another type."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner.float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Like the module's."""
+        return self.inner(x.float()).to(x.dtype)
+
+
 class Half(nn.Module):
     """A network in half precision between float32 inputs and outputs."""
 
     def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float16) -> None:
         super().__init__()
         self.model, self.dtype = model.to(dtype), dtype
+        if dtype == torch.bfloat16:  # TensorRT has no deconvolution in bf16: "Could not infer output types"
+            for parent in list(model.modules()):
+                for name, child in parent.named_children():
+                    if isinstance(child, nn.ConvTranspose2d):
+                        setattr(parent, name, InFloat(child))
 
     def forward(self, images: Tensor, *known: Tensor, reference: str) -> dict[str, Tensor]:
         """Like the network's."""
@@ -57,7 +74,7 @@ class Half(nn.Module):
 
 
 def random_graph(preset: str, precision: str, path: Path, posed: bool = False) -> Path:
-    """Write the graph of a preset with random weights; every number of it is in `precision`."""
+    """Write the graph of a preset with random weights; it calculates in `precision`."""
     torch.manual_seed(0)
     model: nn.Module = create_model(preset).eval()
     if precision != "fp32":
