@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from da3_ros.network import PRESETS, Preset
+from da3_ros.network import PRESETS, NestedPreset, Preset
+from da3_ros.network.presets import SINGLE_VIEW
 
 MICRO = Preset(
     "micro",
@@ -16,6 +17,47 @@ MICRO = Preset(
     rope=True,
     camera_encoder_depth=1,
 )
+
+MICRO_SINGLE = Preset(
+    "micro-single",
+    64,
+    4,
+    4,
+    (0, 1, 2, 3),
+    SINGLE_VIEW,
+    16,
+    (16, 16, 16, 16),
+    normalise_qk=False,
+    rope=False,
+)
+
+# Like the giant: gated feed-forward, a cross-view block as the first that knows about views, a Gaussian head.
+MICRO_GIANT = Preset(
+    "micro-giant",
+    64,
+    6,
+    4,
+    (2, 3, 4, 5),
+    3,
+    16,
+    (16, 16, 16, 16),
+    ffn="swiglu",
+    camera_encoder_depth=1,
+    gaussian_degree=2,
+)
+
+MICRO_NESTED = NestedPreset("micro-nested", MICRO_GIANT, MICRO_SINGLE)
+
+MICROS = (MICRO, MICRO_SINGLE, MICRO_GIANT, MICRO_NESTED)
+"""Small stand-ins for every kind of network; `micros` lists them among the presets."""
+
+
+@pytest.fixture
+def micros(monkeypatch):
+    """All small presets, by name."""
+    for preset in MICROS:
+        monkeypatch.setitem(PRESETS, preset.name, preset)
+    return [preset.name for preset in MICROS]
 
 
 @pytest.fixture

@@ -24,4 +24,9 @@ def graph_name(kind: str, precision: str = "fp32") -> str:
     return f"{kind}.onnx" if precision == "fp32" else f"{kind}.{precision}.onnx"
 
 
+def cpu_graph_name(kind: str) -> str:
+    """File name of the float32 graph with ONNX Runtime's own operators: ``unposed.cpu.onnx``."""
+    return f"{graph_name(kind).removesuffix('.onnx')}.cpu.onnx"
+
+
 PLAIN, POSED = (graph_name(kind) for kind in KINDS)

@@ -1,167 +1,205 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Export of a checkpoint: two graphs, cameras unknown and cameras known, that share the checkpoint's weights.
+"""Export of a checkpoint: graphs that share the checkpoint's weights, each checked against torch.
 
-Numbers of views and image size stay open. The graphs take uint8 RGB images as they come from a camera, and hold only
-what the node publishes: rays and everything that leads to them alone are pruned.
+For cameras unknown and cameras known, in float32 and, where asked for, with the large products in 16 bits; for CPUs also
+with fused operators. The graphs take uint8 RGB images as they come from a camera, and hold only what the node publishes:
+rays and everything that leads to them alone are pruned.
 """
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import hashlib
-import io
 import logging
 import shutil
-import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
-from torch.export import Dim
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
 
-from da3_ros.engines.onnxruntime import KNOWN, OUTPUTS, PLAIN, POSED
+from da3_ros.engines.files import KINDS, KNOWN, PRECISIONS, cpu_graph_name, graph_name
+from da3_ros.export.fused import fuse_for_cpu
+from da3_ros.export.precision import lower_precision
+from da3_ros.export.trace import REFERENCE, ExportedNetwork, example_cameras, example_inputs, strip, trace
 from da3_ros.export.weights import link_weights
 from da3_ros.network import DepthAnything3, load_checkpoint
 from da3_ros.network.checkpoint import CONFIG, WEIGHTS
-from da3_ros.network.model import IMAGE_MEAN, IMAGE_STD
 from da3_ros.network.presets import PATCH
 
 log = logging.getLogger(__name__)
 
-OPSET = 18
-REFERENCE = "first"
-"""Reference view of exported graphs: the node puts its anchor camera first, and the choice must not flicker."""
+_HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+TOLERANCE = {"fp32": 1e-3, "bf16": 0.05, "fp16": 0.01}
+"""Difference from the float32 network that an export may have: of every output, relative to its largest value, in
+float32; in 16 bits the mean of the relative difference of depth."""
 
 
-class _Graph(nn.Module):
-    """The network as it is exported: images (S, H, W, 3) uint8 RGB of one scene."""
+@dataclass(frozen=True)
+class Difference:
+    """How far a graph is from the float32 network in torch."""
 
-    def __init__(self, model: DepthAnything3) -> None:
-        super().__init__()
-        self.model = model
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(IMAGE_MEAN) * 255)
-        self.register_buffer("std", torch.tensor(IMAGE_STD) * 255)
-
-    def forward(
-        self, images: Tensor, extrinsics: Tensor | None = None, intrinsics: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        """Returns depth, confidence (S, H, W), T_camera_world (S, 3, 4) and intrinsics (S, 3, 3)."""
-        x = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)[None]
-        known: tuple[Tensor, ...] = ()
-        if extrinsics is not None and intrinsics is not None:
-            known = (extrinsics[None], intrinsics[None])
-        out = self.model(x, *known, reference=REFERENCE)
-        return out["depth"][0], out["depth_conf"][0], out["extrinsics"][0], out["intrinsics"][0]
+    largest: float
+    """Over all outputs, relative to each output's largest value."""
+    depth: float
+    """Mean relative difference of depth."""
+    scale: float
+    """Median ratio of depths, less one: a drift of the scale."""
 
 
-def export_checkpoint(checkpoint: str | Path, output: str | Path, tolerance: float = 1e-3) -> dict[str, float]:
-    """Write ``unposed.onnx`` and ``posed.onnx`` of a checkpoint folder to folder `output`, next to its weights.
+def export_checkpoint(
+    checkpoint: str | Path,
+    output: str | Path,
+    precisions: Sequence[str] = ("fp32",),
+    size: tuple[int, int] | None = None,
+    images: NDArray[np.uint8] | None = None,
+    tolerance: float | None = None,
+    kinds: Sequence[str] = KINDS,
+) -> dict[str, Difference]:
+    """Write the graphs of a checkpoint folder to folder `output`, next to its weights; returns their differences.
 
-    Both are run by ONNX Runtime on images of a size other than the export's and compared with torch. Returns the
-    largest relative difference of each graph's outputs. Raises CheckpointError for a bad checkpoint and ValueError
-    when a difference exceeds `tolerance`; the files are then removed.
+    precisions: of ``fp32``, ``bf16`` and ``fp16``. size: (H, W) in multiples of 14 for graphs of that size alone, which
+    TensorRT runs faster; None for any size. images: (S, H, W, 3) uint8 to compare on, besides random ones. tolerance:
+    instead of TOLERANCE. kinds: ``unposed``, and ``posed`` where the network can be given cameras.
+
+    Every graph is run by ONNX Runtime and compared with torch. Raises CheckpointError for a bad checkpoint and
+    ValueError for a wrong argument or a difference beyond the tolerance, whose file is then removed.
     """
     checkpoint, output = Path(checkpoint), Path(output)
+    for precision in precisions:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision {precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
+    if size is not None and (min(size) < PATCH or any(side % PATCH for side in size)):
+        raise ValueError(f"size {size[0]}x{size[1]} must be positive multiples of {PATCH}")
     model = load_checkpoint(checkpoint)
+    kinds = [kind for kind in kinds if kind == "unposed" or ExportedNetwork(model).takes_poses]
     output.mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS, CONFIG):
         if checkpoint.resolve() != output.resolve():
             shutil.copyfile(checkpoint / name, output / name)
-    digest = hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest()
+    metadata = {
+        "da3.model": output.resolve().name,
+        "da3.preset": model.preset.name,
+        "da3.patch": str(PATCH),
+        "da3.reference": REFERENCE,
+        "da3.weights_sha256": hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest(),
+    }
     differences = {}
-    for name in (PLAIN, POSED):
-        log.info("exporting %s", name)
-        proto = _trace(model, posed=name == POSED)
-        link_weights(proto, output / WEIGHTS)
-        for key, value in {
-            "da3.model": output.name,
-            "da3.preset": model.preset.name,
-            "da3.patch": str(PATCH),
-            "da3.reference": REFERENCE,
-            "da3.weights_sha256": digest,
-        }.items():
-            entry = proto.metadata_props.add()
-            entry.key, entry.value = key, value
-        onnx.save_model(proto, str(output / name))
-        differences[name] = compare_with_torch(output / name, model, posed=name == POSED)
-        log.info("%s differs from torch by %.1e", name, differences[name])
-        if not differences[name] <= tolerance:
-            (output / name).unlink()
-            raise ValueError(f"{name} differs from torch by {differences[name]:.2e}, allowed is {tolerance:.0e}")
+    for precision in precisions:
+        lowered = ExportedNetwork(lower_precision(model, precision))
+        for kind in kinds:
+            name = graph_name(kind, precision)
+            log.info("exporting %s", name)
+            proto = trace(lowered, kind == "posed", size)
+            forms = {name: proto}
+            if precision == "fp32":
+                forms[cpu_graph_name(kind)] = fused = copy.deepcopy(proto)
+                fuse_for_cpu(fused)
+            for form, graph in forms.items():
+                _write(graph, output / form, {**metadata, "da3.precision": precision})
+                cases = example_cases(kind == "posed", size, images)
+                found = compare_with_torch(output / form, model, cases)
+                _check(output / form, found.largest, TOLERANCE["fp32"] if tolerance is None else tolerance)
+                if precision != "fp32":
+                    found = compare_precision(lowered, model, cases)
+                    _check(output / form, found.depth, TOLERANCE[precision] if tolerance is None else tolerance)
+                differences[form] = found
     return differences
 
 
-def example_inputs(views: int, height: int, width: int, posed: bool, seed: int = 0) -> tuple[Tensor, ...]:
-    """Random images, and cameras on a short arc when `posed`, as graph inputs."""
-    rng = np.random.default_rng(seed)
-    images = torch.from_numpy(rng.integers(0, 256, (views, height, width, 3), dtype=np.uint8))
-    if not posed:
-        return (images,)
-    extrinsics = torch.eye(4).repeat(views, 1, 1)
-    angle = torch.arange(views) * 0.1
-    extrinsics[:, 0, 0] = extrinsics[:, 2, 2] = angle.cos()
-    extrinsics[:, 0, 2], extrinsics[:, 2, 0] = angle.sin(), -angle.sin()
-    extrinsics[:, 0, 3] = torch.arange(views) * -0.5
-    k = torch.tensor([[0.8 * width, 0, width / 2], [0, 0.8 * width, height / 2], [0, 0, 1]])
-    return images, extrinsics, k.repeat(views, 1, 1)
+def _check(path: Path, difference: float, allowed: float) -> None:
+    if not difference <= allowed:
+        path.unlink()
+        raise ValueError(f"{path.name} differs from torch by {difference:.2e}, allowed is {allowed:.0e}")
 
 
-def compare_with_torch(path: Path, model: DepthAnything3, posed: bool) -> float:
-    """Largest difference between a graph's outputs and torch's, relative to each output's largest value."""
+def _write(proto: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> None:
+    strip(proto)
+    link_weights(proto, path.parent / WEIGHTS)
+    for key, value in metadata.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
+    onnx.save_model(proto, str(path))
+
+
+Case = tuple[torch.Tensor, ...]
+
+
+def example_cases(posed: bool, size: tuple[int, int] | None, images: NDArray[np.uint8] | None) -> list[Case]:
+    """Inputs to compare on: random images of sizes other than the export's (unless its size is fixed), and `images`."""
+    shapes = [(1, *size), (2, *size)] if size else [(1, 7 * PATCH, 10 * PATCH), (3, 6 * PATCH, 8 * PATCH)]
+    cases = [example_inputs(*shape, posed, seed=shape[0]) for shape in shapes]
+    if images is not None:
+        cases.append((torch.from_numpy(images), *(example_cameras(*images.shape[:3]) if posed else ())))
+    return cases
+
+
+def compare_with_torch(path: Path, model: DepthAnything3, cases: list[Case]) -> Difference:
+    """A graph on ONNX Runtime beside the float32 network.
+
+    A graph in 16 bits is compared with its types widened to float32: ONNX Runtime's CPU has no bfloat16 and takes
+    float16 for float32 anyhow, so that this shows whether the graph computes the right thing. What the 16 bits cost is
+    shown by `compare_precision`.
+    """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    worst = 0.0
-    for views, height, width in ((1, 7 * PATCH, 10 * PATCH), (3, 6 * PATCH, 8 * PATCH)):
-        inputs = example_inputs(views, height, width, posed, seed=views)
+    proto = onnx.load(str(path), load_external_data=False)
+    widened = path
+    if _widen(proto):
+        widened = path.with_name(f".{path.name}.widened")
+        onnx.save_model(proto, str(widened))
+    try:
+        session = onnxruntime.InferenceSession(str(widened), providers=["CPUExecutionProvider"])
+    finally:
+        if widened != path:
+            widened.unlink()
+    network = ExportedNetwork(model).eval()
+    names = ["images", *KNOWN]
+
+    def run(inputs: Case) -> list[NDArray]:
+        feed = {name: tensor.numpy() for name, tensor in zip(names[: len(inputs)], inputs, strict=True)}
+        return list(session.run(network.outputs, feed))
+
+    return _difference(run, network, cases)
+
+
+def compare_precision(lowered: ExportedNetwork, model: DepthAnything3, cases: list[Case]) -> Difference:
+    """The network in 16 bits beside the one in float32, both in torch."""
+
+    def run(inputs: Case) -> list[NDArray]:
         with torch.no_grad():
-            expected = _Graph(model)(*inputs)
-        names = ["images", *KNOWN]
-        got = session.run(OUTPUTS, {n: x.numpy() for n, x in zip(names[: len(inputs)], inputs, strict=True)})
+            return [tensor.numpy() for tensor in lowered(*inputs)]
+
+    return _difference(run, ExportedNetwork(model).eval(), cases)
+
+
+def _difference(run: Callable[[Case], list[NDArray]], network: ExportedNetwork, cases: list[Case]) -> Difference:
+    worst, depths, ratios = 0.0, [], []
+    for inputs in cases:
+        with torch.no_grad():
+            expected = [tensor.numpy() for tensor in network(*inputs)]
+        got = run(inputs)
         for a, b in zip(got, expected, strict=True):
-            reference = b.numpy()
-            worst = max(worst, float(np.abs(a - reference).max() / np.abs(reference).max()))
-    return worst
+            worst = max(worst, float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6)))
+        ratio = got[0] / expected[0]
+        depths.append(float(np.abs(ratio - 1).mean()))
+        ratios.append(float(np.median(ratio)))
+    return Difference(worst, float(np.mean(depths)), max(ratios, key=lambda r: abs(r - 1)) - 1)
 
 
-def _trace(model: DepthAnything3, posed: bool) -> onnx.ModelProto:
-    views = Dim("views", min=1, max=64)
-    rows, columns = Dim("patch_rows", min=2, max=128), Dim("patch_columns", min=2, max=128)
-    shapes = {"images": {0: views, 1: PATCH * rows, 2: PATCH * columns}}
-    if posed:
-        shapes.update(extrinsics={0: views}, intrinsics={0: views})
-    inputs = example_inputs(3, 8 * PATCH, 11 * PATCH, posed)
-    # The exporter prints its progress and warns of things that do not concern this graph.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        noisy = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
-        levels = [logger.level for logger in noisy]
-        for logger in noisy:
-            logger.setLevel(logging.ERROR)
-        try:
-            program = torch.onnx.export(
-                _Graph(model).eval(),
-                inputs,
-                dynamo=True,
-                dynamic_shapes=shapes,
-                input_names=["images", *(KNOWN if posed else ())],
-                output_names=OUTPUTS,
-                opset_version=OPSET,
-                external_data=False,
-                optimize=True,
-            )
-        finally:
-            for logger, level in zip(noisy, levels, strict=True):
-                logger.setLevel(level)
-    assert program is not None  # it is None only without dynamo
-    proto = program.model_proto
-    # Source lines and module paths of every node would be most of the file.
+def _widen(proto: onnx.ModelProto) -> bool:
+    """Make every 16-bit type of a graph float32; False where there is none besides stored weights."""
+    changed = False
     for node in proto.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
-    del proto.graph.value_info[:]
-    return proto
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in _HALF:
+                attribute.i, changed = TensorProto.FLOAT, True
+    for tensor in proto.graph.initializer:
+        if tensor.data_type in _HALF and tensor.data_location != TensorProto.EXTERNAL:
+            values = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return changed

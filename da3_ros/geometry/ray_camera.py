@@ -2,7 +2,7 @@
 """Cameras from ray maps: centre from the origins, rotation and intrinsics from the directions (paper eq. 1 and 2).
 
 A homography H = R K^-1 takes pixels to ray directions. It is fitted by the direct linear transform: the eigenvector of
-a 9 x 9 matrix, never a factorisation of all pixels. Predicted rays have gross errors (sky, mirrors, moving people), which
+a 9 x 9 matrix, never a factorisation of all pixels. Predicted rays have gross errors (sky, mirrors, moving people) that
 least squares would follow, so the fit starts from the best of many four-ray hypotheses and is then reweighted.
 """
 
@@ -105,7 +105,7 @@ def _rays(ray: Array, excess: Array, row_step: int, column_step: int, h: int, w:
 
 
 def _angle(p: Array, d: Array, homography: Array) -> Array:
-    """Distances (..., N) of the directions of pixels p (N, 3) under homographies (..., 3, 3) from unit d (..., N, 3)."""
+    """Distances (..., N) of unit d (..., N, 3) from the directions of pixels p (N, 3) under homographies (..., 3, 3)."""
     xp = array_namespace(p, d)
     predicted = p @ xp.matrix_transpose(homography)
     # |a / |a| - d|^2 = 2 - 2 a.d / |a| for unit d; the difference itself is exact near zero, unlike this product.
@@ -115,7 +115,6 @@ def _angle(p: Array, d: Array, homography: Array) -> Array:
 
 def _reweighted(residual: Array, weight: Array) -> tuple[Array, Array]:
     """Scale (B, 1) of the residuals (B, N) of the inliers, and weights without the outliers."""
-    xp = array_namespace(residual)
     scale = 2.0 * _median(residual)[:, None] + 1e-9
     return scale, weight / (1 + (residual / scale) ** 2) ** 2
 
@@ -145,7 +144,6 @@ def _best_hypothesis(p: Array, d: Array, weight: Array, shape: tuple[int, int]) 
     xp = array_namespace(p, d)
     where = xp.asarray(_quadruples(*shape), device=device(d))
     four_p = xp.reshape(p[xp.reshape(where, (-1,))], (HYPOTHESES, 4, 3))
-    best, lowest = None, None
     best = []
     for view in range(int(d.shape[0])):  # over views, not pixels: bounds the memory
         four_d = xp.reshape(d[view][xp.reshape(where, (-1,))], (HYPOTHESES, 4, 3))
@@ -177,8 +175,8 @@ def _solve(p: Array, d: Array, weight: Array) -> Array:
     """Homographies (B, 3, 3) with ``H p`` parallel to `d` in the weighted least squares sense, of positive scale along
     `d`. p (N, 3); d (B, N, 3); weight (B, N).
 
-    The sum of |H p x d|^2 is h^T A h with A = sum of (I - d d^T) kron p p^T, h the rows of H. Both factors are symmetric,
-    so 36 different sums make all of A.
+    The sum of |H p x d|^2 is h^T A h with A = sum of (I - d d^T) kron p p^T, h the rows of H. Both factors are
+    symmetric, so 36 different sums make all of A.
     """
     xp = array_namespace(p, d)
     left = xp.stack([(1.0 if i == j else 0.0) - d[..., i] * d[..., j] for i, j in _PAIRS], axis=-2)

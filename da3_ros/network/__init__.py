@@ -5,15 +5,19 @@ This is the only part of the runtime package that imports torch, together with `
 """
 
 from da3_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from da3_ros.network.model import DepthAnything3, create_model
-from da3_ros.network.presets import PRESETS, Preset
+from da3_ros.network.model import DepthAnything3, build_model, create_model
+from da3_ros.network.presets import PRESETS, NestedPreset, Preset
+from da3_ros.network.single_view import metric_depth
 
 __all__ = [
     "PRESETS",
     "CheckpointError",
     "DepthAnything3",
+    "NestedPreset",
     "Preset",
+    "build_model",
     "create_model",
     "load_checkpoint",
+    "metric_depth",
     "save_checkpoint",
 ]

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,14 +27,14 @@ class Attention(nn.Module):
         self.k_norm = nn.LayerNorm(head_dim, eps=1e-5) if normalise_qk else nn.Identity()
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, rope: RotaryTable | None = None) -> Tensor:
-        """Attend over the tokens of `x` (N, T, C)."""
+    def forward(self, x: Tensor, rope: RotaryTable | None = None, mask: Tensor | None = None) -> Tensor:
+        """Attend over the tokens of `x` (N, T, C); `mask` (N, 1, 1 or T, T) is True where a key may be seen."""
         n, t, c = x.shape
         q, k, v = self.qkv(x).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         q, k = self.q_norm(q), self.k_norm(k)
         if rope is not None:
             q, k = rotate(q, rope), rotate(k, rope)
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.proj(out.transpose(1, 2).reshape(n, t, c))
 
 
@@ -95,9 +98,9 @@ class Block(nn.Module):
         self.mlp = ffn
         self.ls2 = LayerScale(width, layer_scale)
 
-    def forward(self, x: Tensor, rope: RotaryTable | None = None) -> Tensor:
-        """Transform the tokens of `x` (N, T, C)."""
-        x = x + self.ls1(self.attn(self.norm1(x), rope))
+    def forward(self, x: Tensor, rope: RotaryTable | None = None, mask: Tensor | None = None) -> Tensor:
+        """Transform the tokens of `x` (N, T, C); `mask` as in `Attention`."""
+        x = x + self.ls1(self.attn(self.norm1(x), rope, mask))
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 
@@ -135,6 +138,17 @@ def cubic_resampling(n_out: int, n_in: int, ratio: float, like: Tensor) -> Tenso
     return out
 
 
+class Encoded(NamedTuple):
+    """What the encoder says of images (B, S, 3, H, W), with P = H/14 * W/14 patches each."""
+
+    levels: list[Tensor]
+    """Four tapped levels, each (B, S, P, D): D = 2 C of any-view networks, C of single-view ones."""
+    camera: Tensor
+    """(B, S, D), the un-normalised camera (or class) token of the last level."""
+    features: dict[int, Tensor]
+    """(B, S, H/14, W/14, C) for each block that was asked for, after the final norm."""
+
+
 class VisionTransformer(nn.Module):
     """DINOv2 with cross-view attention and camera tokens."""
 
@@ -142,8 +156,10 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.preset = preset
         width = preset.width
+        self.first_aware = preset.depth if preset.single_view else preset.alternate_from
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.camera_token = nn.Parameter(torch.zeros(1, 2, width))
+        if not preset.single_view:
+            self.camera_token = nn.Parameter(torch.zeros(1, 2, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, POSITION_GRID**2 + 1, width))
         self.patch_embed = PatchEmbed(width)
         self.blocks = nn.ModuleList(
@@ -151,7 +167,7 @@ class VisionTransformer(nn.Module):
                 width,
                 preset.heads,
                 SwiGlu(width, preset.swiglu_hidden) if preset.ffn == "swiglu" else Mlp(width, 4 * width, width),
-                normalise_qk=preset.normalise_qk and i >= preset.alternate_from,
+                normalise_qk=preset.normalise_qk and i >= self.first_aware,
             )
             for i in range(preset.depth)
         )
@@ -172,37 +188,48 @@ class VisionTransformer(nn.Module):
         return torch.cat([self.pos_embed[:, :1], grid.reshape(1, ph * pw, -1).to(self.pos_embed.dtype)], dim=1)
 
     def forward(
-        self, images: Tensor, camera_tokens: Tensor | None = None, reference: str = "saddle_balanced"
-    ) -> tuple[list[Tensor], Tensor]:
-        """Encode all views together.
+        self,
+        images: Tensor,
+        camera_tokens: Tensor | None = None,
+        reference: str = "saddle_balanced",
+        *,
+        known: Tensor | None = None,
+        features: Sequence[int] = (),
+    ) -> Encoded:
+        """Encode all views together; every output is in the caller's order of views.
 
         images: (B, S, 3, H, W), normalised. camera_tokens: (B, S, C) of known cameras, or None to use the two
-        learned tokens (index 0 for the reference view, 1 for every other). Returns the four tapped levels,
-        each (B, S, P, 2 C) with P = H/14 * W/14, and the camera feature (B, S, 2 C) of the last level, all in
-        the caller's order of views.
+        learned tokens (index 0 for the reference view, 1 for every other). known: (B, S) bool, which of the
+        `camera_tokens` count; None for all. reference: strategy for scenes of three or more views of which no
+        camera is known. features: indices of further blocks to return. See `Encoded`.
         """
         b, s, _, height, width_px = images.shape
         ph, pw = height // PATCH, width_px // PATCH
         x = self.patch_embed(images.flatten(0, 1))
         x = torch.cat([self.cls_token.expand(b * s, 1, -1), x], dim=1) + self.position_embedding(ph, pw)
         tokens, c = x.shape[1], x.shape[2]
-        start = self.preset.alternate_from
+        start = self.first_aware
+        choose = reference != "first" and not self.preset.single_view and s >= 3  # the size last: exports bind it
+        choose = choose and (camera_tokens is None or known is not None)
         local_rope = global_rope = None
         if self.preset.rope:
             local_rope = rotary_table(ph, pw, c // self.preset.heads, x, within_view=True)
             global_rope = rotary_table(ph, pw, c // self.preset.heads, x, within_view=False, repeats=s)
 
         levels: list[Tensor] = []
+        extra: dict[int, Tensor] = {}
         camera = x[:, 0]
         local = x
         restore: Tensor | None = None
         for i, block in enumerate(self.blocks):
-            if i == start - 1 and s >= 3 and camera_tokens is None and reference != "first":
+            if choose and i == start - 1:
                 order = reference_order(x.view(b, s, tokens, c)[:, :, 0], reference)
+                if known is not None:  # scenes with a known camera keep the frame that it is given in
+                    order = torch.where(known.any(1, keepdim=True), torch.arange(s, device=x.device), order)
                 restore = order.argsort(dim=1)
                 x, local = _reorder(x, order), _reorder(local, order)
             if i == start:
-                x = torch.cat([self._camera_tokens(camera_tokens, b, s)[:, None], x[:, 1:]], dim=1)
+                x = torch.cat([self._camera_tokens(camera_tokens, known, b, s)[:, None], x[:, 1:]], dim=1)
             if i >= start and i % 2 == 1:
                 x = block(x.view(b, s * tokens, c), global_rope).view(b * s, tokens, c)
             else:
@@ -210,18 +237,29 @@ class VisionTransformer(nn.Module):
                 local = x
             if i in self.preset.taps:
                 first, second = (local, x) if restore is None else (_reorder(local, restore), _reorder(x, restore))
-                levels.append(torch.cat([first[:, 1:], self.norm(second[:, 1:])], dim=-1).view(b, s, tokens - 1, -1))
-                camera = torch.cat([first[:, 0], second[:, 0]], dim=-1)
-        return levels, camera.view(b, s, -1)
+                level = self.norm(second[:, 1:])
+                if self.preset.single_view:
+                    camera = second[:, 0]
+                else:
+                    level = torch.cat([first[:, 1:], level], dim=-1)
+                    camera = torch.cat([first[:, 0], second[:, 0]], dim=-1)
+                levels.append(level.view(b, s, tokens - 1, -1))
+            if i in features:
+                feature = self.norm((x if restore is None else _reorder(x, restore))[:, 1:])
+                extra[i] = feature.view(b, s, ph, pw, c)
+        return Encoded(levels, camera.view(b, s, -1), extra)
 
-    def _camera_tokens(self, known: Tensor | None, b: int, s: int) -> Tensor:
-        """Camera token of every view as (B * S, C)."""
-        if known is not None:
-            return known.flatten(0, 1)
+    def _camera_tokens(self, given: Tensor | None, known: Tensor | None, b: int, s: int) -> Tensor:
+        """Camera token of every view as (B * S, C): the given one, or a learned one where none is known."""
+        if given is not None and known is None:
+            return given.flatten(0, 1)
         c = self.camera_token.shape[-1]
         first = self.camera_token[:, :1].expand(b, 1, c)
         others = self.camera_token[:, 1:].expand(b, s - 1, c)
-        return torch.cat([first, others], dim=1).reshape(b * s, c)
+        learned = torch.cat([first, others], dim=1)
+        if given is not None and known is not None:
+            learned = torch.where(known[..., None], given, learned)
+        return learned.reshape(b * s, c)
 
 
 def _reorder(x: Tensor, order: Tensor) -> Tensor:

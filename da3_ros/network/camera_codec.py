@@ -51,10 +51,27 @@ class CameraEncoder(nn.Module):
         )
         self.trunk_norm = nn.LayerNorm(width, eps=1e-5)
 
-    def forward(self, extrinsics: Tensor, intrinsics: Tensor, height: int, width: int) -> Tensor:
-        """T_camera_world (B, S, 3 or 4, 4) and intrinsics (B, S, 3, 3) in pixels -> tokens (B, S, C)."""
-        code = encode_camera(extrinsics, intrinsics, height, width)
-        return self.trunk_norm(self.trunk(self.token_norm(self.pose_branch(code))))
+    def forward(
+        self, extrinsics: Tensor, intrinsics: Tensor, height: int, width: int, known: Tensor | None = None
+    ) -> Tensor:
+        """T_camera_world (B, S, 3 or 4, 4) and intrinsics (B, S, 3, 3) in pixels -> tokens (B, S, C).
+
+        known: (B, S) bool, None for all. Known cameras attend to known ones alone, as if the others were not there;
+        the tokens of unknown ones mean nothing, and their inputs may be anything, NaN included.
+        """
+        mask = None
+        if known is not None:
+            # NaN would pass through the attention's zero weights: unknown cameras become some camera first.
+            some_pose = torch.eye(4, device=extrinsics.device, dtype=extrinsics.dtype)[: extrinsics.shape[-2]]
+            extrinsics = torch.where(known[..., None, None], extrinsics, some_pose)
+            some_view = torch.eye(3, device=intrinsics.device, dtype=intrinsics.dtype) * width
+            intrinsics = torch.where(known[..., None, None], intrinsics, some_view)
+            # A scene without any known camera needs keys too, or its softmax is of nothing.
+            mask = (known | ~known.any(1, keepdim=True))[:, None, None]
+        x = self.token_norm(self.pose_branch(encode_camera(extrinsics, intrinsics, height, width)))
+        for block in self.trunk:
+            x = block(x, mask=mask)
+        return self.trunk_norm(x)
 
 
 class CameraDecoder(nn.Module):

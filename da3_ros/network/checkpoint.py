@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints on disk: ``model.safetensors`` and ``config.json`` in one folder, as upstream publishes them."""
+"""Checkpoints on disk: ``model.safetensors`` and ``config.json`` in one folder, as upstream publishes them.
+
+Only safetensors are read. Pickled weights can run code when they are opened, and no published file is one.
+"""
 
 from __future__ import annotations
 
@@ -7,53 +10,68 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from da3_ros.network.model import DepthAnything3, create_model
+from da3_ros.network.base import DepthAnything3
+from da3_ros.network.hub import HubError, fetch_snapshot, is_hub_id
+from da3_ros.network.model import create_model
 from da3_ros.network.presets import PRESETS
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 PREFIX = "model."
-UNUSED_PARTS = ("gs_head.", "gs_adapter.")
-"""Parts of published files that this network does not have: the Gaussian head."""
+OPTIONAL_PARTS = ("gs_head.", "gs_adapter.")
+"""Parts of a file that are left out where the preset has no place for them: the Gaussian head."""
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says which file, what is wrong, and what to do."""
 
 
-def load_checkpoint(path: str | Path) -> DepthAnything3:
-    """Load the network in folder `path`, in evaluation mode and float32.
+def load_checkpoint(source: str | Path, revision: str | None = None) -> DepthAnything3:
+    """Load a network in evaluation mode and float32 from a folder, or from the model hub.
 
-    Loading is strict: missing, unexpected and mis-shaped keys raise `CheckpointError`, as does a missing or
-    unknown preset name, an unreadable file, or a weight that is not finite. Pickle files are never read.
+    source: a folder with ``model.safetensors`` and ``config.json``, or the id of a hub repository such as
+    ``depth-anything/DA3-SMALL`` (a string that names no folder here). Of a repository only the weights and the
+    configuration are fetched, once, into the hub's own cache. revision: branch, tag or commit of a repository.
+
+    Loading is strict: missing, unexpected and mis-shaped keys raise `CheckpointError` with their numbers and some
+    names, as do a missing or unknown preset name, an unreadable file, and a weight that is not finite.
     """
-    folder = Path(path)
+    folder = _folder(source, revision)
     name = _preset_name(folder)
-    model = create_model(name)
     weights = folder / WEIGHTS
     if not weights.is_file():
-        raise CheckpointError(f"{folder} has no {WEIGHTS}: a checkpoint folder holds {WEIGHTS} and {CONFIG}")
+        found = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".safetensors"))
+        other = f" (found {_some(found)}; pickled weights are not read)" if found else ""
+        raise CheckpointError(f"{folder} has no {WEIGHTS}{other}: a checkpoint folder holds {WEIGHTS} and {CONFIG}")
     try:
         stored = load_file(weights)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{weights} cannot be read ({error}): it may be truncated, fetch it again") from error
     stored = {key.removeprefix(PREFIX): value for key, value in stored.items()}
-    stored = {key: value for key, value in stored.items() if not key.startswith(UNUSED_PARTS)}
+    with torch.device("meta"):  # the largest file has 6.8 GB: no second copy of it for initial weights
+        model = create_model(name)
     expected = model.state_dict()
+    for part in OPTIONAL_PARTS:
+        if not any(key.startswith(part) for key in expected):
+            stored = {key: value for key, value in stored.items() if not key.startswith(part)}
     aliases = tied_aliases(model)
     for alias, original in aliases.items():
         if alias not in stored and original in stored:
             stored[alias] = stored[original]
     problems = _differences(expected, stored)
     if problems:
-        raise CheckpointError(f"{weights} does not hold a {name}: " + "; ".join(problems))
+        hint = _hint(_shapes(stored), name)
+        raise CheckpointError(f"{weights} does not hold a {name}: " + "; ".join(problems) + hint)
     broken = [key for key, value in stored.items() if not torch.isfinite(value).all()]
     if broken:
         raise CheckpointError(f"{weights} has values that are not finite in {_some(broken)}: fetch or train it again")
-    model.load_state_dict({key: value.float() for key, value in stored.items()})
+    # Own copies, one at a time: what was read may be a view of the file, which can change or vanish.
+    own = {key: stored.pop(key).to(torch.float32, copy=True) for key in list(stored) if key not in aliases}
+    own.update({alias: own[original] for alias, original in aliases.items()})
+    model.load_state_dict(own, assign=True)
     return model.eval()
 
 
@@ -88,18 +106,35 @@ def tied_aliases(model: torch.nn.Module) -> dict[str, str]:
     return aliases
 
 
+def _folder(source: str | Path, revision: str | None) -> Path:
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    if not isinstance(source, str) or not is_hub_id(source):
+        raise CheckpointError(
+            f"{source} is no folder: give one with {WEIGHTS} and {CONFIG}, or a hub id such as depth-anything/DA3-SMALL"
+        )
+    try:
+        return fetch_snapshot(source, revision)
+    except HubError as error:
+        raise CheckpointError(str(error)) from error
+
+
 def _preset_name(folder: Path) -> str:
     config = folder / CONFIG
     if not config.is_file():
         raise CheckpointError(
             f'{folder} has no {CONFIG}: add one with {{"model_name": "<preset>"}}, one of {", ".join(PRESETS)}'
+            + _hint(_stored_shapes(folder / WEIGHTS))
         )
     try:
         name = json.loads(config.read_text()).get("model_name")
-    except (json.JSONDecodeError, AttributeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise CheckpointError(f"{config} is not a JSON object with a model_name ({error})") from error
     if name not in PRESETS:
-        raise CheckpointError(f"{config} names the model {name!r}; known: {', '.join(PRESETS)}")
+        raise CheckpointError(
+            f"{config} names the model {name!r}; known: {', '.join(PRESETS)}" + _hint(_stored_shapes(folder / WEIGHTS))
+        )
     return name
 
 
@@ -113,6 +148,35 @@ def _differences(expected: dict[str, torch.Tensor], stored: dict[str, torch.Tens
     ]
     groups = (("missing", missing), ("unexpected", unexpected), ("mis-shaped", shapes))
     return [f"{len(keys)} {what} ({_some(keys)})" for what, keys in groups if keys]
+
+
+def _shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def _stored_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes by key of a weights file, without the weights; empty when there is none to read."""
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return {key.removeprefix(PREFIX): tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return {}
+
+
+def _hint(stored: dict[str, tuple[int, ...]], named: str = "") -> str:
+    """Words that name the presets which the shapes of a file fit, if there are any."""
+    fitting = []
+    for name in PRESETS:
+        with torch.device("meta"):
+            model = create_model(name)
+        aliases = tied_aliases(model)
+        own = {key: shape for key, shape in _shapes(model.state_dict()).items() if key not in aliases}
+        rest = {key: shape for key, shape in stored.items() if key not in aliases}
+        if not any(key.startswith(OPTIONAL_PARTS) for key in own):
+            rest = {key: shape for key, shape in rest.items() if not key.startswith(OPTIONAL_PARTS)}
+        if name != named and own == rest:
+            fitting.append(name)
+    return f". The weights are those of {' or '.join(fitting)}: name it in {CONFIG}" if fitting else ""
 
 
 def _some(keys: list[str], limit: int = 4) -> str:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-from ..micro import micro  # noqa: F401
+from ..micro import micro, micros  # noqa: F401

@@ -94,3 +94,100 @@ def test_another_preset_does_not_fit(saved):
     (folder / "config.json").write_text(json.dumps({"model_name": "da3-small"}))
     with pytest.raises(CheckpointError, match="does not hold a da3-small"):
         load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["micro-single", "micro-giant", "micro-nested"])
+def test_every_kind_makes_the_round_trip(tmp_path, micros, name):
+    torch.manual_seed(0)
+    model = create_model(name).eval()
+    save_checkpoint(model, tmp_path)
+    keys = set(load_file(tmp_path / "model.safetensors"))
+    assert all(key.startswith("model.") for key in keys)
+    if name == "micro-nested":
+        assert {key.split(".")[1] for key in keys} == {"da3", "da3_metric"}
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.preset.name == name
+    assert not any(p.is_meta for p in loaded.parameters())
+    x = torch.randn(1, 2, 3, 28, 28)
+    with torch.no_grad():
+        expected, out = model(x), loaded(x)
+    for key, value in expected.items():
+        torch.testing.assert_close(out[key], value)
+
+
+def test_gaussian_head_must_be_there_where_the_preset_has_one(tmp_path, micros):
+    save_checkpoint(create_model("micro-giant"), tmp_path)
+    rewrite(tmp_path, lambda t: [t.pop(key) for key in list(t) if "gs_head" in key])
+    with pytest.raises(CheckpointError, match=r"missing \(gs_head"):
+        load_checkpoint(tmp_path)
+
+
+def test_weights_outlive_their_file(saved):
+    model, folder = saved
+    loaded = load_checkpoint(folder)
+    (folder / "model.safetensors").write_bytes(bytes(10))
+    torch.testing.assert_close(loaded.state_dict()["cam_dec.fc_t.bias"], model.cam_dec.fc_t.bias)
+
+
+def test_loaded_weights_can_be_trained_and_stay_tied(saved):
+    _, folder = saved
+    model = load_checkpoint(folder)
+    assert all(p.requires_grad for p in model.parameters())
+    aux = model.head.scratch.output_conv2_aux
+    assert aux[0][2].weight is aux[3][2].weight
+
+
+def test_half_precision_files_become_float32(saved):
+    model, folder = saved
+    save_checkpoint(model, folder, torch.float16)
+    assert all(p.dtype == torch.float32 for p in load_checkpoint(folder).parameters())
+
+
+@pytest.mark.parametrize(
+    "text", [None, json.dumps({"model_name": "da3-large"}), json.dumps({"model_name": "da3-tiny"})]
+)
+def test_the_preset_that_fits_is_named(saved, text):
+    _, folder = saved
+    (folder / "config.json").unlink()
+    if text is not None:
+        (folder / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"weights are those of micro: name it in config\.json"):
+        load_checkpoint(folder)
+
+
+def test_pickled_weights_are_not_read(saved):
+    _, folder = saved
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"found pytorch_model\.bin; pickled weights are not read"):
+        load_checkpoint(folder)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match="is no folder"):
+        load_checkpoint(tmp_path / "nothing")
+
+
+def test_a_hub_id_is_fetched_without_anything_but_weights_and_config(saved, monkeypatch):
+    _, folder = saved
+    asked = {}
+
+    def snapshot_download(repository, **options):
+        asked.update(options, repository=repository)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    load_checkpoint("depth-anything/DA3-SMALL", revision="v1")
+    assert asked == {
+        "repository": "depth-anything/DA3-SMALL",
+        "revision": "v1",
+        "allow_patterns": ["*.safetensors", "config.json"],
+    }
+
+
+def test_a_hub_that_does_not_answer(monkeypatch):
+    def fail(repository, **options):
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(CheckpointError, match=r"DA3-SMALL.*ConnectionError: no route\).*check the name"):
+        load_checkpoint("depth-anything/DA3-SMALL")

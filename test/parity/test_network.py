@@ -8,7 +8,7 @@ import importlib.util
 import pytest
 import torch
 
-from da3_ros.export.graph import example_inputs
+from da3_ros.export.trace import example_inputs
 from da3_ros.network import create_model
 from da3_ros.network.checkpoint import tied_aliases
 from da3_ros.network.reference_view import STRATEGIES

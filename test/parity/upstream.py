@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from da3_ros.network import NestedPreset, Preset
+
 REASON = "needs the upstream package: pip install --no-deps depth-anything-3==0.1.1, with einops addict omegaconf evo"
 
 
@@ -21,6 +23,59 @@ def build(preset: str, device: str = "cpu") -> torch.nn.Module:
 
         path = Path(cfg.__file__).parent / "configs" / f"{preset}.yaml"
         return cfg.create_object(cfg.load_config(str(path))).eval()
+
+
+def build_like(preset: Preset | NestedPreset) -> torch.nn.Module:
+    """Upstream's modules put together as in its configurations, with the dimensions of a small `preset`."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        from depth_anything_3.model import da3
+
+        if isinstance(preset, NestedPreset):
+            net = da3.NestedDepthAnything3Net.__new__(da3.NestedDepthAnything3Net)
+            torch.nn.Module.__init__(net)
+            net.da3, net.da3_metric = build_like(preset.any_view), build_like(preset.metric)
+            return net.eval()
+        from depth_anything_3.model.cam_dec import CameraDec
+        from depth_anything_3.model.cam_enc import CameraEnc
+        from depth_anything_3.model.dpt import DPT
+        from depth_anything_3.model.dualdpt import DualDPT
+        from depth_anything_3.model.gs_adapter import GaussianAdapter
+        from depth_anything_3.model.gsdpt import GSDPT
+
+        c, head = preset.width, {"features": preset.head_features, "out_channels": preset.head_channels}
+        if preset.single_view:
+            return da3.DepthAnything3Net(_Encoder(preset), DPT(c, output_dim=1, **head)).eval()
+        parts = {"cam_dec": CameraDec(2 * c), "cam_enc": CameraEnc(c, trunk_depth=preset.camera_encoder_depth)}
+        if preset.gaussian_degree is not None:
+            parts["gs_adapter"] = GaussianAdapter(preset.gaussian_degree, pred_offset_depth=True)
+            parts["gs_head"] = GSDPT(2 * c, output_dim=parts["gs_adapter"].d_in + 1, **head)
+        return da3.DepthAnything3Net(_Encoder(preset), DualDPT(2 * c, **head), **parts).eval()
+
+
+class _Encoder(torch.nn.Module):
+    """Upstream's encoder for dimensions that its own wrapper has no name for."""
+
+    def __init__(self, preset: Preset) -> None:
+        super().__init__()
+        from depth_anything_3.model.dinov2.vision_transformer import DinoVisionTransformer
+
+        start = preset.alternate_from
+        self.taps = list(preset.taps)
+        self.pretrained = DinoVisionTransformer(
+            img_size=518,
+            patch_size=14,
+            embed_dim=preset.width,
+            depth=preset.depth,
+            num_heads=preset.heads,
+            ffn_layer="swiglufused" if preset.ffn == "swiglu" else "mlp",
+            alt_start=start,
+            qknorm_start=start if preset.normalise_qk else -1,
+            rope_start=start if preset.rope else -1,
+            cat_token=not preset.single_view,
+        )
+
+    def forward(self, x, **options):
+        return self.pretrained.get_intermediate_layers(x, self.taps, **options)
 
 
 def run(net: torch.nn.Module, images, extrinsics=None, intrinsics=None, reference="saddle_balanced") -> dict:

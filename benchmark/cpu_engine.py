@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CPU engine beside upstream's PyTorch: ``python benchmark/cpu_engine.py``.
+
+Equal seeded weights, fp32, every core, the same images; each in a process of its own, timed in turn so that both see the
+same moods of the machine. Printed for each number of views: time of an estimate, peak memory of the process, seconds from
+its start to the first result, all as ratios to upstream's, and the share of this CPU's measured sgemm rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "test" / "parity")]
+
+
+def main() -> int:
+    """Print the tables; exit code 1 where a ratio is above its limit."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="da3-small")
+    parser.add_argument("--views", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--size", type=int, nargs=2, default=[280, 504], metavar=("H", "W"))
+    parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--folder", type=Path, help="exported model to reuse, or to make and keep")
+    parser.add_argument("--worker", choices=("ours", "upstream"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        return _work(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        arguments.folder = arguments.folder or Path(temporary)
+        if not (arguments.folder / "unposed.onnx").is_file():
+            print(f"exporting {arguments.preset} with seeded weights (about a minute)", flush=True)
+            _export(arguments.preset, arguments.folder)
+        return _compare(arguments)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    height, width = arguments.size
+    rate = _sgemm_rate()
+    print(f"{arguments.preset}, {height} x {width}, fp32, {os.cpu_count()} cores; sgemm {rate / 1e9:.0f} GFLOP/s")
+    print(f"{'views':>5} {'upstream':>10} {'ours':>10} {'time':>6} {'memory MB':>14} {'ratio':>6} {'start s':>12} {'ratio':>6}", end="")
+    print(f" {'of sgemm':>9}")
+    failed = False
+    for views in arguments.views:
+        workers = {name: _Worker(name, arguments, views) for name in ("upstream", "ours")}
+        for _ in range(arguments.repeat):
+            for worker in workers.values():
+                worker.time_once()
+        reports = {name: worker.close() for name, worker in workers.items()}
+        ours, theirs = reports["ours"], reports["upstream"]
+        ratios = [ours[key] / theirs[key] for key in ("seconds", "memory", "start")]
+        share = _flops(arguments.preset, views, height, width) / ours["seconds"] / rate
+        print(
+            f"{views:5} {1e3 * theirs['seconds']:7.0f} ms {1e3 * ours['seconds']:7.0f} ms {ratios[0]:6.2f} "
+            f"{theirs['memory']:6.0f} {ours['memory']:7.0f} {ratios[1]:6.2f} {theirs['start']:6.1f} {ours['start']:5.1f} "
+            f"{ratios[2]:6.2f} {100 * share:7.0f} %"
+        )
+        failed |= any(ratio > limit for ratio, limit in zip(ratios, (0.60, 0.70, 0.50), strict=True))
+    return int(failed)
+
+
+class _Worker:
+    """A process that estimates once whenever it is told to."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace, views: int) -> None:
+        command = [sys.executable, __file__, "--worker", name, "--preset", arguments.preset, "--views", str(views)]
+        command += ["--size", *map(str, arguments.size), "--folder", str(arguments.folder)]
+        begin = time.perf_counter()
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+        self.start = time.perf_counter() - begin
+        self._seconds: list[float] = []
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the worker ended with code {self._process.wait()}")
+        return dict(json.loads(line))
+
+    def _ask(self, word: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(word + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def time_once(self) -> None:
+        self._seconds.append(self._ask("run")["seconds"])
+
+    def close(self) -> dict[str, float]:
+        memory = self._ask("end")["memory"]
+        self._process.wait()
+        return {"seconds": statistics.median(self._seconds[1:]), "memory": memory, "start": self.start}
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    """The worker: load, estimate once, then on every line of input."""
+    import numpy as np
+
+    (height, width), views = arguments.size, arguments.views[0]
+    images = np.random.default_rng(0).integers(0, 256, (views, height, width, 3), dtype=np.uint8)
+    estimate = (_load_ours if arguments.worker == "ours" else _load_upstream)(arguments.preset, arguments.folder, images)
+    estimate()
+    print(json.dumps({}), flush=True)
+    for line in sys.stdin:
+        if line.strip() == "end":
+            print(json.dumps({"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}), flush=True)
+            return 0
+        begin = time.perf_counter()
+        estimate()
+        print(json.dumps({"seconds": time.perf_counter() - begin}), flush=True)
+    return 1
+
+
+def _load_ours(preset: str, folder: Path, images: Any) -> Any:
+    from da3_ros.engines import load_engine
+
+    engine = load_engine(folder)
+    return lambda: engine.run(images)
+
+
+def _load_upstream(preset: str, folder: Path, images: Any) -> Any:
+    import torch
+    import upstream
+    from safetensors.torch import load_file
+
+    net = upstream.build(preset)
+    net.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+    def estimate() -> Any:
+        x = (torch.from_numpy(images).float() / 255 - mean) / std
+        return upstream.run(net, x.permute(0, 3, 1, 2)[None], reference="first")
+
+    return estimate
+
+
+def _export(preset: str, folder: Path) -> None:
+    from upstream import seeded_weights
+
+    from da3_ros.export import export_checkpoint
+    from da3_ros.network import create_model
+    from da3_ros.network.checkpoint import save_checkpoint
+
+    model = create_model(preset).eval()
+    model.load_state_dict(seeded_weights(model.state_dict(), {}))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(model, folder)
+    export_checkpoint(folder, folder)
+
+
+def _sgemm_rate() -> float:
+    """Best rate of a product of two 2048 x 2048 matrices in float32, FLOP/s."""
+    import torch
+
+    a = torch.rand(2048, 2048)
+    seconds = []
+    for _ in range(12):
+        begin = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - begin)
+    return 2 * 2048**3 / min(seconds)
+
+
+def _flops(preset: str, views: int, height: int, width: int) -> float:
+    """Floating point operations of the network, the ray branch that is not published left out."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from da3_ros.network import create_model
+
+    with torch.device("meta"), torch.no_grad():
+        model = create_model(preset).eval()
+        with FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, views, 3, height, width), reference="first")
+        total = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            _ray_branch(model, views, height, width)
+    return float(total - counter.get_total_flops())
+
+
+def _ray_branch(model: Any, views: int, height: int, width: int) -> None:
+    import torch
+
+    head, scratch = model.head, model.head.scratch
+    features, ph, pw = model.preset.head_features, height // 14, width // 14
+    laterals = [torch.empty(views, features, round(ph * f), round(pw * f)) for f in (4, 2, 1, 0.5)]
+    rays = scratch.output_conv1_aux[-1](head._fuse(laterals, "_aux", ph, pw))
+    scratch.output_conv2_aux[-1](rays)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

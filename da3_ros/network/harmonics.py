@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real spherical harmonics of Gaussians: what a colour looks like from a direction, and after a rotation.
+
+Basis, order and signs are those of 3D Gaussian Splatting (Kerbl et al. 2023, arXiv 2308.04079), which renderers expect.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+MAX_DEGREE = 2
+DC = 0.28209479177387814
+"""Value of the basis function of degree 0."""
+
+_GOLDEN = (1 + 5**0.5) / 2
+_ICOSAHEDRON = [
+    axes for a in (-1.0, 1.0) for b in (-_GOLDEN, _GOLDEN) for axes in ((0.0, a, b), (a, b, 0.0), (b, 0.0, a))
+]
+
+
+def harmonic_basis(directions: Tensor, degree: int) -> Tensor:
+    """Basis functions (..., (degree + 1)^2) at unit vectors (..., 3), degrees 0 to `degree`, which is at most 2."""
+    if not 0 <= degree <= MAX_DEGREE:
+        raise ValueError(f"spherical harmonics of degree {degree} are not built in: allowed are 0 to {MAX_DEGREE}")
+    x, y, z = directions.unbind(-1)
+    values = [torch.full_like(x, DC)]
+    if degree >= 1:
+        c = math.sqrt(3 / (4 * math.pi))
+        values += [-c * y, c * z, -c * x]
+    if degree >= 2:
+        c = math.sqrt(15 / (4 * math.pi))
+        square = math.sqrt(5 / (16 * math.pi)) * (2 * z * z - x * x - y * y)
+        values += [c * x * y, -c * y * z, square, -c * x * z, c / 2 * (x * x - y * y)]
+    return torch.stack(values, dim=-1)
+
+
+def harmonic_rotation(rotation: Tensor, degree: int) -> Tensor:
+    """Matrices D (..., n, n), n = (degree + 1)^2, that turn coefficients with the object: rotation (..., 3, 3).
+
+    With coefficients c of a function f on the sphere, D c are those of ``v -> f(rotation^-1 v)``.
+    """
+    # D_ij is the integral of Y_i(R v) Y_j(v) over the sphere. The corners of an icosahedron integrate polynomials up
+    # to degree 5 exactly, and products of two harmonics of degree 2 are of degree 4: no Euler angles, no special cases.
+    corners = torch.tensor(_ICOSAHEDRON, device=rotation.device, dtype=rotation.dtype)
+    corners = corners / corners.norm(dim=-1, keepdim=True)
+    turned = harmonic_basis(corners @ rotation.transpose(-1, -2), degree)
+    return (4 * math.pi / len(corners)) * turned.transpose(-1, -2) @ harmonic_basis(corners, degree)
+
+
+def rotate_harmonics(harmonics: Tensor, rotation: Tensor) -> Tensor:
+    """Coefficients (..., 3, n) of three colours, turned by rotations (..., 3, 3); leading axes broadcast."""
+    degree = math.isqrt(harmonics.shape[-1]) - 1
+    return harmonics @ harmonic_rotation(rotation, degree).transpose(-1, -2)
