@@ -23,11 +23,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
 PYTHON_VERSIONS = ((3, 10), (3, 13))
+EXTRAS = ("tensorrt",)
+"""Optional groups of requirements.txt, chosen with `make env EXTRAS=...`."""
 NEEDED_BYTES = 4 * 2**30
 TF_TYPE_HASH = "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
 
@@ -271,6 +274,13 @@ class Environment:
             self.run([*pip, "-r", pins], report)
         self.run([*pip, "--no-deps", *requirements.special["no-deps"]], report)
 
+    def install_extra(self, name: str, requirements: Requirements, report: Callable[[str], None]) -> None:
+        """Install an optional group. Tests that want it skip without it, so a failure is told and no more."""
+        try:
+            self.run([*self.pip_install, "--progress-bar", "off", "--no-deps", *requirements.special[name]], report)
+        except SetupError as error:
+            print(f"\nwithout the optional packages of {name}: {error}", file=sys.stderr)
+
     def install_package(self, report: Callable[[str], None]) -> None:
         """da3_ros itself, editable, with its commands; and the environment that every process needs."""
         shutil.copyfile(TOOLS / "venv_environment.py", self.site_packages / "da3_ros_environment.py")
@@ -323,7 +333,7 @@ class Environment:
         self.run([self.python, "-c", f"import {modules}"], report)
 
 
-def fingerprint(system: System) -> dict[str, str]:
+def fingerprint(system: System, extras: Sequence[str] = ()) -> dict[str, str]:
     """What the environment was made from; equal fingerprints need no second run."""
     digest = hashlib.sha256()
     inputs = [
@@ -340,24 +350,35 @@ def fingerprint(system: System) -> dict[str, str]:
         "python": platform.python_version(),
         "folder": str(ROOT),  # scripts and the editable install hold absolute paths
         "ros": system.ros_distro or "wheels",
+        "extras": " ".join(sorted(extras)),
     }
 
 
-def ensure(folder: Path, *, force: bool = False) -> None:
-    """Make or renew the environment at `folder` unless its stamp says that it is up to date."""
+def ensure(folder: Path, *, force: bool = False, extras: Sequence[str] = ()) -> None:
+    """Make or renew the environment at `folder` unless its stamp says that it is up to date.
+
+    extras: optional groups of `requirements.txt`; those that are already there stay.
+    """
+    unknown = sorted(set(extras) - set(EXTRAS))
+    if unknown:
+        raise SetupError(f"unknown extra {', '.join(unknown)}; there is {', '.join(EXTRAS)}")
     system = System.inspect()
     environment = Environment(folder)
-    wanted = fingerprint(system)
-    if not force and environment.stamp.exists() and json.loads(environment.stamp.read_text()) == wanted:
+    stamp = json.loads(environment.stamp.read_text()) if environment.stamp.exists() else {}
+    chosen = sorted({*extras, *stamp.get("extras", "").split()})
+    wanted = fingerprint(system, chosen)
+    if not force and stamp == wanted:
         return
     begin = time.monotonic()
     requirements = Requirements.parse((TOOLS / "requirements.txt").read_text())
     environment.stamp.unlink(missing_ok=True)
     source = f"ROS 2 {system.ros_distro} of this machine" if system.ros_distro else "ROS 2 Kilted from wheels"
     print(f"Environment {folder}: Python {platform.python_version()}, {source}", flush=True)
-    steps = Steps(4 if system.ros_distro else 5)
+    steps = Steps((4 if system.ros_distro else 5) + len(chosen))
     steps.run("virtual environment", lambda report: environment.create(system))
     steps.run("packages", lambda report: environment.install(requirements, system, report))
+    for name in chosen:
+        steps.run(f"optional: {name}", partial(environment.install_extra, name, requirements))
     if not system.ros_distro:
         steps.run("tf2_msgs, compiled", environment.build_tf2_msgs)
     steps.run("da3_ros, editable", environment.install_package)
@@ -369,12 +390,13 @@ def ensure(folder: Path, *, force: bool = False) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--force", action="store_true", help="run every step although nothing changed")
+    parser.add_argument("--extra", action="append", default=[], metavar="NAME", help=f"also: {', '.join(EXTRAS)}")
     options = parser.parse_args()
     # One at a time: `make demo` and `make test` may start together.
     with (ROOT / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            ensure(ROOT / ".venv", force=options.force)
+            ensure(ROOT / ".venv", force=options.force, extras=options.extra)
         except SetupError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

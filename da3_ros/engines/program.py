@@ -53,7 +53,7 @@ class Program:
     ) -> None:
         trt, cuda, context, logger = self._trt, self._cuda, self._context, self._logger
         if workspace[1]:
-            context.set_device_memory(*workspace)
+            context.set_device_memory(workspace[0], workspace[1])
         if profile_index >= engine.num_optimization_profiles:
             raise EngineError(
                 f"the plan's header names profile {profile_index}, the engine has {engine.num_optimization_profiles}"

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from pretended_gpu import driver, folder, images, leftovers, machine  # noqa: F401
 
 from da3_ros.export import export_checkpoint
 from da3_ros.network import PRESETS, create_model, load_checkpoint, save_checkpoint
 
-from ..micro import MICRO
+from ..micro import MICRO, micro  # noqa: F401
 
 
 @pytest.fixture(scope="package")

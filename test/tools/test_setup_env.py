@@ -44,6 +44,18 @@ def test_sections(requirements):
     assert "torch==2.13.0" in requirements.common
 
 
+def test_extras_are_pinned_and_asked_for_only(setup_env, requirements):
+    assert set(setup_env.EXTRAS) <= set(requirements.special)
+    assert not any("tensorrt" in line for line in requirements.common)
+    with pytest.raises(setup_env.SetupError, match="unknown extra bla; there is tensorrt"):
+        setup_env.ensure(ROOT / "no-such-folder", extras=["bla"])
+
+
+def test_extras_change_the_fingerprint(setup_env):
+    system = setup_env.System(None, False, True)
+    assert setup_env.fingerprint(system) != setup_env.fingerprint(system, ["tensorrt"])
+
+
 def test_sourced_ros_gets_no_ros_wheels(requirements):
     lines = requirements.lines(with_ros=False, numpy1=False, with_cmake=False)
     assert tuple(lines) == requirements.common

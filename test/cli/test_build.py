@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+import argparse
+
+import pytest
+
+from da3_ros.cli.build import image_size
+from da3_ros.cli.main import main
+from da3_ros.engines import tensorrt
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(tensorrt, "DRIVER", "libno_such_driver.so.1")
+
+
+def test_without_a_gpu_one_message_and_code_3(no_gpu, capsys):
+    assert main(["build", "da3-nano"]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no NVIDIA driver" in err
+    assert "runs on ONNX Runtime" in err
+    assert err.count("\n") == 1
+
+
+def test_plans_are_built_and_judged(machine, folder, capsys):
+    machine()
+    arguments = ["build", str(folder), "--views", "2", "1", "--size", "28x42", "--workspace", "0.5"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "TensorRT 10.3.0 on Pretend GPU" in out
+    assert "1 view of 28x42, 2 views of 28x42" in out
+    assert out.count("ready: ") == 2
+    assert main([*arguments, "--precision", "bf16"]) == 0
+    assert "building unposed.bf16.onnx" in capsys.readouterr().out
+
+
+def test_a_refused_plan_ends_with_code_1(machine, folder, capsys):
+    machine(drift={"fp16": 0.2})
+    assert main(["build", str(folder), "--views", "1", "--size", "28x42", "--precision", "fp16"]) == 1
+    assert "REFUSED" in capsys.readouterr().out
+
+
+def test_bad_arguments_are_refused(machine, folder, capsys):
+    machine()
+    assert main(["build", str(folder), "--views", "0"]) == 1
+    assert "--views must be 1 or more" in capsys.readouterr().err
+    assert image_size("280x504") == (280, 504)
+    with pytest.raises(argparse.ArgumentTypeError, match="for example 280x504"):
+        image_size("281x500")
+    with pytest.raises(argparse.ArgumentTypeError, match="is not HxW"):
+        image_size("280")
+
+
+def test_the_doctor_says_which_engine_runs_and_why(no_gpu, capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "GPU: none usable" in out
+    assert "not          tensorrt: no NVIDIA driver" in out
+    assert "would run on onnxruntime" in out

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The builder on a real TensorRT: TensorRT for RTX builds for GPUs that are not there.
+
+Its parser is that of TensorRT 11, and networks are strongly typed in the same way. What it cannot say: how TensorRT
+10 for Jetson fuses, and whether what it builds is right.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from da3_ros.engines.files import graph_name
+from da3_ros.engines.plan import Shape
+from da3_ros.export.build import BuildError, BuildOptions, build_serialized
+from da3_ros.network import PRESETS
+from da3_ros.network.presets import PATCH
+
+from ..micro import MICRO
+
+try:
+    import tensorrt_rtx as trt
+except ImportError as error:
+    pytest.skip(f"TensorRT for RTX is not installed ({error}): `make env EXTRAS=tensorrt`", allow_module_level=True)
+
+NANO = Path(__file__).resolve().parents[2] / "models" / "da3-nano"
+SIDE = 280
+"""Pixels; with fewer, everything else outweighs the attention matrices."""
+TARGETS = ("SM80", "SM86", "SM89", "SM120")
+
+
+@pytest.fixture(params=["fp16", "bf16"])
+def half(request, exported, in_16_bits):
+    """The unposed graph of the micro preset in 16 bits."""
+    return exported[1] / graph_name("unposed", request.param)
+
+
+def attention_bytes(heads, views, item):
+    """Size of the attention matrices of one layer that sees all views."""
+    tokens = views * ((SIDE // PATCH) ** 2 + 1)
+    return heads * tokens**2 * item
+
+
+def activations(graph, shape, target="SM86", kind="unposed"):
+    return build_serialized(trt, graph, kind, BuildOptions((shape,), target=target)).memory["Total Activation Memory"]
+
+
+@pytest.mark.parametrize(("kind", "target"), [*(("unposed", target) for target in TARGETS), ("posed", "SM86")])
+def test_the_shipped_graphs_build_for_every_generation(kind, target):
+    said = []
+    options = BuildOptions((Shape(2, 56, 70),), target=target)
+    built = build_serialized(trt, NANO / graph_name(kind), kind, options, said.append)
+    assert len(built.payload) > 10_000
+    assert built.memory["Total Weights Memory"] > 0
+    assert any(" of " in line for line in said)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_attention_is_fused_in_16_bits(half, target):
+    """Unfused, the activations hold (views * tokens)^2 numbers a head; fused, they grow with the views."""
+    two, four, eight = (activations(half, Shape(n, SIDE, SIDE), target) for n in (2, 4, 8))
+    assert eight < attention_bytes(MICRO.heads, 8, 2)
+    assert (eight - four) / (four - two) == pytest.approx(2, abs=0.2)
+
+
+def test_attention_is_not_fused_in_fp32():
+    """TensorRT fuses half precision only. Should this fail, fp32 has become much cheaper: good news."""
+    two, four, eight = (activations(NANO / graph_name("unposed"), Shape(n, SIDE, SIDE)) for n in (2, 4, 8))
+    assert eight > attention_bytes(PRESETS["da3-nano"].heads, 8, 4)
+    assert (eight - four) / (four - two) > 3
+
+
+def test_several_shapes_become_profiles():
+    shapes = (Shape(1, 56, 70), Shape(2, 70, 56))
+    built = build_serialized(trt, NANO / graph_name("posed"), "posed", BuildOptions(shapes, target="SM86"))
+    assert len(built.payload) > 10_000
+
+
+def test_a_gpu_that_it_does_not_know_is_named(half):
+    with pytest.raises(BuildError, match=r"cannot build for SM87; it knows .*SM86"):
+        activations(half, Shape(1, 56, 70), "SM87")
+
+
+def test_a_broken_graph_ends_in_the_parsers_words(tmp_path):
+    (tmp_path / "unposed.onnx").write_bytes(b"not a graph")
+    with pytest.raises(BuildError, match="cannot parse"):
+        activations(tmp_path / "unposed.onnx", Shape(1, 56, 70))
