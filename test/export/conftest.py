@@ -26,3 +26,10 @@ def in_16_bits(exported):
     """Float16 and bfloat16 graphs beside the float32 ones; what their export measured."""
     _, folder, _ = exported
     return export_checkpoint(folder, folder, precisions=("fp16", "bf16"), kinds=("unposed",))
+
+
+def pytest_collection_modifyitems(items):
+    """The first test that needs graphs waits for their export: seconds each, many more on a busy machine."""
+    for item in items:
+        if {"exported", "in_16_bits"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(400))
