@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
 
 from da3_ros.engines.files import PRECISIONS, graph_name
 from da3_ros.engines.plan import Shape
 from da3_ros.export.build import BuildError, BuildOptions, build_serialized
-from da3_ros.export.graph import _trace
+from da3_ros.export.precision import lower_precision
+from da3_ros.export.trace import ExportedNetwork, strip, trace
 from da3_ros.network import PRESETS, create_model
 from da3_ros.network.presets import PATCH
 
@@ -43,51 +43,21 @@ UNFUSED = 0.5
 """Share from which attention counts as not fused."""
 
 
-class InFloat(nn.Module):
-    """A module that calculates in float32 between inputs and outputs of another type."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner.float()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Like the module's."""
-        return self.inner(x.float()).to(x.dtype)
-
-
-class Half(nn.Module):
-    """A network in half precision between float32 inputs and outputs."""
-
-    def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float16) -> None:
-        super().__init__()
-        self.model, self.dtype = model.to(dtype), dtype
-        if dtype == torch.bfloat16:  # TensorRT has no deconvolution in bf16: "Could not infer output types"
-            for parent in list(model.modules()):
-                for name, child in parent.named_children():
-                    if isinstance(child, nn.ConvTranspose2d):
-                        setattr(parent, name, InFloat(child))
-
-    def forward(self, images: Tensor, *known: Tensor, reference: str) -> dict[str, Tensor]:
-        """Like the network's."""
-        out = self.model(images.to(self.dtype), *(x.to(self.dtype) for x in known), reference=reference)
-        return {name: value.float() for name, value in out.items()}
-
-
 def random_graph(preset: str, precision: str, path: Path, posed: bool = False) -> Path:
-    """Write the graph of a preset with random weights; it calculates in `precision`."""
+    """Write the graph of a preset with random weights, in the precision of `da3 export`."""
     torch.manual_seed(0)
-    model: nn.Module = create_model(preset).eval()
-    if precision != "fp32":
-        model = Half(model, torch.float16 if precision == "fp16" else torch.bfloat16)
-    proto = _trace(model, posed)  # type: ignore[arg-type]
+    network = ExportedNetwork(lower_precision(create_model(preset).eval(), precision))
+    proto = trace(network, posed)
+    strip(proto)
     onnx.save_model(proto, str(path), save_as_external_data=True, location=f"{path.name}.data")
     return path
 
 
 def attention_bytes(preset: str, shape: Shape, item: int) -> int:
     """Size of the attention matrices of one layer that sees all views."""
+    heads = getattr(PRESETS[preset], "heads", 0)
     tokens = shape.views * ((shape.height // PATCH) * (shape.width // PATCH) + 1)
-    return PRESETS[preset].heads * tokens**2 * item
+    return heads * tokens**2 * item
 
 
 def unfused_share(preset: str, activations: dict[Shape, int], item: int) -> float | None:

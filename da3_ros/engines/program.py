@@ -52,8 +52,6 @@ class Program:
         self, engine: Any, profile_index: int, shapes: Mapping[str, tuple[int, ...]], workspace: tuple[int, int]
     ) -> None:
         trt, cuda, context, logger = self._trt, self._cuda, self._context, self._logger
-        if workspace[1]:
-            context.set_device_memory(workspace[0], workspace[1])
         if profile_index >= engine.num_optimization_profiles:
             raise EngineError(
                 f"the plan's header names profile {profile_index}, the engine has {engine.num_optimization_profiles}"
@@ -71,6 +69,9 @@ class Program:
         missing = context.infer_shapes()
         if missing:
             raise EngineError(f"TensorRT cannot infer the output shapes, it lacks {', '.join(missing)}")
+        if workspace[1]:
+            # After the profile and the shapes, in trtexec's order.
+            context.set_device_memory(workspace[0], workspace[1])
         for name in names:
             # Shapes are read back: what the network makes of an input is its own business.
             shape = tuple(int(n) for n in context.get_tensor_shape(name))

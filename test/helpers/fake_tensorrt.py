@@ -74,6 +74,7 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
             self.memory, self.index, self.kept = (0, 0), 0, []
 
         def set_device_memory(self, memory, size):
+            assert self.infer_shapes() == [], "shapes come first"
             self.memory = (memory, size)
 
         def set_optimization_profile_async(self, profile_index, stream_handle):
