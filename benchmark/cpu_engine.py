@@ -195,7 +195,7 @@ def _ray_branch(model: Any, views: int, height: int, width: int) -> None:
     head, scratch = model.head, model.head.scratch
     features, ph, pw = model.preset.head_features, height // 14, width // 14
     laterals = [torch.empty(views, features, round(ph * f), round(pw * f)) for f in (4, 2, 1, 0.5)]
-    rays = scratch.output_conv1_aux[-1](head._fuse(laterals, "_aux", ph, pw))
+    rays = scratch.output_conv1_aux[-1](head.fuse(laterals, ph, pw, "_aux"))
     scratch.output_conv2_aux[-1](rays)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
-from da3_ros.engines.files import KNOWN, OUTPUTS, PLAIN, POSED, graph_name
+from da3_ros.engines.files import KNOWN, OUTPUTS, PLAIN, POSED, cpu_graph_name, graph_name
 from da3_ros.engines.guard import find_gpu
 from da3_ros.engines.plan import plans_folder
 
@@ -68,7 +68,7 @@ class OnnxRuntimeEngine:
         plain = self._folder / PLAIN
         if not plain.is_file():
             raise EngineError(f"{folder} has no {PLAIN}: make it with `da3 export {folder}`")
-        session = self._open(plain)
+        session = self._open(self._form(PLAIN))
         self._sessions: dict[str, Any] = {PLAIN: session}
         meta = session.get_modelmeta().custom_metadata_map
         # A provider that cannot start is dropped by ONNX Runtime without an error; the session knows what is left.
@@ -99,12 +99,17 @@ class OnnxRuntimeEngine:
             for key, value in zip(KNOWN, (extrinsics, intrinsics), strict=True):
                 feed[key] = np.ascontiguousarray(value, dtype=np.float32)
         if name not in self._sessions:
-            self._sessions[name] = self._open(self._folder / name)
+            self._sessions[name] = self._open(self._form(name))
         try:
             outputs = self._sessions[name].run(OUTPUTS, feed)
         except Exception as error:  # ONNX Runtime raises many types without a common base
             raise EngineError(f"ONNX Runtime failed on {images.shape[0]} views: {error}") from error
         return RawEstimate(*outputs)
+
+    def _form(self, name: str) -> Path:
+        """The form of a graph that suits the providers: with ONNX Runtime's own operators where only the CPU works."""
+        fused = self._folder / cpu_graph_name(name.removesuffix(".onnx"))
+        return fused if self._providers == [CPU_PROVIDER] and fused.is_file() else self._folder / name
 
     def _open(self, path: Path) -> Any:
         options = self._runtime.SessionOptions()

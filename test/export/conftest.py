@@ -12,20 +12,20 @@ from ..micro import MICRO, micro  # noqa: F401
 @pytest.fixture(scope="package")
 def exported(tmp_path_factory):
     """A micro network stored in half precision, its folder, and what the export of its float32 graphs measured."""
-    folder = tmp_path_factory.mktemp("micro")
+    where = tmp_path_factory.mktemp("micro")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, MICRO.name, MICRO)
         torch.manual_seed(0)
-        save_checkpoint(create_model(MICRO.name), folder, torch.float16)
-        differences = export_checkpoint(folder, folder)
-        yield load_checkpoint(folder), folder, differences
+        save_checkpoint(create_model(MICRO.name), where, torch.float16)
+        differences = export_checkpoint(where, where)
+        yield load_checkpoint(where), where, differences
 
 
 @pytest.fixture(scope="package")
 def in_16_bits(exported):
     """Float16 and bfloat16 graphs beside the float32 ones; what their export measured."""
-    _, folder, _ = exported
-    return export_checkpoint(folder, folder, precisions=("fp16", "bf16"), kinds=("unposed",))
+    _, where, _ = exported
+    return export_checkpoint(where, where, precisions=("fp16", "bf16"), kinds=("unposed",))
 
 
 def pytest_collection_modifyitems(items):
