@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CPU engine beside upstream's PyTorch: ``python benchmark/cpu_engine.py``.
 
-Equal seeded weights, fp32, every core, the same images; each in a process of its own, timed in turn so that both see the
-same moods of the machine. Printed for each number of views: time of an estimate, peak memory of the process, seconds from
-its start to the first result, all as ratios to upstream's, and the share of this CPU's measured sgemm rate.
+Equal seeded weights, fp32, every core, the same images; each in a process of its own, timed in turn so that both see
+the same moods of the machine. Printed for each number of views: time of an estimate, peak memory of the process, seconds
+from its start to the first result, all as ratios to upstream's, and the share of this CPU's measured sgemm rate.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     height, width = arguments.size
     rate = _sgemm_rate()
     print(f"{arguments.preset}, {height} x {width}, fp32, {os.cpu_count()} cores; sgemm {rate / 1e9:.0f} GFLOP/s")
-    print(f"{'views':>5} {'upstream':>10} {'ours':>10} {'time':>6} {'memory MB':>14} {'ratio':>6} {'start s':>12} {'ratio':>6}", end="")
-    print(f" {'of sgemm':>9}")
+    head = f"{'views':>5} {'upstream':>10} {'ours':>10} {'time':>6} {'memory MB':>14} {'ratio':>6} {'start s':>12}"
+    print(f"{head} {'ratio':>6} {'of sgemm':>9}")
     failed = False
     for views in arguments.views:
         workers = {name: _Worker(name, arguments, views) for name in ("upstream", "ours")}
@@ -62,7 +62,8 @@ def _compare(arguments: argparse.Namespace) -> int:
         share = _flops(arguments.preset, views, height, width) / ours["seconds"] / rate
         print(
             f"{views:5} {1e3 * theirs['seconds']:7.0f} ms {1e3 * ours['seconds']:7.0f} ms {ratios[0]:6.2f} "
-            f"{theirs['memory']:6.0f} {ours['memory']:7.0f} {ratios[1]:6.2f} {theirs['start']:6.1f} {ours['start']:5.1f} "
+            f"{theirs['memory']:6.0f} {ours['memory']:7.0f} {ratios[1]:6.2f} "
+            f"{theirs['start']:6.1f} {ours['start']:5.1f} "
             f"{ratios[2]:6.2f} {100 * share:7.0f} %"
         )
         failed |= any(ratio > limit for ratio, limit in zip(ratios, (0.60, 0.70, 0.50), strict=True))
@@ -109,7 +110,9 @@ def _work(arguments: argparse.Namespace) -> int:
 
     (height, width), views = arguments.size, arguments.views[0]
     images = np.random.default_rng(0).integers(0, 256, (views, height, width, 3), dtype=np.uint8)
-    estimate = (_load_ours if arguments.worker == "ours" else _load_upstream)(arguments.preset, arguments.folder, images)
+    estimate = (_load_ours if arguments.worker == "ours" else _load_upstream)(
+        arguments.preset, arguments.folder, images
+    )
     estimate()
     print(json.dumps({}), flush=True)
     for line in sys.stdin:

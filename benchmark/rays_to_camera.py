@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras from ray maps, ours beside upstream's function on the same maps: ``python benchmark/rays_to_camera.py``.
 
-Four cameras whose principal points lie off the centre, as ray maps of 280 x 504 images (160 x 288 rays each): exact, and
-with 30 % of the rays replaced by nonsense. Prints the largest errors and the median times.
+Four cameras whose principal points lie off the centre, as ray maps of 280 x 504 images (160 x 288 rays each): exact,
+and with 30 % of the rays replaced by nonsense. Prints the largest errors and the median times.
 """
 
 from __future__ import annotations

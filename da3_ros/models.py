@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 ZOO = "zoo.yaml"
+CHECKPOINT = "model.safetensors"
 ENVIRONMENT = "DA3_MODELS"
 """Environment variable with further folders of models, separated as in PATH."""
 
@@ -98,10 +99,28 @@ def find_model(name: str | Path) -> tuple[ModelRecord, Path]:
     for folder in model_folders():
         if (folder / record.name / "unposed.onnx").is_file():
             return record, folder / record.name
-    raise ModelError(
-        f"{record.name} is not on this machine (licence: {record.licence}): put its checkpoint from {record.hub_id} in "
-        f"a folder, then `da3 export FOLDER -o {model_folders()[-1] / record.name}`"
-    )
+    try:
+        checkpoint = find_checkpoint(record.name)
+    except ModelError:
+        raise ModelError(
+            f"{record.name} is not on this machine (licence: {record.licence}): `da3 models pull {record.name}`, then "
+            f"`da3 export {record.name}`; or put {CHECKPOINT} and config.json from {record.hub_id or 'elsewhere'} "
+            f"into {model_folders()[-1] / record.name}"
+        ) from None
+    raise ModelError(f"{record.name} has a checkpoint in {checkpoint} but no graphs yet: `da3 export {record.name}`")
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """Folder with the checkpoint of a model given by name or by that folder. Raises ModelError that says what to do."""
+    if (Path(name) / CHECKPOINT).is_file():
+        return Path(name)
+    for folder in model_folders():
+        if (folder / str(name) / CHECKPOINT).is_file():
+            return folder / str(name)
+    zoo = load_zoo()
+    if str(name) in zoo:
+        raise ModelError(f"the checkpoint of {name} is not on this machine: `da3 models pull {name}`")
+    raise ModelError(f"{name} is neither a folder with {CHECKPOINT} nor a known model; known: {', '.join(zoo)}")
 
 
 def _record(name: str, values: dict[str, Any], where: Path) -> ModelRecord:

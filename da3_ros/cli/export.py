@@ -1,29 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``da3 export``: a checkpoint folder to the graphs that engines run."""
+"""``da3 export``: a checkpoint to the graphs that engines run."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.cli.build import image_size
+from da3_ros.engines.files import PRECISIONS
+from da3_ros.estimation.preprocess import network_size
+from da3_ros.estimation.resize import resize
+from da3_ros.models import find_checkpoint
+
 NAME = "export"
-HELP = "export a checkpoint folder (model.safetensors, config.json) to ONNX"
+HELP = "export a checkpoint (model.safetensors, config.json) to ONNX graphs, each compared with PyTorch"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("checkpoint", type=Path, help="folder with model.safetensors and config.json")
+    parser.add_argument("checkpoint", help="name of a model, or folder with model.safetensors and config.json")
     parser.add_argument("-o", "--output", type=Path, help="folder of the graphs, default: the checkpoint's own")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        default=["fp32"],
+        choices=PRECISIONS,
+        help="fp16 and bf16 are for TensorRT: large products in 16 bits, the rest in float32 (default: fp32)",
+    )
+    parser.add_argument("--size", type=image_size, metavar="HxW", help="one size alone, for faster plans")
+    parser.add_argument("--images", type=Path, nargs="+", metavar="FILE", help="pictures to compare on, besides noise")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export and print the measured difference from torch."""
+    """Export, and print a table of the measured differences from PyTorch in float32."""
     try:
         from da3_ros.export import export_checkpoint
     except ImportError as error:
         raise RuntimeError(f"export needs PyTorch and onnx ({error}): `pip install torch onnx onnxscript`") from error
-    output = arguments.output or arguments.checkpoint
-    print(f"exporting {arguments.checkpoint} (about a minute)", flush=True)
-    for name, difference in export_checkpoint(arguments.checkpoint, output).items():
-        print(f"{output / name}: largest difference from torch {difference:.1e}")
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    output = arguments.output or checkpoint
+    images = _load(arguments.images, arguments.size) if arguments.images else None
+    print(f"exporting {checkpoint} (about half a minute for each graph)", flush=True)
+    differences = export_checkpoint(checkpoint, output, arguments.precision, arguments.size, images)
+    print(f"{'graph':<22} {'largest difference':>18} {'depth, mean':>12} {'scale':>9}")
+    for name, found in differences.items():
+        print(f"{name:<22} {found.largest:18.1e} {found.depth:12.1e} {found.scale:+9.1e}")
+    print(f"written to {output}")
     return 0
+
+
+def _load(paths: list[Path], size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Pictures (S, H, W, 3) at one size, that of the first unless it is given."""
+    import cv2
+
+    out = []
+    for path in paths:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise ValueError(f"{path} is not an image that OpenCV can read")
+        size = size or network_size(image.shape[0], image.shape[1], 280, 14)
+        out.append(resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), size[1], size[0]))
+    return np.stack(out)

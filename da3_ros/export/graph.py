@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export of a checkpoint: graphs that share the checkpoint's weights, each checked against torch.
 
-For cameras unknown and cameras known, in float32 and, where asked for, with the large products in 16 bits; for CPUs also
-with fused operators. The graphs take uint8 RGB images as they come from a camera, and hold only what the node publishes:
-rays and everything that leads to them alone are pruned.
+For cameras unknown and cameras known, in float32 and, where asked for, with the large products in 16 bits; for CPUs
+also with fused operators. The graphs take uint8 RGB images as they come from a camera, and hold only what the node
+publishes: rays and everything that leads to them alone are pruned.
 """
 
 from __future__ import annotations

@@ -43,10 +43,14 @@ def lower_precision(model: DepthAnything3, precision: str) -> DepthAnything3:
     lowered = copy.deepcopy(model)
     for vit in [module for module in lowered.modules() if isinstance(module, VisionTransformer)]:
         for block in vit.blocks:
-            for name, child in block.mlp.named_children():
-                setattr(block.mlp, name, _Linear(child, dtype))
-            block.attn = _Attention(block.attn, dtype)
-            block.mlp = _Widened(block.mlp)
+            attention, mlp = block.attn, block.mlp
+            assert isinstance(attention, Attention)
+            assert isinstance(mlp, nn.Module)
+            for name, child in mlp.named_children():
+                assert isinstance(child, nn.Linear)
+                setattr(mlp, name, _Linear(child, dtype))
+            block.attn = _Attention(attention, dtype)
+            block.mlp = _Widened(mlp)
     return lowered
 
 

@@ -105,7 +105,7 @@ def _rays(ray: Array, excess: Array, row_step: int, column_step: int, h: int, w:
 
 
 def _angle(p: Array, d: Array, homography: Array) -> Array:
-    """Distances (..., N) of unit d (..., N, 3) from the directions of pixels p (N, 3) under homographies (..., 3, 3)."""
+    """Distances (..., N) of unit d (..., N, 3) from the directions of pixels p (N, 3), homographies (..., 3, 3)."""
     xp = array_namespace(p, d)
     predicted = p @ xp.matrix_transpose(homography)
     # |a / |a| - d|^2 = 2 - 2 a.d / |a| for unit d; the difference itself is exact near zero, unlike this product.

@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from da3_ros.hub import HubError, fetch_snapshot, is_hub_id
 from da3_ros.network.base import DepthAnything3
-from da3_ros.network.hub import HubError, fetch_snapshot, is_hub_id
 from da3_ros.network.model import create_model
 from da3_ros.network.presets import PRESETS
 

@@ -65,7 +65,7 @@ class SingleViewNetwork(DepthAnything3):
         return {**out, **{f"features_{i}": value for i, value in encoded.features.items()}}
 
     def head_outputs(self, images: Tensor) -> dict[str, Tensor]:
-        """Depth and sky (B, S, H, W) as the head gives them, the depth of the sky left as it is (for exported graphs)."""
+        """Depth and sky (B, S, H, W) as the head gives them, without the rule for the depth of the sky."""
         b, s, height, width = check_images(images)
         levels = [level.flatten(0, 1) for level in self.backbone.pretrained(images).levels]
         return {key: value.unflatten(0, (b, s)) for key, value in self.head(levels, height, width).items()}
