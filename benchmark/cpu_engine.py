@@ -2,8 +2,8 @@
 """The CPU engine beside upstream's PyTorch: ``python benchmark/cpu_engine.py``.
 
 Equal seeded weights, fp32, every core, the same images; each in a process of its own, timed in turn so that both see
-the same moods of the machine. Printed for each number of views: time of an estimate, peak memory of the process, seconds
-from its start to the first result, all as ratios to upstream's, and the share of this CPU's measured sgemm rate.
+the same moods of the machine. Printed for each number of views: time of an estimate, peak memory, seconds from the
+start to the first result, all as ratios to upstream's, and the share of this CPU's measured sgemm rate.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -12,9 +13,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.engines.files import OUTPUTS
+
 log = logging.getLogger(__name__)
 
 ENVIRONMENT = "DA3_ENGINE"
+
+
+ASSUMED_FIELD = np.radians(60.0)
+"""Horizontal field of view of a camera of which nothing is known."""
 
 
 class EngineError(RuntimeError):
@@ -33,6 +40,25 @@ class RawEstimate:
     """T_camera_world (S, 3, 4)."""
     intrinsics: NDArray[np.float32]
     """(S, 3, 3) in pixels, principal point at the image centre (w / 2, h / 2)."""
+    sky: NDArray[np.float32] | None = None
+    """(S, h, w), 0.3 and more is sky; None from networks that do not look for it."""
+
+    @classmethod
+    def from_outputs(cls, outputs: Mapping[str, NDArray[np.float32]]) -> RawEstimate:
+        """From the outputs of a graph by name.
+
+        A graph of a network that looks at each image alone has depth and sky only. Every pixel then has confidence 1,
+        every camera stands at the origin and has the field of view ASSUMED_FIELD; see ``EngineInfo.single_view``.
+        """
+        if "extrinsics" in outputs:
+            return cls(**{name: outputs[name] for name in OUTPUTS}, sky=outputs.get("sky"))
+        depth = outputs["depth"]
+        views, height, width = depth.shape
+        focal = width / (2 * np.tan(ASSUMED_FIELD / 2))
+        k = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], np.float32)
+        pose = np.eye(3, 4, dtype=np.float32)
+        ones = np.ones_like(depth)
+        return cls(depth, ones, np.tile(pose, (views, 1, 1)), np.tile(k, (views, 1, 1)), outputs["sky"])
 
 
 @dataclass(frozen=True)
@@ -46,6 +72,9 @@ class EngineInfo:
     patch: int
     sha256: str
     """Of the graph file, so that results can be traced to it."""
+    single_view: bool = False
+    """Whether the network looks at each image alone: it then knows nothing of cameras, and those in its estimate are
+    assumed."""
 
 
 class Engine(Protocol):

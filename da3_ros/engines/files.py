@@ -14,6 +14,9 @@ KNOWN = ("known_extrinsics", "known_intrinsics")
 
 OUTPUTS = ["depth", "confidence", "extrinsics", "intrinsics"]
 
+SKY = "sky"
+"""Output of graphs of networks that look at each image alone; their only other output is the depth."""
+
 
 def graph_name(kind: str, precision: str = "fp32") -> str:
     """File name of a graph: ``unposed.onnx``, ``unposed.fp16.onnx``. Raises ValueError for an unknown name."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
-from da3_ros.engines.files import KNOWN, OUTPUTS, PLAIN, POSED, cpu_graph_name, graph_name
+from da3_ros.engines.files import KNOWN, PLAIN, POSED, SKY, cpu_graph_name, graph_name
 from da3_ros.engines.guard import find_gpu
 from da3_ros.engines.plan import plans_folder
 
@@ -83,6 +83,7 @@ class OnnxRuntimeEngine:
             backend=f"onnxruntime {onnxruntime.__version__} {'+'.join(_short(name) for name in shown)}",
             takes_poses=(self._folder / POSED).is_file(),
             patch=int(meta.get("da3.patch", 14)),
+            single_view=SKY in [output.name for output in session.get_outputs()],
             sha256=hashlib.sha256(plain.read_bytes()).hexdigest(),
         )
 
@@ -101,10 +102,12 @@ class OnnxRuntimeEngine:
         if name not in self._sessions:
             self._sessions[name] = self._open(self._form(name))
         try:
-            outputs = self._sessions[name].run(OUTPUTS, feed)
+            session = self._sessions[name]
+            names = [output.name for output in session.get_outputs()]
+            outputs = session.run(names, feed)
         except Exception as error:  # ONNX Runtime raises many types without a common base
             raise EngineError(f"ONNX Runtime failed on {images.shape[0]} views: {error}") from error
-        return RawEstimate(*outputs)
+        return RawEstimate.from_outputs(dict(zip(names, outputs, strict=True)))
 
     def _form(self, name: str) -> Path:
         """The form of a graph that suits the providers: with ONNX Runtime's own operators where only the CPU works."""

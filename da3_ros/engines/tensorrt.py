@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from da3_ros.engines.cuda import Cuda
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
-from da3_ros.engines.files import KINDS, KNOWN, OUTPUTS, PRECISIONS, graph_name
+from da3_ros.engines.files import KINDS, KNOWN, PRECISIONS, SKY, graph_name
 from da3_ros.engines.graph_file import GraphFile
 from da3_ros.engines.guard import DRIVER, Gpu, find_gpu
 from da3_ros.engines.plan import (
@@ -163,7 +163,12 @@ class TensorRTEngine:
             takes_poses=KINDS[1] in plans,
             patch=self._headers[KINDS[0]].patch,
             sha256=key.graph_sha256,
+            single_view=SKY in self._tensor_names(KINDS[0]),
         )
+
+    def _tensor_names(self, kind: str) -> list[str]:
+        engine = self._engines[kind]
+        return [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
 
     @classmethod
     def from_folder(cls, folder: Path) -> TensorRTEngine:
@@ -191,7 +196,7 @@ class TensorRTEngine:
             feed.update(zip(KNOWN, (extrinsics, intrinsics), strict=True))
         outputs = program.run(feed)
         # Copies: the pinned buffers belong to the next call.
-        return RawEstimate(*(np.array(outputs[name], dtype=np.float32) for name in OUTPUTS))
+        return RawEstimate.from_outputs({name: np.array(value, dtype=np.float32) for name, value in outputs.items()})
 
     def close(self) -> None:
         """Give all memory of the GPU back."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from da3_ros.estimation.scale import ScaleConfig, ScaleSource
 from da3_ros.estimation.views import Estimate, ScaleEstimate, View, ViewEstimate, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.models import ModelRecord, find_model
+
+SKY_THRESHOLD = 0.3
+"""Sky output from which on a pixel is sky; its depth becomes +Inf."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,10 @@ class Estimator:
         sparse = self._beside.submit(self.scale_source.measure, views, prepared)
         raw = self.engine.run(prepared.images, *self._known_cameras(views, prepared))
         clock.lap("engine")
-        scale = self.scale_source(views, prepared, raw.depth, sparse.result())
+        in_metres = self.record.metric and all(camera is not None for camera in prepared.cameras)
+        if in_metres and self.record.focal_rule:
+            raw = _in_metres(raw, prepared, self.record.focal_rule)
+        scale = self.scale_source(views, prepared, raw.depth, sparse.result(), in_metres)
         clock.lap("scale")
         out = self._assemble(views, prepared, raw, scale)
         clock.lap("post")
@@ -122,7 +129,7 @@ class Estimator:
         self, views: tuple[View, ...], prepared: Prepared, raw: RawEstimate, scale: ScaleEstimate
     ) -> tuple[ViewEstimate, ...]:
         c = self.config
-        poses = estimate_poses(views, raw, scale.value, self.record.pose_accuracy)
+        poses = estimate_poses(views, raw, scale.value, self.record.pose_accuracy, self.engine.info.single_view)
         out = []
         for i, view in enumerate(views):
             h, w = prepared.windows[i]
@@ -131,11 +138,21 @@ class Estimator:
             depth = depth * np.float32(scale.value) + np.float32(scale.shift)
             if scale.metric:
                 depth = apply_range(depth, c.min_range, c.max_range)
+            if raw.sky is not None:
+                depth = np.where(raw.sky[i, :h, :w] >= SKY_THRESHOLD, np.float32(np.inf), depth)
             depth = mask_low_confidence(depth, confidence, c.min_confidence)
             camera = prepared.cameras[i] or network_camera(raw, i, (h, w))
             image = np.ascontiguousarray(prepared.images[i, :h, :w])
             out.append(ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, poses[i]))
         return tuple(out)
+
+
+def _in_metres(raw: RawEstimate, prepared: Prepared, focal_rule: float) -> RawEstimate:
+    """Metres from the output of a network trained in the space of one camera of `focal_rule` pixels: times the mean
+    focal length over it (paper, "Teaching Metric Model"; Metric3D, arXiv 2307.10984).
+    """
+    ratio = [(camera.fx + camera.fy) / 2 / focal_rule for camera in prepared.cameras if camera is not None]
+    return dataclasses.replace(raw, depth=raw.depth * np.array(ratio, np.float32)[:, None, None])
 
 
 class _Stages:

@@ -15,14 +15,18 @@ from da3_ros.models import PoseAccuracy
 CALIBRATED_STD = (0.005, 0.002)
 """Assumed standard deviation of calibrated poses: metres and radians of a careful extrinsic calibration."""
 
+NO_IDEA_STD = (1e3, np.pi)
+"""Standard deviation of a pose that nothing tells."""
+
 
 def estimate_poses(
-    views: tuple[View, ...], raw: RawEstimate, scale: float, accuracy: PoseAccuracy
+    views: tuple[View, ...], raw: RawEstimate, scale: float, accuracy: PoseAccuracy, single_view: bool = False
 ) -> list[PoseEstimate]:
     """Pose of every view; the world is that of the known poses, or else the first camera's frame.
 
     scale: metres in one unit of the network. accuracy: how far the network's poses are off on held-out scenes, which
     is what their covariance states. Unknown cameras hang on the first known one by the network's relative pose.
+    single_view: the network knows of no poses; those of unknown cameras then have the source ``none``.
     """
     network = invert(np.asarray(raw.extrinsics, dtype=np.float64))
     network[:, :3, 3] *= scale
@@ -37,6 +41,8 @@ def estimate_poses(
             out.append(PoseEstimate(np.asarray(view.pose, np.float64), "calibrated", _covariance(CALIBRATED_STD)))
         elif i == anchor:  # nothing is known: this camera is the world
             out.append(PoseEstimate(np.eye(4), "network", np.zeros((6, 6))))
+        elif single_view:
+            out.append(PoseEstimate(np.eye(4), "none", _covariance(NO_IDEA_STD)))
         else:
             out.append(PoseEstimate(to_world @ network[i], "network", _covariance(unknown)))
     return out

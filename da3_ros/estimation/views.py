@@ -68,7 +68,7 @@ class PoseEstimate:
     T_world_camera: NDArray[np.float64]
     """(4, 4)."""
     source: str
-    """``calibrated`` or ``network``."""
+    """``calibrated``, ``network``, or ``none``: nothing tells it."""
     covariance: NDArray[np.float64]
     """(6, 6), x y z and rotation about x y z, in the units of the pose and in radians."""
 
@@ -78,7 +78,7 @@ class ScaleEstimate:
     """How depth got its unit."""
 
     source: str
-    """``rig``, ``given`` or ``none``."""
+    """``rig``, ``metric_model``, ``given`` or ``none``."""
     value: float = 1.0
     """Metres in one unit of the network."""
     shift: float = 0.0

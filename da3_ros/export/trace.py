@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from da3_ros.engines.files import KNOWN, OUTPUTS
+from da3_ros.engines.files import KNOWN, OUTPUTS, SKY
 from da3_ros.network import DepthAnything3
 from da3_ros.network.any_view import AnyViewNetwork
 from da3_ros.network.base import IMAGE_MEAN, IMAGE_STD
@@ -24,7 +24,7 @@ from da3_ros.network.single_view import SingleViewNetwork
 OPSET = 18
 REFERENCE = "first"
 """Reference view of exported graphs: the node puts its anchor camera first, and the choice must not flicker."""
-SINGLE_VIEW_OUTPUTS = ["depth", "sky"]
+SINGLE_VIEW_OUTPUTS = ["depth", SKY]
 """Outputs of networks that look at each image alone."""
 MOST_VIEWS = 64
 

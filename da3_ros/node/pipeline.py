@@ -170,7 +170,8 @@ class Pipeline:
             views.append(published)
             self._outputs.cameras[view.name].publish(published)
             # One cloud wants one unit; in the rig's frame also poses that are known, not guessed.
-            if has_unit == metric and (not in_rig or view.pose.source == "calibrated"):
+            known = view.pose.source == "calibrated" or (not in_rig and view.pose.source != "none")
+            if has_unit == metric and known:
                 fusible.append(view)
         self._outputs.publish_transforms(views)
         stamp_ns = estimate.views[0].stamp_ns

@@ -84,7 +84,7 @@ class CameraOutputs:
         if _wanted(self.points):
             cloud = self._encode_cloud(estimate.points(), estimate.image, estimate.confidence, header)
             self.points.publish(cloud)
-        if _wanted(self.pose):
+        if estimate.pose.source != "none" and _wanted(self.pose):
             pose, pose_header = estimate.pose, types.header(estimate.stamp_ns, view.pose_frame)
             self.pose.publish(encode_pose_stamped(types, pose.T_world_camera, pose.covariance, pose_header))
 
@@ -146,6 +146,7 @@ class Outputs:
                 view.child_frame,
             )
             for view in views
+            if view.estimate.pose.source != "none"
         ]
         self._tf.publish(types["tf2_msgs/msg/TFMessage"](transforms=transforms))
 

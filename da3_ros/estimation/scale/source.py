@@ -14,8 +14,13 @@ from da3_ros.estimation.scale.rig import MatchConfig, SparseDepth, triangulate_r
 from da3_ros.estimation.views import ScaleEstimate, View
 from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift
 
-SOURCES = ("auto", "rig", "given", "none")
+SOURCES = ("auto", "rig", "metric_model", "given", "none")
 FITS = ("auto", "scale", "scale_shift")
+NOT_METRIC = (
+    "scale.source is metric_model, but this depth is not in metres: take a metric model, and publish the CameraInfo of "
+    "every camera (it needs their focal lengths)"
+)
+OWN_METRES = ScaleEstimate("metric_model", metric=True)
 SHIFT_GAIN = 0.6
 """A shift is fitted in ``auto`` where it brings the median residual below this share of that without one."""
 
@@ -25,8 +30,9 @@ class ScaleConfig:
     """How depth gets its unit. Raises ValueError for a value outside its range."""
 
     source: str = "auto"
-    """``rig``: known poses between cameras; ``given``: `value` metres a unit; ``none``: relative depth;
-    ``auto``: rig where two or more views have poses, else none."""
+    """``rig``: known poses between cameras; ``metric_model``: the network's own metres; ``given``: `value` metres a
+    unit; ``none``: relative depth; ``auto``: rig where two or more views have poses, else the network's own metres
+    where it predicts them, else none."""
     value: float = 1.0
     """Metres in one unit of the network, for ``given``."""
     period: float = 0.0
@@ -85,30 +91,40 @@ class ScaleSource:
         prepared: Prepared,
         depth: NDArray[np.float32],
         sparse: list[SparseDepth] | None,
+        in_metres: bool = False,
     ) -> ScaleEstimate:
-        """Scale of the network's depth (S, H, W) of `views`; sparse: what `measure` returned for them."""
-        c = self.config
-        if c.source == "none":
-            return ScaleEstimate("none", message="scale.source is none: depth is relative")
-        if c.source == "given":
-            return ScaleEstimate("given", c.value, metric=True)
-        now = views[0].stamp_ns
-        if sparse is None and self._last is not None and self._is_fresh(now):
-            return self._last
+        """Scale of the network's depth (S, H, W) of `views`; sparse: what `measure` returned for them; in_metres:
+        whether this depth claims to be metric already.
+        """
         if sparse is None:
-            return ScaleEstimate(
-                "none",
-                message=f"{len(_known(views))} of {len(views)} views have a calibrated camera and a known pose, two "
-                "are needed: publish CameraInfo and the rig's transforms, or set scale.source: given",
-            )
+            return self._without_matches(views, in_metres)
+        now = views[0].stamp_ns
         estimate = self._from_rig(views, prepared, depth, sparse)
         age = abs(now - self._last_ns) * 1e-9
         if estimate.metric:
             self._last, self._last_ns = estimate, now
-        elif self._last is not None and age <= c.hold:
+        elif self._last is not None and age <= self.config.hold:
             message = f"held for {age:.1f} s: {estimate.message}"
             return dataclasses.replace(self._last, inliers=0, message=message)
+        elif in_metres and self.config.source == "auto":
+            return dataclasses.replace(OWN_METRES, message=f"the network's own metres are used: {estimate.message}")
         return estimate
+
+    def _without_matches(self, views: tuple[View, ...], in_metres: bool) -> ScaleEstimate:
+        """Scale from what is known beforehand, or the last one while it is fresh."""
+        source = self.config.source
+        if source == "given":
+            return ScaleEstimate("given", self.config.value, metric=True)
+        if in_metres and source in ("auto", "metric_model") and not self._is_fresh(views[0].stamp_ns):
+            return OWN_METRES
+        if self._last is not None and self._is_fresh(views[0].stamp_ns):
+            return self._last
+        message = {"none": "scale.source is none: depth is relative", "metric_model": NOT_METRIC}.get(
+            source,
+            f"{len(_known(views))} of {len(views)} views have a calibrated camera and a known pose, two are needed: "
+            "publish CameraInfo and the rig's transforms, or set scale.source: given",
+        )
+        return ScaleEstimate("none", message=message)
 
     def _is_fresh(self, now_ns: int) -> bool:
         return self._last is not None and abs(now_ns - self._last_ns) * 1e-9 < self.config.period
