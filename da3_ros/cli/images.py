@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from da3_ros.estimation import Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
+from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, ScaleConfig, View, ViewEstimate, ViewSet
 from da3_ros.geometry import CameraModel
+from da3_ros.scene_files import colored_points, write_colmap, write_glb, write_ply
 from da3_ros.visual import depth_to_color
 
 NAME = "images"
-HELP = "estimate depth, confidence and cameras of image files of one scene"
+HELP = "estimate depth, confidence, cameras and a cloud of image files of one scene"
+FORMATS = ("npz", "png", "ply", "glb", "colmap")
+COLMAP_GRID = 0.005
+"""Grid of COLMAP's points as a share of the median depth: its text files are large."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,34 +35,97 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar=("FX", "FY", "CX", "CY"),
         help="intrinsics of all images, in pixels",
     )
-    parser.add_argument("--metres-per-unit", type=float, help="known scale; without it depth is relative")
+    parser.add_argument("--metres-per-unit", type=float, help="known scale; else only a metric model has metres")
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        default=["npz", "png", "ply"],
+        choices=FORMATS,
+        help="npz: arrays; png: depth in 16 bits and in colours; ply: cloud; glb: cloud and cameras; colmap: text",
+    )
+    parser.add_argument("--min-confidence", type=float, default=0.0, help="least confidence of a point in a cloud")
+    parser.add_argument("--voxel", type=float, default=0.0, help="grid of the cloud in its own unit, 0: every pixel")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write NAME.npz (depth, confidence, K, T_world_camera) and NAME.png (coloured depth) for every image."""
-    views = []
-    for path in arguments.images:
+    """Estimate and write what was asked for; says where it is and whether it is in metres."""
+    views, files = _read(arguments.images, arguments.camera)
+    given = arguments.metres_per_unit
+    scale = ScaleConfig(source="given", value=given) if given else ScaleConfig()
+    estimator = Estimator.from_model(arguments.model, EstimatorConfig(size=arguments.size, scale=scale))
+    estimate = estimator(ViewSet(views))
+    output = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    unit = "metres" if estimate.scale.metric else "relative: no unit, give --metres-per-unit or a metric model"
+    for view in estimate.views:
+        print(f"{view.name}: {view.depth.shape[1]}x{view.depth.shape[0]}, {unit}")
+        if estimator.engine.info.single_view and arguments.camera is None:
+            print(f"{view.name}: its camera is assumed to see 60 degrees, since {estimator.record.name} cannot tell")
+
+    def cloud(voxel: float = arguments.voxel) -> tuple:
+        return colored_points(estimate.views, arguments.min_confidence, voxel)[:2]
+
+    def colmap() -> Path:
+        grid = arguments.voxel or COLMAP_GRID * _median_depth(estimate)
+        sizes = {view.name: (view.image.shape[1], view.image.shape[0]) for view in views}
+        write_colmap(output / "colmap", estimate, sizes, files, *cloud(grid))
+        return output / "colmap"
+
+    writers: dict[str, Callable[[], Path]] = {
+        "npz": lambda: _write_arrays(output, estimate),
+        "png": lambda: _write_pictures(output, estimate),
+        "ply": lambda: write_ply(output / "cloud.ply", *cloud()),
+        "glb": lambda: write_glb(output / "scene.glb", estimate, *cloud()),
+        "colmap": colmap,
+    }
+    for name in dict.fromkeys(arguments.format):
+        print(f"{name}: {writers[name]()}")
+    return 0
+
+
+def _read(paths: list[Path], intrinsics: list[float] | None) -> tuple[list[View], dict[str, str]]:
+    """Views named after their files, and the file name of each."""
+    views: list[View] = []
+    files: dict[str, str] = {}
+    for path in paths:
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if bgr is None:
             raise ValueError(f"{path} is not an image that OpenCV can read")
         h, w = bgr.shape[:2]
-        camera = CameraModel.pinhole(w, h, *arguments.camera) if arguments.camera else None
-        views.append(View(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), camera, name=path.stem))
-    given = arguments.metres_per_unit
-    scale = ScaleConfig(source="given", value=given) if given else ScaleConfig(source="none")
-    estimator = Estimator.from_model(arguments.model, EstimatorConfig(size=arguments.size, scale=scale))
-    estimate = estimator(ViewSet(views))
-    arguments.output.mkdir(parents=True, exist_ok=True)
+        camera = CameraModel.pinhole(w, h, *intrinsics) if intrinsics else None
+        name = path.stem if path.stem not in files else f"{path.stem}_{len(files)}"
+        files[name] = path.name
+        views.append(View(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), camera, name=name))
+    return views, files
+
+
+def _write_arrays(output: Path, estimate: Estimate) -> Path:
+    """NAME.npz with depth, confidence, K, T_world_camera and whether depth is in metres."""
     for view in estimate.views:
-        target = arguments.output / view.name
         np.savez_compressed(
-            f"{target}.npz",
+            output / f"{view.name}.npz",
             depth=view.depth,
             confidence=view.confidence,
             K=view.camera.K,
             T_world_camera=view.pose.T_world_camera,
             metric=estimate.scale.metric,
         )
-        cv2.imwrite(f"{target}.png", cv2.cvtColor(depth_to_color(view.depth), cv2.COLOR_RGB2BGR))
-        print(f"{target}.npz  {view.depth.shape[1]}x{view.depth.shape[0]}  {'metres' if given else 'relative'}")
-    return 0
+    return output / "*.npz"
+
+
+def _write_pictures(output: Path, estimate: Estimate) -> Path:
+    """NAME.png for people, and NAME.depth.png in thousandths of the unit (millimetres of metric depth), 0 for none."""
+    for view in estimate.views:
+        cv2.imwrite(str(output / f"{view.name}.png"), cv2.cvtColor(depth_to_color(view.depth), cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(output / f"{view.name}.depth.png"), _thousandths(view))
+    return output / "*.depth.png"
+
+
+def _thousandths(view: ViewEstimate) -> np.ndarray:
+    valid = np.isfinite(view.depth) & (view.depth > 0) & (view.depth < 65.5)
+    return np.rint(np.where(valid, view.depth, 0) * 1000).astype(np.uint16)
+
+
+def _median_depth(estimate: Estimate) -> float:
+    depths = np.concatenate([view.depth[np.isfinite(view.depth)] for view in estimate.views])
+    return float(np.median(depths)) if len(depths) else 1.0

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+import cv2
+import numpy as np
+import pytest
+
+from da3_ros.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """The same name in two folders, as cameras often write."""
+    folder = tmp_path_factory.mktemp("pictures")
+    noise = np.random.default_rng(0).integers(0, 256, (2, 30, 40, 3), dtype=np.uint8)
+    paths = []
+    for name, small in zip(("left", "right"), noise, strict=True):
+        (folder / name).mkdir()
+        paths.append(str(folder / name / "0001.png"))
+        cv2.imwrite(paths[-1], cv2.resize(small, (160, 120), interpolation=cv2.INTER_CUBIC))
+    return paths
+
+
+def test_every_format(pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    formats = ["npz", "png", "ply", "glb", "colmap"]
+    assert main(["images", *pictures, "-o", str(out), "--size", "56", "--format", *formats]) == 0
+    text = capsys.readouterr().out
+    assert "0001: 56x42, relative" in text
+    assert "0001_1: 56x42" in text
+    names = {path.name for path in out.iterdir()}
+    each = {f"{name}{end}" for name in ("0001", "0001_1") for end in (".npz", ".png", ".depth.png")}
+    assert names == each | {"cloud.ply", "scene.glb", "colmap"}
+    arrays = np.load(out / "0001.npz")
+    stored = cv2.imread(str(out / "0001.depth.png"), cv2.IMREAD_UNCHANGED)
+    seen = np.isfinite(arrays["depth"]) & (arrays["depth"] < 65)
+    np.testing.assert_allclose(stored[seen] / 1000, arrays["depth"][seen], atol=6e-4)
+    assert not arrays["metric"]
+    assert {path.name for path in (out / "colmap").iterdir()} == {"cameras.txt", "images.txt", "points3D.txt"}
+
+
+def test_metres_when_the_scale_is_known(pictures, tmp_path, capsys):
+    common = ["images", pictures[0], "--size", "56", "--format", "npz", "--camera", "150", "150", "80", "60"]
+    for metres, name in (("1", "one"), ("2", "two")):
+        assert main([*common, "-o", str(tmp_path / name), "--metres-per-unit", metres]) == 0
+    assert "56x42, metres" in capsys.readouterr().out
+    one, two = (np.load(tmp_path / name / "0001.npz") for name in ("one", "two"))
+    seen = np.isfinite(one["depth"]) & np.isfinite(two["depth"])
+    np.testing.assert_allclose(two["depth"][seen], 2 * one["depth"][seen], rtol=1e-5)
+    np.testing.assert_allclose(one["K"][0, 0], 150 * 56 / 160)
+
+
+def test_a_file_that_is_no_image(tmp_path, capsys):
+    (tmp_path / "a.jpg").write_text("no")
+    assert main(["images", str(tmp_path / "a.jpg"), "-o", str(tmp_path)]) == 1
+    assert "not an image that OpenCV can read" in capsys.readouterr().err
