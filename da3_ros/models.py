@@ -55,6 +55,8 @@ class ModelRecord:
     condition_on_poses: bool = True
     """Whether known cameras improve its depth."""
     pose_accuracy: PoseAccuracy = field(default_factory=PoseAccuracy)
+    trusts_distances: bool = True
+    """Whether its distances between cameras may give the scale where nothing can be matched."""
     note: str = ""
 
 

@@ -106,7 +106,9 @@ class Estimator:
         in_metres = self.record.metric and all(camera is not None for camera in prepared.cameras)
         if in_metres and self.record.focal_rule:
             raw = _in_metres(raw, prepared, self.record.focal_rule)
-        scale = self.scale_source(views, prepared, raw.depth, sparse.result(), in_metres)
+        trusted = self.record.trusts_distances and not self.engine.info.single_view
+        poses = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
+        scale = self.scale_source(views, prepared, raw.depth, sparse.result(), in_metres, poses)
         clock.lap("scale")
         out = self._assemble(views, prepared, raw, scale)
         clock.lap("post")

@@ -33,6 +33,15 @@ def test_metric_depth_from_the_rig(rig):
     assert np.median(left.depth) == pytest.approx(float(np.median(rig.depths[0])), rel=0.01)
 
 
+@pytest.mark.parametrize("trusts", [True, False])
+def test_distances_of_cameras_give_the_scale_only_where_the_record_trusts_them(rig, trusts):
+    dark = ViewSet([replace(v, image=np.zeros_like(v.image)) for v in rig.views])
+    engine = KnownDepthEngine(rig.depths, rig.poses, 2.5)
+    scale = Estimator(engine, replace(RECORD, trusts_distances=trusts))(dark).scale
+    assert scale.metric == trusts
+    assert scale.value == pytest.approx(2.5 if trusts else 1.0)
+
+
 def test_names_stamps_and_calibrated_poses_are_kept(rig):
     estimate = make(rig)(ViewSet(rig.views))
     assert [(v.name, v.stamp_ns) for v in estimate.views] == [("left", 1000), ("right", 1001)]

@@ -100,6 +100,27 @@ def test_scale_is_held_for_a_while_and_then_given_up(rig):
     assert "triangulated" in lost.message
 
 
+def test_distances_between_cameras_are_the_last_resort(rig):
+    """Only of a network that is trusted with them, and not while a scale from matches is held."""
+    source = ScaleSource(ScaleConfig(hold=2.0))
+    own = np.stack(rig.poses).copy()
+    own[:, :3, 3] /= 3.0
+
+    def scale(seconds, poses):
+        views = blind(views_at(rig, seconds))
+        prepared = prepare(views, 252, 14)
+        depth = np.ones(prepared.images.shape[:3], np.float32)
+        return source(views, prepared, depth, source.measure(views, prepared), poses=poses)
+
+    assert not scale(1, None).metric
+    found = scale(2, own)
+    assert found.value == pytest.approx(3.0)
+    assert "distances between the cameras" in found.message
+    assert "triangulated" in found.message
+    estimate(source, views_at(rig, 10), rig)
+    assert scale(11, own).message.startswith("held")
+
+
 def test_reset_forgets(rig):
     source = ScaleSource(ScaleConfig())
     estimate(source, views_at(rig, 10), rig)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.estimation.preprocess import Prepared
+from da3_ros.estimation.scale.distances import scale_from_distances
 from da3_ros.estimation.scale.rig import MatchConfig, SparseDepth, triangulate_rig
 from da3_ros.estimation.views import ScaleEstimate, View
 from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift
@@ -92,9 +93,11 @@ class ScaleSource:
         depth: NDArray[np.float32],
         sparse: list[SparseDepth] | None,
         in_metres: bool = False,
+        poses: NDArray[np.float64] | None = None,
     ) -> ScaleEstimate:
         """Scale of the network's depth (S, H, W) of `views`; sparse: what `measure` returned for them; in_metres:
-        whether this depth claims to be metric already.
+        whether this depth claims to be metric already; poses: T_world_camera (S, 4, 4) of the network, where its
+        distances can be trusted.
         """
         if sparse is None:
             return self._without_matches(views, in_metres)
@@ -103,11 +106,16 @@ class ScaleSource:
         age = abs(now - self._last_ns) * 1e-9
         if estimate.metric:
             self._last, self._last_ns = estimate, now
-        elif self._last is not None and age <= self.config.hold:
+            return estimate
+        if self._last is not None and age <= self.config.hold:
             message = f"held for {age:.1f} s: {estimate.message}"
             return dataclasses.replace(self._last, inliers=0, message=message)
-        elif in_metres and self.config.source == "auto":
+        if in_metres and self.config.source == "auto":
             return dataclasses.replace(OWN_METRES, message=f"the network's own metres are used: {estimate.message}")
+        if poses is not None:
+            found = scale_from_distances(poses, [view.pose for view in views], self.config.matching.min_baseline)
+            message = f"{found.message}; {estimate.message}"
+            return dataclasses.replace(found if found.metric else estimate, message=message)
         return estimate
 
     def _without_matches(self, views: tuple[View, ...], in_metres: bool) -> ScaleEstimate:
