@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.estimation import Estimate, ViewEstimate
-from da3_ros.estimation.filters import depth_edges
-from da3_ros.geometry import CameraModel, fuse, voxel_downsample
+from da3_ros.estimation.clouds import fuse_views
+from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import invert, quaternion_from_matrix
 
 Y_UP = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -35,21 +35,11 @@ def colored_points(
     min_confidence: least confidence of a point. voxel: side of the grid that keeps one point a cell, 0 for none. Points
     next to a jump of depth are left out: they hang in the air. So are views of which no pose is known.
     """
-    points, kept, owner = [], [], []
-    for i, view in enumerate(views):
-        if view.pose.source == "none":
-            continue
-        cloud = view.points()
-        cloud[depth_edges(view.depth) | (view.confidence < min_confidence)] = np.nan
-        points.append(cloud)
-        kept.append(view)
-        owner.append(np.full(view.depth.size, i, np.intp))
-    cloud, rows = fuse(points, [view.pose.T_world_camera for view in kept])
-    if voxel > 0:
-        chosen = voxel_downsample(cloud, voxel)
-        cloud, rows = cloud[chosen], rows[chosen]
-    colours = np.concatenate([view.image.reshape(-1, 3) for view in kept])
-    return cloud, colours[rows], np.concatenate(owner)[rows]
+    known = [i for i, view in enumerate(views) if view.pose.source != "none"]
+    kept = [views[i] for i in known]
+    poses = [view.pose.T_world_camera for view in kept]
+    cloud = fuse_views(kept, poses, voxel_size=voxel, min_confidence=min_confidence)
+    return cloud.points, cloud.colours, np.array(known)[cloud.view]
 
 
 def write_ply(path: Path, points: NDArray[np.float32], colours: NDArray[np.uint8]) -> Path:

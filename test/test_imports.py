@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "da3_ros"
 # Floors from the ground up; a package imports from lower ones, from its own, and what is named.
 FLOORS = {
-    "geometry": 1, "engines": 1, "models": 1, "hub": 1,
+    "geometry": 1, "engines": 1, "models": 1, "hub": 1, "image_files": 1,
     "network": 2, "messages": 2, "estimation": 2, "visual": 2, "scene_files": 3,
     "export": 3, "sync": 3,
     "node": 4, "bag": 4,

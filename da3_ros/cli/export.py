@@ -13,6 +13,7 @@ from da3_ros.cli.build import image_size
 from da3_ros.engines.files import PRECISIONS
 from da3_ros.estimation.preprocess import network_size
 from da3_ros.estimation.resize import resize
+from da3_ros.image_files import read_image
 from da3_ros.models import find_checkpoint
 
 NAME = "export"
@@ -54,13 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _load(paths: list[Path], size: tuple[int, int] | None) -> NDArray[np.uint8]:
     """Pictures (S, H, W, 3) at one size, that of the first unless it is given."""
-    import cv2
-
     out = []
     for path in paths:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f"{path} is not an image that OpenCV can read")
+        image = read_image(path)
         size = size or network_size(image.shape[0], image.shape[1], 280, 14)
-        out.append(resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), size[1], size[0]))
+        out.append(resize(image, size[1], size[0]))
     return np.stack(out)

@@ -10,8 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, ScaleConfig, View, ViewEstimate, ViewSet
+from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
 from da3_ros.geometry import CameraModel
+from da3_ros.image_files import read_image
+from da3_ros.messages.images import depth_to_millimetres
 from da3_ros.scene_files import colored_points, write_colmap, write_glb, write_ply
 from da3_ros.visual import depth_to_color
 
@@ -88,14 +90,12 @@ def _read(paths: list[Path], intrinsics: list[float] | None) -> tuple[list[View]
     views: list[View] = []
     files: dict[str, str] = {}
     for path in paths:
-        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise ValueError(f"{path} is not an image that OpenCV can read")
-        h, w = bgr.shape[:2]
+        image = read_image(path)
+        h, w = image.shape[:2]
         camera = CameraModel.pinhole(w, h, *intrinsics) if intrinsics else None
         name = path.stem if path.stem not in files else f"{path.stem}_{len(files)}"
         files[name] = path.name
-        views.append(View(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), camera, name=name))
+        views.append(View(image, camera, name=name))
     return views, files
 
 
@@ -117,13 +117,8 @@ def _write_pictures(output: Path, estimate: Estimate) -> Path:
     """NAME.png for people, and NAME.depth.png in thousandths of the unit (millimetres of metric depth), 0 for none."""
     for view in estimate.views:
         cv2.imwrite(str(output / f"{view.name}.png"), cv2.cvtColor(depth_to_color(view.depth), cv2.COLOR_RGB2BGR))
-        cv2.imwrite(str(output / f"{view.name}.depth.png"), _thousandths(view))
+        cv2.imwrite(str(output / f"{view.name}.depth.png"), depth_to_millimetres(view.depth))
     return output / "*.depth.png"
-
-
-def _thousandths(view: ViewEstimate) -> np.ndarray:
-    valid = np.isfinite(view.depth) & (view.depth > 0) & (view.depth < 65.5)
-    return np.rint(np.where(valid, view.depth, 0) * 1000).astype(np.uint16)
 
 
 def _median_depth(estimate: Estimate) -> float:

@@ -17,6 +17,9 @@ OUTPUTS = ["depth", "confidence", "extrinsics", "intrinsics"]
 SKY = "sky"
 """Output of graphs of networks that look at each image alone; their only other output is the depth."""
 
+SKY_THRESHOLD = 0.3
+"""Value of that output from which on a pixel is sky."""
+
 
 def graph_name(kind: str, precision: str = "fp32") -> str:
     """File name of a graph: ``unposed.onnx``, ``unposed.fp16.onnx``. Raises ValueError for an unknown name."""

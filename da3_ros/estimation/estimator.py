@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines import Engine, RawEstimate, load_engine
+from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
 from da3_ros.estimation.pose import estimate_poses, network_camera
 from da3_ros.estimation.preprocess import Prepared, prepare
@@ -20,9 +21,6 @@ from da3_ros.estimation.scale import ScaleConfig, ScaleSource
 from da3_ros.estimation.views import Estimate, ScaleEstimate, View, ViewEstimate, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.models import ModelRecord, find_model
-
-SKY_THRESHOLD = 0.3
-"""Sky output from which on a pixel is sky; its depth becomes +Inf."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ class Estimator:
             depth = depth * np.float32(scale.value) + np.float32(scale.shift)
             if scale.metric:
                 depth = apply_range(depth, c.min_range, c.max_range)
-            if raw.sky is not None:
+            if raw.sky is not None:  # REP-117: beyond every range
                 depth = np.where(raw.sky[i, :h, :w] >= SKY_THRESHOLD, np.float32(np.inf), depth)
             depth = mask_low_confidence(depth, confidence, c.min_confidence)
             camera = prepared.cameras[i] or network_camera(raw, i, (h, w))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from da3_ros.engines import Engine, RawEstimate
 from da3_ros.engines.plan import Shape
+from da3_ros.image_files import read_image
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -176,11 +177,8 @@ def load_samples(folder: Path, shape: Shape, most: int = 4) -> list[NDArray[np.u
         views = []
         for i in range(shape.views):
             path = paths[(first * shape.views + i) % len(paths)]
-            bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if bgr is None:
-                raise ValueError(f"{path} is not an image that OpenCV can read")
-            small = cv2.resize(bgr, (shape.width, shape.height), interpolation=cv2.INTER_AREA)
-            views.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+            image = read_image(path)
+            views.append(cv2.resize(image, (shape.width, shape.height), interpolation=cv2.INTER_AREA))
         samples.append(np.stack(views).astype(np.uint8))
     return samples
 

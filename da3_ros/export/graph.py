@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -27,7 +28,7 @@ from da3_ros.export.fused import fuse_for_cpu
 from da3_ros.export.precision import lower_precision
 from da3_ros.export.trace import REFERENCE, ExportedNetwork, example_cameras, example_inputs, strip, trace
 from da3_ros.export.weights import link_weights
-from da3_ros.network import DepthAnything3, load_checkpoint
+from da3_ros.network import load_checkpoint
 from da3_ros.network.checkpoint import CONFIG, WEIGHTS
 from da3_ros.network.presets import PATCH
 
@@ -88,6 +89,8 @@ def export_checkpoint(
         "da3.reference": REFERENCE,
         "da3.weights_sha256": hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest(),
     }
+    network = ExportedNetwork(model).eval()
+    cases = {kind: example_cases(network, kind == "posed", size, images) for kind in kinds}
     differences = {}
     for precision in precisions:
         lowered = ExportedNetwork(lower_precision(model, precision))
@@ -95,19 +98,19 @@ def export_checkpoint(
             name = graph_name(kind, precision)
             log.info("exporting %s", name)
             proto = trace(lowered, kind == "posed", size)
+            link_weights(proto, output / WEIGHTS, computed=size is not None)
             forms = {name: proto}
             if precision == "fp32":
                 forms[cpu_graph_name(kind)] = fused = copy.deepcopy(proto)
                 fuse_for_cpu(fused)
             for form, graph in forms.items():
-                _write(graph, output / form, {**metadata, "da3.precision": precision}, size is not None)
-                cases = example_cases(kind == "posed", size, images)
-                found = compare_with_torch(output / form, model, cases)
+                _write(graph, output / form, {**metadata, "da3.precision": precision})
+                found = compare_with_torch(output / form, cases[kind])
                 allowed = TOLERANCE[precision] if tolerance is None else tolerance
                 # In 16 bits small constants (biases) are rounded in the graph too.
                 _check(output / form, found.largest if precision == "fp32" else found.depth, allowed)
                 if precision != "fp32":
-                    found = compare_precision(lowered, model, cases)
+                    found = compare_precision(lowered, cases[kind])
                     _check(output / form, found.depth, allowed)
                 differences[form] = found
     return differences
@@ -119,28 +122,38 @@ def _check(path: Path, difference: float, allowed: float) -> None:
         raise ValueError(f"{path.name} differs from torch by {difference:.2e}, allowed is {allowed:.0e}")
 
 
-def _write(proto: onnx.ModelProto, path: Path, metadata: dict[str, str], fixed_size: bool) -> None:
+def _write(proto: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> None:
     strip(proto)
-    link_weights(proto, path.parent / WEIGHTS, computed=fixed_size)
     for key, value in metadata.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.save_model(proto, str(path))
 
 
-Case = tuple[torch.Tensor, ...]
+class Case(NamedTuple):
+    """Inputs to compare on, and what the float32 network makes of them."""
+
+    inputs: tuple[torch.Tensor, ...]
+    outputs: dict[str, NDArray[np.float32]]
 
 
-def example_cases(posed: bool, size: tuple[int, int] | None, images: NDArray[np.uint8] | None) -> list[Case]:
-    """Inputs to compare on: random images of sizes other than the export's (unless its size is fixed), and `images`."""
+def example_cases(
+    network: ExportedNetwork, posed: bool, size: tuple[int, int] | None, images: NDArray[np.uint8] | None
+) -> list[Case]:
+    """Random images of sizes other than the export's (unless its size is fixed), and `images`."""
     shapes = [(1, *size), (2, *size)] if size else [(1, 7 * PATCH, 10 * PATCH), (3, 6 * PATCH, 8 * PATCH)]
-    cases = [example_inputs(*shape, posed, seed=shape[0]) for shape in shapes]
+    inputs = [example_inputs(*shape, posed, seed=shape[0]) for shape in shapes]
     if images is not None:
-        cases.append((torch.from_numpy(images), *(example_cameras(*images.shape[:3]) if posed else ())))
-    return cases
+        inputs.append((torch.from_numpy(images), *(example_cameras(*images.shape[:3]) if posed else ())))
+    return [Case(example, _run(network, example)) for example in inputs]
 
 
-def compare_with_torch(path: Path, model: DepthAnything3, cases: list[Case]) -> Difference:
+def _run(network: ExportedNetwork, inputs: tuple[torch.Tensor, ...]) -> dict[str, NDArray[np.float32]]:
+    with torch.no_grad():
+        return dict(zip(network.outputs, (tensor.numpy() for tensor in network(*inputs)), strict=True))
+
+
+def compare_with_torch(path: Path, cases: list[Case]) -> Difference:
     """A graph on ONNX Runtime beside the float32 network.
 
     A graph in 16 bits is compared with its types widened to float32: ONNX Runtime's CPU has no bfloat16 and takes
@@ -159,35 +172,28 @@ def compare_with_torch(path: Path, model: DepthAnything3, cases: list[Case]) -> 
     finally:
         if widened != path:
             widened.unlink()
-    network = ExportedNetwork(model).eval()
     names = ["images", *KNOWN]
 
-    def run(inputs: Case) -> list[NDArray]:
-        feed = {name: tensor.numpy() for name, tensor in zip(names[: len(inputs)], inputs, strict=True)}
-        return list(session.run(network.outputs, feed))
+    def run(case: Case) -> dict[str, NDArray[np.float32]]:
+        feed = {name: x.numpy() for name, x in zip(names[: len(case.inputs)], case.inputs, strict=True)}
+        return dict(zip(case.outputs, session.run(list(case.outputs), feed), strict=True))
 
-    return _difference(run, network, cases)
+    return _difference(run, cases)
 
 
-def compare_precision(lowered: ExportedNetwork, model: DepthAnything3, cases: list[Case]) -> Difference:
+def compare_precision(lowered: ExportedNetwork, cases: list[Case]) -> Difference:
     """The network in 16 bits beside the one in float32, both in torch."""
-
-    def run(inputs: Case) -> list[NDArray]:
-        with torch.no_grad():
-            return [tensor.numpy() for tensor in lowered(*inputs)]
-
-    return _difference(run, ExportedNetwork(model).eval(), cases)
+    return _difference(lambda case: _run(lowered, case.inputs), cases)
 
 
-def _difference(run: Callable[[Case], list[NDArray]], network: ExportedNetwork, cases: list[Case]) -> Difference:
+def _difference(run: Callable[[Case], dict[str, NDArray[np.float32]]], cases: list[Case]) -> Difference:
     worst, depths, ratios = 0.0, [], []
-    for inputs in cases:
-        with torch.no_grad():
-            expected = [tensor.numpy() for tensor in network(*inputs)]
-        got = run(inputs)
-        for a, b in zip(got, expected, strict=True):
-            worst = max(worst, float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6)))
-        ratio = got[0] / expected[0]
+    for case in cases:
+        got = run(case)
+        for name, expected in case.outputs.items():
+            largest = max(float(np.abs(expected).max()), 1e-6)
+            worst = max(worst, float(np.abs(got[name] - expected).max()) / largest)
+        ratio = got["depth"] / case.outputs["depth"]
         depths.append(float(np.abs(ratio - 1).mean()))
         ratios.append(float(np.median(ratio)))
     return Difference(worst, float(np.mean(depths)), max(ratios, key=lambda r: abs(r - 1)) - 1)

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from da3_ros.network import DepthAnything3
 from da3_ros.network.backbone import Attention, VisionTransformer
-from da3_ros.network.rope import RotaryTable, rotate
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -49,7 +48,14 @@ def lower_precision(model: DepthAnything3, precision: str) -> DepthAnything3:
             for name, child in mlp.named_children():
                 assert isinstance(child, nn.Linear)
                 setattr(mlp, name, _Linear(child, dtype))
-            block.attn = _Attention(attention, dtype)
+            lowered_parts = {
+                "qkv": _Linear(attention.qkv, dtype),
+                "proj": _Widened(_Linear(attention.proj, dtype)),
+                "q_norm": _Normalised(attention.q_norm),
+                "k_norm": _Normalised(attention.k_norm),
+            }
+            for name, part in lowered_parts.items():
+                setattr(attention, name, part)
             block.mlp = _Widened(mlp)
     return lowered
 
@@ -77,21 +83,12 @@ class _Widened(nn.Module):
         return self.module(x).float()
 
 
-class _Attention(nn.Module):
-    """`Attention` with products in 16 bits and normalisation in 32."""
+class _Normalised(nn.Module):
+    """Queries or keys in float32 from here on, until they are multiplied."""
 
-    def __init__(self, attention: Attention, dtype: torch.dtype) -> None:
+    def __init__(self, norm: nn.Module) -> None:
         super().__init__()
-        self.heads = attention.heads
-        self.qkv, self.proj = _Linear(attention.qkv, dtype), _Linear(attention.proj, dtype)
-        self.q_norm, self.k_norm = attention.q_norm, attention.k_norm
-        self.dtype = dtype
+        self.norm = norm
 
-    def forward(self, x: Tensor, rope: RotaryTable | None = None, mask: Tensor | None = None) -> Tensor:
-        n, t, c = x.shape
-        q, k, v = self.qkv(x).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        q, k = (norm(part.float()) for norm, part in ((self.q_norm, q), (self.k_norm, k)))
-        if rope is not None:
-            q, k = rotate(q, rope), rotate(k, rope)
-        out = F.scaled_dot_product_attention(q.to(self.dtype), k.to(self.dtype), v, attn_mask=mask)
-        return self.proj(out.transpose(1, 2).reshape(n, t, c)).float()
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.float())

@@ -148,9 +148,13 @@ def encode_float(types: MessageTypes, values: NDArray[np.float32], header: Any) 
 
 def encode_depth_mm(types: MessageTypes, depth: NDArray[np.float32], header: Any) -> Any:
     """Image 16UC1 in millimetres of depth (H, W) in metres; 0 where there is none, or more than 65.535 m."""
+    return _encode(types, depth_to_millimetres(depth), "16UC1", header)
+
+
+def depth_to_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Depth (H, W) in metres as whole millimetres; 0 where there is none, or more than 65.535 m."""
     valid = np.isfinite(depth) & (depth > 0) & (depth <= MAX_DEPTH_16UC1)
-    millimetres = np.rint(np.where(valid, depth, 0) * np.float32(1000)).astype(np.uint16)
-    return _encode(types, millimetres, "16UC1", header)
+    return np.rint(np.where(valid, depth, 0) * np.float32(1000)).astype(np.uint16)
 
 
 def encode_rgb(types: MessageTypes, image: NDArray[np.uint8], header: Any) -> Any:

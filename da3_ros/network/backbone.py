@@ -34,7 +34,8 @@ class Attention(nn.Module):
         q, k = self.q_norm(q), self.k_norm(k)
         if rope is not None:
             q, k = rotate(q, rope), rotate(k, rope)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        # Normalisation and rotation may be of a finer type than the products (`da3_ros.export.precision`).
+        out = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=mask)
         return self.proj(out.transpose(1, 2).reshape(n, t, c))
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SKY_THRESHOLD = 0.3
-"""Sky output from which on a pixel counts as sky."""
+from da3_ros.engines.files import SKY_THRESHOLD
 
 SKY_QUANTILE = 0.99
 """Sky is put at this quantile of the depth of everything else."""

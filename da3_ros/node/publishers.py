@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.estimation import ViewEstimate
-from da3_ros.estimation.filters import depth_edges
-from da3_ros.geometry import fuse, voxel_downsample
+from da3_ros.estimation.clouds import fuse_views
 from da3_ros.messages import (
     CloudEncoder,
     MessageTypes,
@@ -24,7 +23,7 @@ from da3_ros.messages import (
     encode_transform,
 )
 from da3_ros.node.compat import qos_profile
-from da3_ros.node.parameters import CloudParameters, NodeParameters
+from da3_ros.node.parameters import NodeParameters
 from da3_ros.visual import depth_to_color
 
 Matrix = NDArray[np.float64]
@@ -129,9 +128,10 @@ class Outputs:
     ) -> None:
         """Fused cloud in `frame_id`; poses: `T_frame_camera` (4, 4) of each view."""
         self._last_fused_ns = stamp_ns
-        points, image, confidence = fused_cloud(views, poses, self._parameters.cloud)
+        chosen = self._parameters.cloud
+        cloud = fuse_views(views, poses, voxel_size=chosen.voxel_size, filter_edges=chosen.filter_edges)
         header = self._types.header(stamp_ns, frame_id)
-        self._fused.publish(self._encode_fused(points, image, confidence, header, is_dense=True))
+        self._fused.publish(self._encode_fused(cloud.points, cloud.colours, cloud.confidence, header, is_dense=True))
 
     def publish_transforms(self, views: Sequence[PublishedView]) -> None:
         """Poses of all views on /tf, if that was asked for."""
@@ -149,27 +149,6 @@ class Outputs:
             if view.estimate.pose.source != "none"
         ]
         self._tf.publish(types["tf2_msgs/msg/TFMessage"](transforms=transforms))
-
-
-def fused_cloud(
-    views: Sequence[ViewEstimate], poses: Sequence[Matrix], parameters: CloudParameters
-) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
-    """Points (N, 3), colours (N, 3) and confidences (N,) of all views in one frame; poses:
-    `T_frame_camera`.
-    """
-    clouds = []
-    for view in views:
-        points = view.points()
-        if parameters.filter_edges:
-            points[depth_edges(view.depth)] = np.nan
-        clouds.append(points)
-    points, rows = fuse(clouds, list(poses))
-    if parameters.voxel_size > 0:
-        kept = voxel_downsample(points, parameters.voxel_size)
-        points, rows = points[kept], rows[kept]
-    image = np.concatenate([view.image.reshape(-1, 3) for view in views])
-    confidence = np.concatenate([view.confidence.reshape(-1) for view in views])
-    return points, image[rows], confidence[rows]
 
 
 def _wanted(publisher: Any) -> bool:

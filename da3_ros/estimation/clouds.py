@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One cloud of several views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation.filters import depth_edges
+from da3_ros.estimation.views import ViewEstimate
+from da3_ros.geometry import fuse, voxel_downsample
+
+
+class Cloud(NamedTuple):
+    """Points of several views in one frame."""
+
+    points: NDArray[np.float32]
+    """(N, 3)."""
+    colours: NDArray[np.uint8]
+    """(N, 3), RGB."""
+    confidence: NDArray[np.float32]
+    """(N,)."""
+    view: NDArray[np.intp]
+    """(N,), index of the view that each point comes from."""
+
+
+def fuse_views(
+    views: Sequence[ViewEstimate],
+    poses: Sequence[NDArray[np.float64]],
+    *,
+    voxel_size: float = 0.0,
+    filter_edges: bool = True,
+    min_confidence: float = 0.0,
+) -> Cloud:
+    """Cloud of `views` in the frame a of their poses ``T_a_camera`` (4, 4).
+
+    voxel_size: side of the grid that keeps one point a cell, 0 for none. filter_edges: leave out points next to a jump
+    of depth, which hang in the air. min_confidence: least confidence of a point.
+    """
+    clouds = []
+    for view in views:
+        points = view.points()
+        if filter_edges:
+            points[depth_edges(view.depth)] = np.nan
+        if min_confidence > 1:  # the network's confidence starts at 1
+            points[view.confidence < min_confidence] = np.nan
+        clouds.append(points)
+    points, rows = fuse(clouds, list(poses))
+    if voxel_size > 0:
+        kept = voxel_downsample(points, voxel_size)
+        points, rows = points[kept], rows[kept]
+    colours = np.concatenate([view.image.reshape(-1, 3) for view in views])
+    confidence = np.concatenate([view.confidence.reshape(-1) for view in views])
+    ends = np.cumsum([view.depth.size for view in views])
+    return Cloud(points, colours[rows], confidence[rows], np.searchsorted(ends, rows, side="right"))
