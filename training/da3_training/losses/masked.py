@@ -5,6 +5,10 @@ from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `x` where `mask` (same shape, bool) holds; 0 with gradient when it holds nowhere."""
-    weight = mask.to(x.dtype)
-    return (x * weight).sum() / weight.sum().clamp(min=1)
+    """Mean of `x` (B, ...) where `mask` (same shape, bool) holds: of each scene first, then over the B scenes.
+
+    A scene where it holds nowhere counts as 0, with gradient. Since every scene weighs the same, a batch that is
+    shared out among processes has the mean of their losses as its loss.
+    """
+    weight = mask.to(x.dtype).flatten(1)
+    return ((x.flatten(1) * weight).sum(1) / weight.sum(1).clamp(min=1)).mean()

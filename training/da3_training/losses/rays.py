@@ -26,7 +26,7 @@ def ray_loss(
     """
     error = (ray - target).abs()
     error = error[..., :3].mean(-1) + origin_weight * error[..., 3:].mean(-1)
-    return (confidence * error - lambda_c * confidence.log()).mean()
+    return (confidence * error - lambda_c * confidence.log()).mean()  # all scenes of a batch have as many rays
 
 
 def point_loss(depth: Tensor, ray: Tensor, target_ray: Tensor, scene: Scene) -> Tensor:

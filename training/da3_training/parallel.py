@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes and memory: Lightning Fabric set up for torchrun, DDP, FSDP and activation checkpointing."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy, FSDPStrategy
+from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+    checkpoint_wrapper,
+)
+
+from da3_ros.network.backbone import Block
+from da3_training.config import RuntimeConfig
+
+STRATEGIES = ("auto", "ddp", "fsdp")
+
+
+def make_fabric(config: RuntimeConfig) -> Fabric:
+    """Fabric for this process; under torchrun, for all of its processes.
+
+    Raises ValueError for an unknown strategy, and for several processes of one without a strategy.
+    """
+    if config.strategy not in STRATEGIES:
+        raise ValueError(f"unknown strategy {config.strategy!r}; allowed: {', '.join(STRATEGIES)}")
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    strategy: Any = "auto"
+    if config.strategy == "fsdp":
+        strategy = FSDPStrategy(
+            auto_wrap_policy={Block},
+            activation_checkpointing_policy={Block} if config.activation_checkpointing else None,
+            state_dict_type="full",
+            use_orig_params=True,
+        )
+    elif config.strategy == "ddp" or world > 1:
+        # Some parts rest in some steps: the camera encoder without known cameras, ray levels that are never used.
+        strategy = DDPStrategy(find_unused_parameters=True)
+    return Fabric(
+        accelerator=config.accelerator,
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy=strategy,
+        precision=config.precision,  # type: ignore[arg-type]
+    )
+
+
+def recompute_blocks(module: nn.Module) -> None:
+    """Make every transformer block recompute its activations in the backward pass; parameter names stay."""
+    apply_activation_checkpointing(
+        module, checkpoint_wrapper_fn=checkpoint_wrapper, check_fn=lambda part: isinstance(part, Block)
+    )
