@@ -1,64 +1,108 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of a checkpoint on rendered rooms: ``python -m da3_training.evaluate CHECKPOINT ROOMS [--views 1 2 4]``.
+"""Scores of a checkpoint on any data set and on the Motorcycle pair, beside trivial guesses.
 
 Depth is compared after one median scale for each set of views; poses are those of the camera head, beside the guess
-that
-nothing moved and turned.
+that nothing moved and turned.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from da3_ros.geometry.metrics import auc, depth_errors, median_scale, pair_errors
 from da3_ros.geometry.poses import invert, normalise_baseline
-from da3_ros.network import DepthAnything3, load_checkpoint
-from da3_training.records import list_rooms, load_room
-from da3_training.samples import load_view, normalise_image
+from da3_ros.network import DepthAnything3
+from da3_training.datasets.registry import SceneSet
+from da3_training.records import BrokenSampleError, Record
+from da3_training.window import normalise_image, window
+
+NEAREST, FARTHEST = 0.05, 40.0
+"""Metres between which depth is scored."""
+STRIDE = 6
+"""Views from the start of one set to that of the next in long sequences."""
 
 
-def evaluate(
-    model: DepthAnything3, rooms: Path, views: int, size: tuple[int, int], posed: bool = False, limit: int = 0
-) -> dict[str, float]:
-    """Mean scores over all clusters of all rooms; every cluster gives one set of its first `views` views."""
-    height, width = size
-    depth_scores, prior_scores, errors, identity = [], [], [], []
-    chosen = list_rooms(rooms)[: limit or None]
-    for room in tqdm(chosen, desc=f"{views} views{' posed' if posed else ''}", unit="room", leave=False):
-        for cluster in load_room(room):
-            loaded = [load_view(v, height, width) for v in cluster.views[:views]]
-            images, depth, k, pose = (np.stack(part) for part in zip(*loaded, strict=True))
-            valid = (depth > 0.05) & (depth < 40)
-            if valid.mean() < 0.2:
-                continue
-            x = torch.from_numpy(np.stack([normalise_image(i) for i in images]))[None]
-            known = {}
-            if posed:
-                relative = invert(normalise_baseline(pose))
-                known = {
-                    "extrinsics": torch.from_numpy(relative).float()[None],
-                    "intrinsics": torch.from_numpy(k).float()[None],
-                }
-            with torch.no_grad():
-                out = model(x, reference="first", **known)
-            predicted = out["depth"][0].numpy()
-            depth_scores.append(depth_errors(predicted * median_scale(predicted, depth, valid), depth, valid))
-            flat = np.full_like(depth, np.median(depth[valid]))
-            prior_scores.append(depth_errors(flat, depth, valid))
-            if views > 1:
-                got = invert(out["extrinsics"][0].double().numpy())
-                errors.append(pair_errors(got, pose))
-                identity.append(pair_errors(np.tile(np.eye(4), (views, 1, 1)), pose))
-    result = {"views": views, "posed": posed, "sets": len(depth_scores)}
+class ViewGroup(NamedTuple):
+    """One set of views that the network sees together."""
+
+    images: NDArray[np.float32]
+    """(S, 3, H, W), normalised."""
+    depth: NDArray[np.float32]
+    """(S, H, W)."""
+    valid: NDArray[np.bool_]
+    intrinsics: NDArray[np.float64]
+    pose: NDArray[np.float64]
+
+
+def view_groups(scenes: SceneSet, views: int, size: tuple[int, int], limit: int = 0) -> Iterator[ViewGroup]:
+    """Sets of `views` consecutive views, from every sixth on; sets with less than a fifth of known depth are left out.
+
+    limit: number of scenes, 0 for all. Broken samples are passed over with a message on the progress bar.
+    """
+    for index in tqdm(range(len(scenes))[: limit or None], desc=f"{views} views", unit="scene", leave=False):
+        try:
+            clusters = scenes[index]
+        except BrokenSampleError as error:
+            tqdm.write(f"skipped: {error}")
+            continue
+        for cluster in clusters:
+            for start in range(0, max(len(cluster.views) - views + 1, 0), STRIDE):
+                try:
+                    records = [view.load() for view in cluster.views[start : start + views]]
+                except BrokenSampleError as error:
+                    tqdm.write(f"skipped: {error}")
+                    continue
+                group = make_group(records, size)
+                if group.valid.mean() >= 0.2:
+                    yield group
+
+
+def make_group(records: list[Record], size: tuple[int, int]) -> ViewGroup:
+    """Records as one set at height x width = `size`."""
+    small = [window(record, *size) for record in records]
+    depth = np.stack([r.depth for r in small])
+    valid = np.stack([r.valid for r in small]) & (depth > NEAREST) & (depth < FARTHEST)
+    images = np.stack([normalise_image(r.image) for r in small])
+    return ViewGroup(images, depth, valid, np.stack([r.intrinsics for r in small]), np.stack([r.pose for r in small]))
+
+
+def evaluate(model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = False) -> dict[str, float]:
+    """Mean scores over sets of views: AbsRel, delta1, the same of a constant depth, pose AUC at 5 and 30 degrees.
+
+    posed: the network is given the true cameras, without their scale.
+    """
+    depth_scores, prior_scores, errors, identity, baselines = [], [], [], [], []
+    for group in groups:
+        known = {}
+        if posed:
+            relative = invert(normalise_baseline(group.pose))
+            known = {
+                "extrinsics": torch.from_numpy(relative).float()[None],
+                "intrinsics": torch.from_numpy(group.intrinsics).float()[None],
+            }
+        with torch.no_grad():
+            out = model(torch.from_numpy(group.images)[None], reference="first", **known)
+        predicted, depth, valid = out["depth"][0].numpy(), group.depth, group.valid
+        depth_scores.append(depth_errors(predicted * median_scale(predicted, depth, valid), depth, valid))
+        prior_scores.append(depth_errors(np.full_like(depth, np.median(depth[valid])), depth, valid))
+        if len(depth) > 1 and "extrinsics" in out:
+            still = np.tile(np.eye(4), (len(depth), 1, 1))
+            errors.append(pair_errors(invert(out["extrinsics"][0].double().numpy()), group.pose))
+            identity.append(pair_errors(still, group.pose))
+            baselines.append(np.linalg.norm(group.pose[1:, :3, 3] - group.pose[0, :3, 3], axis=1))
+    if not depth_scores:
+        raise ValueError("no set of views could be scored: the data set is empty, broken or has too little depth")
+    result: dict[str, float] = {"sets": len(depth_scores)}
     result["absrel"], result["delta1"] = np.nanmean(depth_scores, axis=0).round(4).tolist()
     result["constant_absrel"], result["constant_delta1"] = np.nanmean(prior_scores, axis=0).round(4).tolist()
     if errors:
+        result["baseline_median_m"] = round(float(np.median(np.concatenate(baselines))), 3)
         for name, rows in (("", np.concatenate(errors)), ("identity_", np.concatenate(identity))):
             result[f"{name}auc5"], result[f"{name}auc30"] = round(auc(rows, 5), 4), round(auc(rows, 30), 4)
             result[f"{name}rotation_median_deg"] = round(float(np.median(rows[:, 0])), 2)
@@ -66,21 +110,21 @@ def evaluate(
     return result
 
 
-def main() -> None:
-    """Print one JSON line for each number of views."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("rooms", type=Path)
-    parser.add_argument("--views", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--size", type=int, nargs=2, default=[168, 224], metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--posed", action="store_true", help="give the true cameras to the network as well")
-    parser.add_argument("--limit", type=int, default=0, help="number of rooms, 0: all")
-    arguments = parser.parse_args()
-    model = load_checkpoint(arguments.checkpoint)
-    for views in arguments.views:
-        for posed in (False, True) if arguments.posed and views > 1 else (False,):
-            print(json.dumps(evaluate(model, arguments.rooms, views, tuple(arguments.size), posed, arguments.limit)))
+def motorcycle(views: int, size: tuple[int, int]) -> ViewGroup:
+    """Middlebury Motorcycle (scikit-image's copy) as one set of one or two views; depth is that of the left one."""
+    from skimage.data import stereo_motorcycle
 
-
-if __name__ == "__main__":
-    main()
+    if views not in (1, 2):
+        raise ValueError(f"the Motorcycle pair has 1 or 2 views, {views} were asked for")
+    left, right, disparity = stereo_motorcycle()
+    focal, cx, cy, doffs, baseline = 994.978, 311.193, 254.877, 31.086, 0.193001
+    known = np.isfinite(disparity)
+    depth = np.where(known, focal * baseline / (np.where(known, disparity, 1) + doffs), 0).astype(np.float32)
+    records = []
+    for i, image in enumerate((left, right)[:views]):
+        k = np.array([[focal, 0, cx + i * doffs], [0, focal, cy], [0, 0, 1]])
+        pose = np.eye(4)
+        pose[0, 3] = i * baseline
+        own = depth if i == 0 else np.zeros_like(depth)
+        records.append(Record(image, own, own > 0, None, None, k, pose, "motorcycle", True))
+    return make_group(records, size)

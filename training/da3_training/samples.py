@@ -169,9 +169,7 @@ class Sampler(torch.utils.data.Dataset):
             parts.append((normalise_image(image), r.depth, valid, sky, known, alpha, k, pose))
         # Far from the origin single precision would blur small motions: the first view becomes the world.
         first = np.linalg.inv(records[0].pose if not flip else mirror(records[0]).pose)
-        rows = [
-            (*p[:7], (first @ _pose(r, flip)).astype(np.float32)) for p, r in zip(parts, records, strict=True)
-        ]
+        rows = [(*p[:7], (first @ _pose(r, flip)).astype(np.float32)) for p, r in zip(parts, records, strict=True)]
         return (*(np.stack(part) for part in zip(*rows, strict=True)), np.array(all(r.metric for r in records)))
 
 

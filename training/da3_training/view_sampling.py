@@ -121,9 +121,7 @@ def _surface(path: Path, view: ViewRecord) -> NDArray[np.float64]:
     return (rays * z[:, None]) @ view.pose[:3, :3].T + view.pose[:3, 3]
 
 
-def image_sizes(
-    base: int, aspects: tuple[float, ...] = (0.5, 0.75, 1.0, 4 / 3, 16 / 9, 2.0)
-) -> list[tuple[int, int]]:
+def image_sizes(base: int, aspects: tuple[float, ...] = (0.5, 0.75, 1.0, 4 / 3, 16 / 9, 2.0)) -> list[tuple[int, int]]:
     """(height, width) of about base x base pixels for each aspect (width / height), multiples of 14.
 
     The number of tokens of an image stays constant, as does the number of images of a batch: so does its cost.

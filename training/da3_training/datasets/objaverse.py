@@ -43,7 +43,5 @@ def load_scene(folder: Path) -> list[Cluster]:
         k = np.array([[focal, 0, (w - 1) / 2], [0, focal, (h - 1) / 2], [0, 0, 1]])
         pose = np.array(frame["transform_matrix"], dtype=np.float64) @ OPENGL_TO_OPENCV
         codec = depth.suffix[1:]
-        views.append(
-            ViewRecord(image, depth, k, pose, codec=codec, mask_path=image, source="objaverse", metric=False)
-        )
+        views.append(ViewRecord(image, depth, k, pose, codec=codec, mask_path=image, source="objaverse", metric=False))
     return [Cluster("orbit", tuple(views))]

@@ -34,6 +34,7 @@ DATASETS: dict[str, DatasetInfo] = {
     "mvs_synth": DatasetInfo("mvs_synth", synthetic=True, metric=False),
     "pointodyssey": DatasetInfo("pointodyssey", synthetic=True, metric=True),
     "objaverse": DatasetInfo("objaverse", synthetic=True, metric=False),
+    "tabletop": DatasetInfo("tabletop", synthetic=False, metric=True, evaluation_only=True),
     "seven_scenes": DatasetInfo("seven_scenes", synthetic=False, metric=True, evaluation_only=True),
     "dtu": DatasetInfo("dtu", synthetic=False, metric=True, evaluation_only=True),
     "eth3d": DatasetInfo("eth3d", synthetic=False, metric=True, evaluation_only=True),

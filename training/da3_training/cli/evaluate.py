@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``da3-train evaluate CHECKPOINT [DATASET=FOLDER ...] [--motorcycle]``: one JSON line for each data set and count."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from da3_ros.network import load_checkpoint
+from da3_training.datasets.registry import SceneSet
+from da3_training.evaluate import evaluate, motorcycle, view_groups
+
+
+def main(arguments: list[str]) -> None:
+    """Score a checkpoint; --beside adds lines for others, such as an earlier edition."""
+    parser = argparse.ArgumentParser(prog="da3-train evaluate", description=main.__doc__)
+    parser.add_argument("checkpoint", help="folder or hub id")
+    parser.add_argument("sets", nargs="*", help="dataset=folder, for example rooms=rooms/heldout")
+    parser.add_argument("--beside", nargs="*", default=[], help="further checkpoints")
+    parser.add_argument("--motorcycle", action="store_true", help="also the stereo pair of scikit-image")
+    parser.add_argument("--views", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--size", type=int, nargs=2, default=[168, 224], metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--posed", action="store_true", help="give the true cameras to the network as well")
+    parser.add_argument("--limit", type=int, default=0, help="number of scenes, 0: all")
+    options = parser.parse_args(arguments)
+    size = (options.size[0], options.size[1])
+    sets = []
+    for item in options.sets:
+        name, equals, folder = item.partition("=")
+        if not equals:
+            raise ValueError(f"{item!r} is not dataset=folder")
+        sets.append(SceneSet(name, Path(folder)))
+    if not sets and not options.motorcycle:
+        raise ValueError("nothing to score: give dataset=folder, or --motorcycle")
+    for checkpoint in (options.checkpoint, *options.beside):
+        model = load_checkpoint(checkpoint)
+        for views in options.views:
+            for posed in (False, True) if options.posed and views > 1 else (False,):
+                head = {"checkpoint": checkpoint, "views": views, "posed": posed}
+                for scenes in sets:
+                    if scenes.dataset == "tabletop" and views > 1:
+                        continue
+                    scores = evaluate(model, view_groups(scenes, views, size, options.limit), posed)
+                    print(json.dumps({**head, "set": scenes.dataset, **scores}), flush=True)
+                if options.motorcycle and views <= 2:
+                    scores = evaluate(model, iter([motorcycle(views, size)]), posed)
+                    print(json.dumps({**head, "set": "motorcycle", **scores}), flush=True)

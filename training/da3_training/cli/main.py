@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dispatch to the verbs; each is imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+
+VERBS = {
+    "train": "train a network, or go on with a run",
+    "label": "teacher labels for a data set, aligned to its own depth",
+    "evaluate": "scores of a checkpoint on data sets, beside trivial guesses",
+    "from-bag": "records of a rosbag with images, depth or LiDAR, and poses",
+    "shards": "pack a data set into tar shards, or look into them",
+    "scenes": "render rooms",
+    "experiment": "small runs that show a property: overfit, teacher-student",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one verb; prints the list of them without one."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: da3-train VERB ...  (da3-train VERB --help)\n")
+        for verb, what in VERBS.items():
+            print(f"  {verb:<11}{what}")
+        return
+    if arguments[0] not in VERBS:
+        sys.exit(f"da3-train: unknown verb {arguments[0]!r}; allowed: {', '.join(VERBS)}")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    module = importlib.import_module(f"da3_training.cli.{arguments[0].replace('-', '_')}")
+    try:
+        module.main(arguments[1:])
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"da3-train {arguments[0]}: {error}")
