@@ -5,7 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ..micro import micro  # noqa: F401
+from da3_training.config import DataConfig, OptimiserConfig, RuntimeConfig, Stage, TrainConfig
+from da3_training.samples import SampleConfig
+
+from ..micro import micro, micros  # noqa: F401
 
 
 @pytest.fixture
@@ -28,3 +31,20 @@ def rooms(tmp_path):
         scene = {"version": 1, "width": 112, "height": 84, "clusters": [{"kind": "walk", "views": views}]}
         (folder / "scene.json").write_text(json.dumps(scene))
     return tmp_path / "rooms"
+
+
+@pytest.fixture
+def config(rooms, tmp_path, micro):
+    """A run of six steps of two scenes of two views with the micro network."""
+    samples = SampleConfig(views_per_batch=4, view_counts=(2,), sizes=((28, 42),))
+    return TrainConfig(
+        preset=micro,
+        data=(DataConfig("rooms", str(rooms)),),
+        output=str(tmp_path / "run"),
+        encoder="none",
+        frozen_blocks=1,
+        steps=6,
+        stages=(Stage(1.0, samples),),
+        optimiser=OptimiserConfig(warmup=2),
+        runtime=RuntimeConfig(threads=1, workers=0, picture_steps=4, accelerator="cpu"),
+    )

@@ -6,47 +6,109 @@ import pytest
 import torch
 
 from da3_ros.geometry import unproject_depth
-from da3_training.records import list_rooms, load_room
-from da3_training.samples import RoomSampler, SampleConfig, load_view, mirror_view
+from da3_training.datasets.registry import SceneSet
+from da3_training.records import BrokenSampleError, Record, list_rooms, load_room
+from da3_training.samples import SampleConfig, Sampler
+from da3_training.view_sampling import choose_views, image_sizes, nearest, overlap_of, views_of
+from da3_training.window import mirror, window
 
-SMALL = SampleConfig(
-    views_per_batch=6, view_counts=(2,), sizes=((42, 56),), final_sizes=((56, 70),), final_views_per_batch=4
-)
+SMALL = SampleConfig(views_per_batch=6, view_counts=(2,), sizes=((42, 56),))
 
 
-def test_batches_follow_from_seed_and_step_alone(rooms):
-    a, b = (RoomSampler(rooms, SMALL, 3, 10, 0.2) for _ in range(2))
+@pytest.fixture
+def scenes(rooms):
+    return SceneSet("rooms", rooms)
+
+
+def test_batches_follow_from_seed_and_step_alone(scenes):
+    a, b = (Sampler([scenes], SMALL, 3) for _ in range(2))
     torch.testing.assert_close(a[4].images, b[4].images)
     assert not torch.equal(a[4].images, a[5].images)
-    assert not torch.equal(a[4].images, RoomSampler(rooms, SMALL, 4, 10, 0.2)[4].images)
+    assert not torch.equal(a[4].images, Sampler([scenes], SMALL, 4)[4].images)
 
 
-def test_sizes_and_token_budget(rooms):
-    sampler = RoomSampler(rooms, SMALL, 0, 10, 0.2)
-    assert sampler[0].images.shape == (3, 2, 3, 42, 56)
-    assert sampler[9].images.shape == (2, 2, 3, 56, 70)
+def test_two_processes_share_out_the_batch_of_one(scenes):
+    one = Sampler([scenes], replace(SMALL, views_per_batch=12), 3)[7]
+    halves = [Sampler([scenes], SMALL, 3, rank=rank, world=2)[7] for rank in (0, 1)]
+    for name in ("images", "depth", "pose", "intrinsics"):
+        torch.testing.assert_close(getattr(one, name), torch.cat([getattr(h, name) for h in halves]))
 
 
-def test_pose_probability_takes_effect(rooms):
+def test_sizes_and_token_budget(scenes):
+    assert Sampler([scenes], SMALL, 0)[0].images.shape == (3, 2, 3, 42, 56)
+    more = replace(SMALL, view_counts=(3,))
+    assert Sampler([scenes], more, 0)[0].images.shape == (2, 3, 3, 42, 56)
+
+
+def test_all_aspects_have_about_as_many_tokens():
+    sizes = image_sizes(504)
+    tokens = [h * w / 196 for h, w in sizes]
+    assert (504, 504) in sizes
+    assert all(h % 14 == 0 and w % 14 == 0 for h, w in sizes)
+    assert min(tokens) > 0.95 * 1296
+    assert max(tokens) <= 1296
+
+
+def test_numbers_of_views_are_a_list_or_a_range():
+    rng = np.random.default_rng(0)
+    assert {views_of(rng, (2, 18)) for _ in range(500)} == set(range(2, 19))
+    assert {views_of(rng, (1, 2, 4)) for _ in range(100)} == {1, 2, 4}
+
+
+def test_pose_probability_takes_effect(scenes):
     for probability in (0.0, 1.0):
-        sampler = RoomSampler(rooms, replace(SMALL, pose_probability=probability), 0, 10, 0.2)
+        sampler = Sampler([scenes], replace(SMALL, pose_probability=probability), 0)
         assert all(sampler[i].posed == bool(probability) for i in range(4))
 
 
-def test_far_pixels_are_not_supervised(rooms):
-    batch = RoomSampler(rooms, replace(SMALL, max_depth=2.0), 0, 10, 0.2)[0]
+def test_the_first_view_is_the_reference_and_motions_stay(scenes):
+    batch = Sampler([scenes], replace(SMALL, augment=False), 0)[0]
+    torch.testing.assert_close(batch.pose[:, 0], torch.eye(4).repeat(3, 1, 1))
+    steps = batch.pose[:, 1, :3, 3].norm(dim=-1)
+    assert all(min(abs(float(s) - m) for m in (0.3, 0.6)) < 1e-5 for s in steps)
+
+
+def test_far_pixels_are_not_supervised(scenes):
+    batch = Sampler([scenes], replace(SMALL, max_depth=2.0), 0)[0]
     assert batch.depth[batch.valid].max() < 2.0
     assert not batch.valid.all()
 
 
+def test_near_views_come_in_order_of_distance():
+    poses = np.tile(np.eye(4), (4, 1, 1))
+    poses[:, 0, 3] = [0, 3, 1, 2]
+    assert nearest(poses, 0).tolist() == [0, 2, 3, 1]
+
+
+def test_overlap_falls_with_distance_and_guides_the_choice(rooms):
+    cluster = load_room(list_rooms(rooms)[0])[0]
+    views = [replace(v, key=f"a/{i}") for i, v in enumerate(cluster.views)]
+    assert overlap_of(views[0], views[0]) > 0.95
+    assert overlap_of(views[0], views[1]) > overlap_of(views[0], views[2])
+    away = np.diag([-1.0, 1, -1, 1])
+    behind = replace(views[2], pose=views[2].pose @ away, key="a/behind")
+    assert overlap_of(views[0], behind) == 0
+    mixed = replace(cluster, views=(views[0], behind, views[1]))
+    for seed in range(20):
+        chosen = choose_views(np.random.default_rng(seed), mixed, 2, "overlap", 0.01)
+        if chosen[0].key != "a/behind":
+            assert {v.key for v in chosen} == {"a/0", "a/1"}
+
+
+def test_unknown_selection_is_refused(rooms):
+    cluster = load_room(list_rooms(rooms)[0])[0]
+    with pytest.raises(ValueError, match="random, near, overlap"):
+        choose_views(np.random.default_rng(0), cluster, 2, "best")
+
+
 def test_a_window_keeps_points_where_they_are(rooms):
-    view = load_room(list_rooms(rooms)[0])[0].views[0]
-    full = unproject_depth(view.depth(), view.intrinsics).reshape(-1, 3)
-    _, depth, k, _ = load_view(view, 42, 42, zoom=0.8)
-    small = unproject_depth(depth, k).reshape(-1, 3)
+    record = load_room(list_rooms(rooms)[0])[0].views[0].load()
+    full = unproject_depth(record.depth, record.intrinsics).reshape(-1, 3)
+    small = window(record, 42, 42, zoom=0.8)
+    points = unproject_depth(small.depth, small.intrinsics).reshape(-1, 3)
     plane = np.linalg.lstsq(full, np.ones(len(full)), rcond=None)[0]
     # The wall is a plane in neither case exactly (depth is linear in pixels), so compare the residuals' sizes.
-    assert np.abs(small @ plane - 1).max() <= np.abs(full @ plane - 1).max() * 1.05
+    assert np.abs(points @ plane - 1).max() <= np.abs(full @ plane - 1).max() * 1.05
 
 
 def test_mirrored_views_stay_consistent():
@@ -57,23 +119,31 @@ def test_mirrored_views_stay_consistent():
     c, s = np.cos(0.3), np.sin(0.3)
     pose[:3, :3] = [[c, 0, s], [0, 1, 0], [-s, 0, c]]
     pose[:3, 3] = rng.normal(size=3)
-    image, depth = np.zeros((30, 40, 3), np.uint8), rng.uniform(1, 2, (30, 40))
+    depth = rng.uniform(1, 2, (30, 40))
+    record = Record(np.zeros((30, 40, 3), np.uint8), depth, depth > 0, None, depth > 1.5, k, pose, "test", True)
 
-    def world(d, k, pose):
-        return unproject_depth(d, k) @ pose[:3, :3].T + pose[:3, 3]
+    def world(r):
+        return unproject_depth(r.depth, r.intrinsics) @ r.pose[:3, :3].T + r.pose[:3, 3]
 
-    _, flipped, k2, pose2 = mirror_view(image, depth, k, pose)
-    expected = world(depth, k, pose)[:, ::-1] * [-1, 1, 1]
-    np.testing.assert_allclose(world(flipped, k2, pose2), expected, atol=1e-9)
+    flipped = mirror(record)
+    np.testing.assert_allclose(world(flipped), world(record)[:, ::-1] * [-1, 1, 1], atol=1e-9)
+    np.testing.assert_array_equal(flipped.alpha, record.alpha[:, ::-1])
 
 
 def test_no_rooms_says_how_to_make_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"scenes\.generate"):
+    with pytest.raises(FileNotFoundError, match=r"da3-train scenes"):
         list_rooms(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"scene\.json"):
+        SceneSet("rooms", tmp_path)
 
 
 def test_a_broken_image_is_named(rooms):
     room = list_rooms(rooms)[0]
     (room / "v0.jpg").write_bytes(b"broken")
-    with pytest.raises(ValueError, match=r"v0\.jpg"):
-        load_room(room)[0].views[0].image()
+    with pytest.raises(BrokenSampleError, match=r"v0\.jpg"):
+        load_room(room)[0].views[0].load()
+
+
+def test_too_many_views_stop_with_advice(scenes):
+    with pytest.raises(BrokenSampleError, match="view_counts"):
+        Sampler([scenes], replace(SMALL, view_counts=(5,)), 0)[0]

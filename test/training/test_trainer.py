@@ -7,75 +7,137 @@ import pytest
 import torch
 
 from da3_ros.network import load_checkpoint
-from da3_training import trainer
-from da3_training.config import TrainConfig, load_config
-from da3_training.samples import SampleConfig
+from da3_training import tasks, trainer
+from da3_training.config import MatchingConfig, load_config
+from da3_training.datasets.registry import SceneSet
+from da3_training.initial import initialise
+from da3_training.optimiser import MovingAverage, make_optimiser, rate_factor
+from da3_training.samples import Sampler
+from da3_training.tasks import Learner
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 
 
-@pytest.fixture
-def config(rooms, tmp_path, micro):
-    samples = SampleConfig(views_per_batch=4, view_counts=(2,), sizes=((28, 42),), final_sizes=((28, 42),))
-    return TrainConfig(
-        preset=micro,
-        rooms=str(rooms),
-        output=str(tmp_path / "run"),
-        encoder="none",
-        frozen_blocks=1,
-        steps=6,
-        warmup=2,
-        threads=1,
-        samples=samples,
-    )
-
-
 def losses(config):
-    lines = (Path(config.output) / trainer.LOG).read_text().splitlines()
-    return {entry["step"]: entry["loss"] for entry in map(json.loads, lines)}
+    return {step: entry["loss"] for step, entry in trainer.read_log(Path(config.output)).items()}
 
 
-def test_training_writes_a_checkpoint_that_loads(config):
+def learner_of(config):
+    model = trainer.create_model(config.preset)
+    initialise(model, config)
+    return Learner(model, config)
+
+
+def test_training_writes_a_checkpoint_that_loads_and_a_record_of_it(config):
     folder = trainer.train(config)
-    model = load_checkpoint(folder)
-    assert model.preset.name == config.preset
+    assert load_checkpoint(folder).preset.name == config.preset
     assert sorted(losses(config)) == list(range(6))
+    assert list((Path(config.output) / "tensorboard").glob("events*"))
+
+
+def test_matching_is_learned_beside_and_not_exported(config):
+    config = replace(config, matching=MatchingConfig(weight=0.2, block=3, heads=2, flow=1.0))
+    folder = trainer.train(config)
+    log = trainer.read_log(Path(config.output))
+    assert {"match", "hits", "flow_3", "rotation_deg"} <= set(log[0])
+    assert not any("readout" in key for key in load_checkpoint(folder).state_dict())
+
+
+def test_matching_needs_a_cross_view_block(config):
+    with pytest.raises(ValueError, match=r"cross-view blocks of micro are \[3\]"):
+        trainer.train(replace(config, matching=MatchingConfig(weight=1.0, block=2)))
+
+
+@pytest.mark.parametrize("task", ["teacher", "mono", "metric"])
+def test_single_view_networks_train(config, micros, task):
+    stage = replace(config.stages[0], samples=replace(config.stages[0].samples, view_counts=(1,)))
+    folder = trainer.train(replace(config, task=task, preset="micro-single", steps=3, stages=(stage,)))
+    assert set(trainer.read_log(folder.parent)[0]) >= {"depth", "gradient", "normals", "sky", "object"}
 
 
 def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(config, monkeypatch):
     trainer.train(config)
     whole = losses(config)
-    broken = replace(config, output=config.output + "_2", checkpoint_minutes=0.0)
-    calls = []
-    original = trainer.compute_loss
+    runtime = replace(config.runtime, checkpoint_minutes=0.0)
+    broken = replace(config, output=config.output + "_2", runtime=runtime)
+    original, calls = tasks.Learner.forward, []
 
-    def die_at_the_fifth(*arguments):
+    def die_at_the_fifth(self, batch):
         calls.append(1)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return original(*arguments)
+        return original(self, batch)
 
-    monkeypatch.setattr(trainer, "compute_loss", die_at_the_fifth)
+    monkeypatch.setattr(tasks.Learner, "forward", die_at_the_fifth)
     with pytest.raises(KeyboardInterrupt):
         trainer.train(broken)
-    monkeypatch.setattr(trainer, "compute_loss", original)
+    monkeypatch.setattr(tasks.Learner, "forward", original)
     trainer.train(broken)
     assert losses(broken) == pytest.approx(whole, rel=1e-5)
 
 
+def test_activation_checkpointing_changes_no_number(config):
+    trainer.train(replace(config, steps=3))
+    again = replace(config, steps=3, output=config.output + "_2")
+    again = replace(again, runtime=replace(config.runtime, activation_checkpointing=True))
+    folder = trainer.train(again)
+    assert losses(again) == pytest.approx(losses(config), rel=1e-5)
+    assert load_checkpoint(folder)
+
+
+def test_a_schedule_in_hours_ends(config):
+    trainer.train(replace(config, hours=1.0 / 3600))
+    assert losses(config)
+
+
 def test_frozen_blocks_do_not_move(config):
-    model = trainer.create_model(config.preset)
-    trainer._initialise(model, config)
-    vit = model.backbone.pretrained
+    vit = learner_of(config).model.backbone.pretrained
     assert not any(p.requires_grad for p in vit.blocks[0].parameters())
     assert all(p.requires_grad for p in vit.blocks[1].parameters())
 
 
-def test_ten_bad_steps_in_a_row_stop_the_run(config, monkeypatch):
-    def bad(model, batch, config):
-        return sum(p.sum() for p in model.parameters() if p.requires_grad) * float("nan"), {}
+def test_layers_learn_at_their_own_rates(config):
+    learner = learner_of(replace(config, frozen_blocks=0))
+    options = replace(config.optimiser, backbone_learning_rate=1e-3, learning_rate=1e-2, layer_decay=0.5)
+    optimiser = make_optimiser(learner, 4, options)
+    rate = {id(p): g["base"] for g in optimiser.param_groups for p in g["params"]}
+    vit = learner.model.backbone.pretrained
+    found = [rate[id(vit.blocks[i].mlp.fc1.weight)] for i in range(4)]
+    assert found == pytest.approx([1.25e-4, 2.5e-4, 5e-4, 1e-3])
+    assert rate[id(vit.pos_embed)] == pytest.approx(6.25e-5)
+    assert rate[id(learner.model.cam_dec.fc_t.weight)] == pytest.approx(1e-2)
+    decay = {id(p): g["weight_decay"] for g in optimiser.param_groups for p in g["params"]}
+    assert decay[id(vit.camera_token)] == decay[id(vit.norm.weight)] == 0
+    assert decay[id(vit.blocks[0].mlp.fc1.weight)] > 0
 
-    monkeypatch.setattr(trainer, "compute_loss", bad)
+
+def test_warm_up_and_cosine(config):
+    options = replace(config.optimiser, warmup=10, floor=0.1)
+    assert rate_factor(0, 0.0, options) == pytest.approx(0.1)
+    assert rate_factor(50, 0.5, options) == pytest.approx(0.55)
+    assert rate_factor(100, 1.0, options) == pytest.approx(0.1)
+
+
+def test_the_average_swaps_in_and_out():
+    layer = torch.nn.Linear(2, 2)
+    average = MovingAverage(layer, decay=0.5)
+    start = layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.weight.add_(1.0)
+    average.update(1000)
+    with average.swapped():
+        torch.testing.assert_close(layer.weight.detach(), start + 0.5)
+    torch.testing.assert_close(layer.weight.detach(), start + 1.0)
+
+
+def test_ten_bad_steps_in_a_row_stop_the_run(config, monkeypatch):
+    original = tasks.Learner.forward
+
+    def bad(self, batch):
+        result = original(self, batch)
+        return result._replace(loss=result.loss * float("nan"))
+
+    monkeypatch.setattr(tasks.Learner, "forward", bad)
     with pytest.raises(FloatingPointError, match="learning rate"):
         trainer.train(replace(config, steps=20))
 
@@ -84,28 +146,63 @@ def test_overfitting_one_batch_lowers_the_loss(config):
     """The whole path learns: images to losses to weights."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    model = trainer.create_model(config.preset)
-    config = replace(config, learning_rate=3e-3, backbone_learning_rate=1e-3)
-    trainer._initialise(model, config)
-    optimiser = trainer._optimiser(model, config)
-    batch = trainer.RoomSampler(Path(config.rooms), config.samples, 0, 1, 0.0)[0]
+    learner = learner_of(config)
+    options = replace(config.optimiser, learning_rate=3e-3, backbone_learning_rate=1e-3)
+    optimiser = make_optimiser(learner, 4, options)
+    batch = Sampler([SceneSet("rooms", Path(config.data[0].root))], config.stages[0].samples, 0)[0]
     values = []
     for _ in range(40):
-        total, terms = trainer.compute_loss(model, batch, config)
+        result = learner(batch)
         optimiser.zero_grad()
-        total.backward()
+        result.loss.backward()
         optimiser.step()
-        values.append(terms["depth"] + terms["camera"])
+        values.append(result.terms["depth"] + result.terms["camera"])
     assert values[-1] < 0.5 * values[0]
 
 
-def test_shipped_configuration_is_valid():
-    config = load_config(CONFIGS / "nano_cpu.yaml", {"steps": 7})
-    assert (config.preset, config.steps, config.loss.depth_space) == ("da3-nano", 7, "log")
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configurations_are_valid_and_have_a_budget(path):
+    from da3_training.budget import budget
+
+    config = load_config(path, {"runtime.threads": 3, "stages.0.samples.max_depth": 9.0})
+    assert (config.runtime.threads, config.stages[0].samples.max_depth) == (3, 9.0)
+    assert "tokens a process" in budget(config)
 
 
-def test_unknown_keys_are_refused(tmp_path):
+def test_the_paper_s_numbers():
+    config = load_config(CONFIGS / "paper_128gpu.yaml")
+    samples = config.stages[0].samples
+    assert (config.steps, config.optimiser.warmup, config.labels_from) == (200_000, 8_000, 120_000)
+    assert (samples.base, samples.view_counts, samples.pose_probability) == (504, (2, 18), 0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stages: [{samples: {view_count: [2]}}]", "view_counts"),
+        ("runtime: {activation_checkpointing: 1}", "true or false"),
+        ("steps: many", "number"),
+        ("task: student", "any_view, teacher"),
+        ("stages: [{until: 0.5}]", "last one be 1"),
+        ("labels_from: 5", "labels"),
+    ],
+)
+def test_wrong_configurations_say_what_is_allowed(tmp_path, text, message):
     path = tmp_path / "c.yaml"
-    path.write_text("samples: {view_count: [2]}")
-    with pytest.raises(ValueError, match="view_counts"):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
         load_config(path)
+
+
+def test_broken_samples_are_skipped_counted_and_named(config):
+    (Path(config.data[0].root) / "room_0" / "v1.jpg").write_bytes(b"broken")
+    trainer.train(config)
+    lines = (Path(config.output) / "broken.txt").read_text().splitlines()
+    assert lines
+    assert all("v1.jpg" in line for line in lines)
+
+
+def test_every_line_of_the_log_is_json(config):
+    trainer.train(replace(config, steps=2))
+    for line in (Path(config.output) / trainer.LOG).read_text().splitlines():
+        assert json.loads(line)["seconds"] > 0

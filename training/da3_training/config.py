@@ -6,6 +6,7 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
 
 
 def _set(values: Any, keys: list[str], value: Any, whole: str) -> None:
-    for key, following in zip(keys[:-1], keys[1:], strict=True):
+    for key, following in pairwise(keys):
         if isinstance(values, list):
             try:
                 values = values[int(key)]

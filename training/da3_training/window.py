@@ -40,7 +40,8 @@ def window(record: Record, height: int, width: int, zoom: float = 1.0) -> Record
         return out.astype(kind)
 
     depth, valid = picked(record.depth), picked(record.valid)
-    assert depth is not None and valid is not None
+    assert depth is not None
+    assert valid is not None
     return record._replace(
         image=image,
         depth=depth,

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from da3_ros.network.single_view import CANONICAL_FOCAL
 from da3_training.losses.gradient import gradient_loss
-from da3_training.losses.masks import object_loss, sky_loss
 from da3_training.losses.masked import masked_mean
+from da3_training.losses.masks import object_loss, sky_loss
 from da3_training.losses.normals import normal_loss
 from da3_training.losses.scale_shift import global_local_loss
 
