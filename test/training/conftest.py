@@ -34,7 +34,7 @@ def rooms(tmp_path):
 
 
 @pytest.fixture
-def config(rooms, tmp_path, micro):
+def config(rooms, tmp_path, micro):  # noqa: F811
     """A run of six steps of two scenes of two views with the micro network."""
     samples = SampleConfig(views_per_batch=4, view_counts=(2,), sizes=((28, 42),))
     return TrainConfig(

@@ -8,10 +8,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 2)] + [
     str(Path(__file__).resolve().parents[2] / "training")
 ]
 
-from micro import MICROS
+from micro import MICROS  # noqa: E402
 
-from da3_ros.network import PRESETS
-from da3_training.cli import main
+from da3_ros.network import PRESETS  # noqa: E402
+from da3_training.cli import main  # noqa: E402
 
 PRESETS.update({preset.name: preset for preset in MICROS})
 

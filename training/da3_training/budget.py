@@ -59,5 +59,5 @@ def _step(stage: Stage) -> tuple[int, int, int]:
     c = stage.samples
     sizes = image_sizes(c.base) if c.base else list(c.sizes)
     pixels = max(h * w for h, w in sizes)
-    images = max(c.views_per_batch, max(c.view_counts))
+    images = max(c.views_per_batch, *c.view_counts)
     return images, images * (pixels // PATCH**2 + 1), images * pixels

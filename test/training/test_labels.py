@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from da3_ros.geometry.alignment import align_scale_shift
+from da3_training.datasets.registry import SceneSet
+from da3_training.labels import SUMMARY, LabelConfig, apply_label, label_path, write_labels
+from da3_training.records import BrokenSampleError
+from da3_training.samples import SampleConfig, Sampler
+
+CONFIG = LabelConfig(size=(84, 112))
+
+
+class Teacher(torch.nn.Module):
+    """Knows the true depth of the test's wall, but not its scale and shift."""
+
+    def forward(self, images):
+        b, s, _, h, w = images.shape
+        ramp = torch.linspace(1.0, 3.0, w).expand(b, s, h, w)
+        return {"depth": 0.3 * ramp + 0.2}
+
+
+@pytest.fixture
+def scenes(rooms):
+    """Depth that is sparse, and 40 % wrong where it exists."""
+    rng = np.random.default_rng(0)
+    for path in rooms.glob("*/*.png"):
+        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float64)
+        wrong = rng.random(depth.shape) < 0.4
+        depth[wrong] *= rng.uniform(0.3, 3.0, wrong.sum())
+        depth[rng.random(depth.shape) < 0.8] = 0
+        cv2.imwrite(str(path), depth.astype(np.uint16))
+    return SceneSet("rooms", rooms)
+
+
+def test_alignment_survives_forty_per_cent_outliers():
+    """The issue's bar: scale and shift within 1 %."""
+    rng = np.random.default_rng(1)
+    relative = rng.uniform(0.5, 3.0, 4000)
+    metric = 2.5 * relative + 0.7 + rng.normal(0, 0.01, 4000)
+    wrong = rng.random(4000) < 0.4
+    metric[wrong] = rng.uniform(0.2, 12.0, wrong.sum())
+    fit = align_scale_shift(relative, metric)
+    assert fit.scale == pytest.approx(2.5, rel=0.01)
+    assert fit.shift == pytest.approx(0.7, rel=0.01)
+
+
+def test_labels_have_the_scale_of_the_sensor_and_the_density_of_the_teacher(scenes, tmp_path):
+    counts = write_labels(Teacher(), scenes, tmp_path / "labels", CONFIG)
+    assert counts == {"kept": 6}
+    view = scenes[0][0].views[0]
+    record = apply_label(view.load(), tmp_path / "labels", view.key)
+    assert record.valid.all()
+    np.testing.assert_allclose(record.depth, np.tile(np.linspace(1, 3, 112), (84, 1)), rtol=0.01)
+
+
+def test_what_does_not_fit_is_rejected_and_teaches_nothing(scenes, tmp_path):
+    path = Path(scenes.root) / "room_0" / "v1.png"
+    noise = np.random.default_rng(2).integers(200, 9000, (84, 112)).astype(np.uint16)
+    cv2.imwrite(str(path), noise)
+    (Path(scenes.root) / "room_0" / "v2.jpg").write_bytes(b"broken")
+    counts = write_labels(Teacher(), scenes, tmp_path / "labels", CONFIG)
+    assert counts["kept"] == 4
+    rejected = json.loads((tmp_path / "labels" / SUMMARY).read_text())["rejected"]
+    assert set(rejected) == {"room_0/00_00001", "room_0/00_00002"}
+    assert rejected["room_0/00_00002"].startswith("broken")
+    view = scenes[0][0].views[1]
+    assert not apply_label(view.load(), tmp_path / "labels", view.key).valid.any()
+
+
+def test_labelling_goes_on_where_it_stopped(scenes, tmp_path):
+    write_labels(Teacher(), scenes, tmp_path / "labels", CONFIG)
+    path = label_path(tmp_path / "labels", scenes[0][0].views[0].key)
+    before = path.stat().st_mtime_ns
+    assert write_labels(Teacher(), scenes, tmp_path / "labels", CONFIG) == {"kept": 6}
+    assert path.stat().st_mtime_ns == before
+
+
+def test_batches_use_labels_when_they_are_told_to(scenes, tmp_path):
+    write_labels(Teacher(), scenes, tmp_path / "labels", CONFIG)
+    config = SampleConfig(views_per_batch=2, view_counts=(2,), sizes=((28, 42),), augment=False)
+    raw = Sampler([scenes], config, 0)[0]
+    labelled = Sampler([scenes], config, 0, labels=[tmp_path / "labels"])[0]
+    assert raw.valid.float().mean() < 0.3
+    assert labelled.valid.all()
+    torch.testing.assert_close(raw.images, labelled.images)
+
+
+def test_a_folder_without_labels_is_an_error(scenes, tmp_path):
+    view = scenes[0][0].views[0]
+    with pytest.raises(BrokenSampleError, match="da3-train label"):
+        apply_label(view.load(), tmp_path, view.key)
+
+
+def test_labels_of_another_image_size_are_refused(scenes, tmp_path):
+    write_labels(Teacher(), scenes, tmp_path / "labels", CONFIG)
+    view = scenes[0][0].views[0]
+    record = view.load()
+    half = record._replace(depth=record.depth[::2], valid=record.valid[::2])
+    with pytest.raises(BrokenSampleError, match="label it again"):
+        apply_label(half, tmp_path / "labels", view.key)
+    assert replace(CONFIG, fewest=1).fewest == 1
