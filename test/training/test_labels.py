@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from da3_ros.geometry.alignment import align_scale_shift
 from da3_training.datasets.registry import SceneSet
-from da3_training.labels import SUMMARY, LabelConfig, apply_label, label_path, write_labels
+from da3_training.labels import SUMMARY, LabelConfig, align_robustly, apply_label, label_path, write_labels
 from da3_training.records import BrokenSampleError
 from da3_training.samples import SampleConfig, Sampler
 
@@ -46,7 +45,7 @@ def test_alignment_survives_forty_per_cent_outliers():
     metric = 2.5 * relative + 0.7 + rng.normal(0, 0.01, 4000)
     wrong = rng.random(4000) < 0.4
     metric[wrong] = rng.uniform(0.2, 12.0, wrong.sum())
-    fit = align_scale_shift(relative, metric)
+    fit = align_robustly(relative, metric)
     assert fit.scale == pytest.approx(2.5, rel=0.01)
     assert fit.shift == pytest.approx(0.7, rel=0.01)
 

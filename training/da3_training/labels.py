@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from da3_ros.geometry.alignment import AlignmentError, align_scale_shift
+from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift
 from da3_ros.network import DepthAnything3
 from da3_training.datasets.registry import SceneSet
 from da3_training.records import BrokenSampleError, Record
@@ -68,7 +68,7 @@ def label_view(model: DepthAnything3, record: Record, config: LabelConfig) -> tu
     if len(known) > config.samples:
         known = np.random.default_rng(0).choice(known, config.samples, replace=False)
     try:
-        fit = align_scale_shift(dense.ravel()[known], record.depth.ravel()[known])
+        fit = align_robustly(dense.ravel()[known], record.depth.ravel()[known])
     except AlignmentError:
         return None, "no alignment"
     if fit.inliers.mean() < config.inliers:
@@ -77,6 +77,31 @@ def label_view(model: DepthAnything3, record: Record, config: LabelConfig) -> tu
         return None, "large residual"
     label = np.where(dense > 0, fit.scale * dense + fit.shift, 0)
     return np.where(label > 0, label, 0).astype(np.float32), ""
+
+
+def align_robustly(relative: NDArray[np.floating], metric: NDArray[np.floating]) -> Alignment:
+    """`align_scale_shift`, then refitted on the samples within three deviations of its inliers.
+
+    relative, metric: (N,), positive. With many gross errors the mean absolute deviation of all residuals (the
+    paper's threshold) is wide, and the outliers within it pull the fit; the spread of the inliers alone is narrow.
+    """
+    first = align_scale_shift(relative, metric)
+    r, m = relative.astype(np.float64), metric.astype(np.float64)
+    scale, shift, inliers = first.scale, first.shift, first.inliers
+    for _ in range(20):
+        error = (scale * r + shift - m) / m
+        centre = np.median(error[inliers])
+        spread = 1.4826 * float(np.median(np.abs(error[inliers] - centre)))
+        now = np.abs(error - centre) <= max(3 * spread, 1e-6)
+        if now.sum() < 8 or (now == inliers).all():
+            break
+        design = np.stack([r[now] / m[now], 1 / m[now]], axis=1)
+        fitted = np.linalg.lstsq(design, np.ones(int(now.sum())), rcond=None)[0]
+        if fitted[0] <= 0:
+            break
+        inliers, (scale, shift) = now, (float(v) for v in fitted)
+    residual = float(np.median(np.abs(scale * r + shift - m)[inliers] / m[inliers]))
+    return Alignment(scale, shift, inliers, residual)
 
 
 def write_labels(model: DepthAnything3, scenes: SceneSet, out: Path, config: LabelConfig) -> dict[str, int]:
