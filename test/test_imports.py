@@ -14,8 +14,9 @@ FLOORS = {
     "geometry": 1, "engines": 1, "models": 1, "hub": 1, "image_files": 1,
     "network": 2, "messages": 2, "estimation": 2, "visual": 2, "scene_files": 3,
     "export": 3, "sync": 3,
-    "node": 4, "bag": 4,
-    "cli": 5,
+    "stream": 4,
+    "node": 5, "bag": 5,
+    "cli": 6,
 }  # fmt: skip
 ROS = {"rclpy", "rcl_interfaces", "launch", "launch_ros"}
 

@@ -29,7 +29,8 @@ from da3_ros.node.compat import (
     qos_profile,
     transport_warning,
 )
-from da3_ros.node.parameters import (
+from da3_ros.node.session import Session
+from da3_ros.stream.parameters import (
     SPECS,
     ParameterError,
     Spec,
@@ -37,7 +38,6 @@ from da3_ros.node.parameters import (
     camera_specs,
     read_parameters,
 )
-from da3_ros.node.session import Session
 
 NAME, NAMESPACE = "multi_cam", "da3"
 END_S = 8.0  # launch sends SIGTERM after 5 s and SIGKILL after 10 s

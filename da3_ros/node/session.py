@@ -18,11 +18,12 @@ from rclpy.duration import Duration
 from da3_ros.estimation import Estimator
 from da3_ros.messages import MessageTypes, stamp_to_ns
 from da3_ros.node.compat import incompatible_qos_callback, qos_profile
-from da3_ros.node.diagnostics import ERROR, WARN, Health, encode_diagnostics
-from da3_ros.node.parameters import CameraParameters, NodeParameters
-from da3_ros.node.pipeline import Pipeline
-from da3_ros.node.publishers import Outputs
-from da3_ros.node.transforms import TransformListener, TransformTree
+from da3_ros.node.listener import TransformListener
+from da3_ros.stream.diagnostics import ERROR, WARN, Health, encode_diagnostics
+from da3_ros.stream.outputs import Outputs, Publisher, Qos
+from da3_ros.stream.parameters import CameraParameters, NodeParameters
+from da3_ros.stream.pipeline import Pipeline
+from da3_ros.stream.transforms import TransformTree
 from da3_ros.sync import Closed, FrameBuffer, FrameSet, Mailbox
 
 
@@ -49,7 +50,8 @@ class Session:
         self._health.engine = estimator.describe()
         self._buffer: FrameBuffer[Any] = FrameBuffer(parameters.names, parameters.sync)
         self._transforms = TransformTree()
-        self._outputs = Outputs(node, types, parameters)
+        self._publishers: list[Any] = []
+        self._outputs = Outputs(self._advertise, types, parameters)
         self._pipeline = Pipeline(
             parameters,
             estimator,
@@ -116,8 +118,15 @@ class Session:
         self._node.destroy_timer(self._report_timer)
         self._listener.close()
         if ended:
-            self._outputs.close()
+            for publisher in self._publishers:
+                self._node.destroy_lifecycle_publisher(publisher)
         return ended
+
+    def _advertise(self, kind: str, topic: str, qos: Qos) -> Publisher:
+        profile = qos_profile(qos.depth, qos.reliability, latched=qos.latched)
+        publisher = self._node.create_lifecycle_publisher(self._types[kind], topic, profile)
+        self._publishers.append(publisher)
+        return publisher
 
     def _subscribe(self, camera: CameraParameters) -> None:
         node, types, qos = self._node, self._types, self._parameters.qos

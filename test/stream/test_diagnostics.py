@@ -2,7 +2,7 @@
 import pytest
 
 from da3_ros.estimation import ScaleEstimate
-from da3_ros.node.diagnostics import ERROR, OK, WARN, Health
+from da3_ros.stream.diagnostics import ERROR, OK, WARN, Health
 from da3_ros.sync import CameraCounts
 
 

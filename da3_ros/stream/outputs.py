@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node publishes; each message is made only when somebody subscribes."""
+"""What is published, live or into a bag; each message is made only when somebody wants it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,36 @@ from da3_ros.messages import (
     encode_rgb,
     encode_transform,
 )
-from da3_ros.node.compat import qos_profile
-from da3_ros.node.parameters import NodeParameters
+from da3_ros.stream.parameters import NodeParameters
 from da3_ros.visual import depth_to_color
 
 Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Qos:
+    """Quality of service of a publisher: the last `depth` messages are kept."""
+
+    depth: int
+    reliability: str
+    """``reliable`` or ``best_effort``."""
+    latched: bool = False
+    """Whether late subscribers get the last messages, too."""
+
+
+class Publisher(Protocol):
+    """Takes messages of one topic."""
+
+    def get_subscription_count(self) -> int:
+        """How many want the messages; 0: they need not be made."""
+        ...
+
+    def publish(self, message: Any) -> None: ...
+
+
+Advertise = Callable[[str, str, Qos], Publisher]
+"""(type as ``sensor_msgs/msg/Image``, topic, quality of service) -> publisher. Topics without a leading slash lie below
+the node's namespace."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +68,13 @@ class PublishedView:
 class CameraOutputs:
     """Publishers of one camera, below its name."""
 
-    def __init__(self, node: Any, types: MessageTypes, camera: str, parameters: NodeParameters) -> None:
+    def __init__(self, advertise: Advertise, types: MessageTypes, camera: str, parameters: NodeParameters) -> None:
         self._types = types
         self._encode_cloud = CloudEncoder(types)
-        qos = qos_profile(parameters.qos.depth, parameters.qos.output_reliability)
+        qos = Qos(parameters.qos.depth, parameters.qos.output_reliability)
 
-        def publisher(kind: str, topic: str) -> Any:
-            return node.create_lifecycle_publisher(types[kind], f"{camera}/{topic}", qos)
+        def publisher(kind: str, topic: str) -> Publisher:
+            return advertise(kind, f"{camera}/{topic}", qos)
 
         self.depth = publisher("sensor_msgs/msg/Image", "depth/image_rect")
         self.info = publisher("sensor_msgs/msg/CameraInfo", "depth/camera_info")
@@ -57,11 +82,11 @@ class CameraOutputs:
         self.confidence = publisher("sensor_msgs/msg/Image", "confidence/image")
         self.points = publisher("sensor_msgs/msg/PointCloud2", "points")
         self.pose = publisher("geometry_msgs/msg/PoseWithCovarianceStamped", "pose")
-        self.millimetres = None
+        self.millimetres: Publisher | None = None
         if parameters.depth_millimetres:
             self.millimetres = publisher("sensor_msgs/msg/Image", "depth/image_raw")
 
-    def all(self) -> list[Any]:
+    def all(self) -> list[Publisher]:
         """Every publisher that exists."""
         found = [self.depth, self.info, self.color, self.confidence, self.points, self.pose, self.millimetres]
         return [publisher for publisher in found if publisher is not None]
@@ -89,31 +114,27 @@ class CameraOutputs:
 
 
 class Outputs:
-    """All publishers of the node; created when it is configured, closed when it is cleaned up."""
+    """All topics that are published."""
 
-    def __init__(self, node: Any, types: MessageTypes, parameters: NodeParameters) -> None:
-        self._node, self._types, self._parameters = node, types, parameters
-        self.cameras = {name: CameraOutputs(node, types, name, parameters) for name in parameters.names}
-        qos = qos_profile(parameters.qos.depth, parameters.qos.output_reliability)
-        self._fused = node.create_lifecycle_publisher(types["sensor_msgs/msg/PointCloud2"], "points", qos)
+    def __init__(self, advertise: Advertise, types: MessageTypes, parameters: NodeParameters) -> None:
+        self._types, self._parameters = types, parameters
+        self.cameras = {name: CameraOutputs(advertise, types, name, parameters) for name in parameters.names}
+        qos = Qos(parameters.qos.depth, parameters.qos.output_reliability)
+        self._fused = advertise("sensor_msgs/msg/PointCloud2", "points", qos)
         self._encode_fused = CloudEncoder(types)
         self._last_fused_ns: int | None = None
-        self._tf = None
+        self._tf: Publisher | None = None
         if parameters.publish_tf:
-            kind = types["tf2_msgs/msg/TFMessage"]
-            self._tf = node.create_lifecycle_publisher(kind, "/tf", qos_profile(100, "reliable"))
+            self._tf = advertise("tf2_msgs/msg/TFMessage", "/tf", Qos(100, "reliable"))
 
-    def close(self) -> None:
-        for publisher in self._all():
-            self._node.destroy_lifecycle_publisher(publisher)
-
-    def _all(self) -> list[Any]:
+    def all(self) -> list[Publisher]:
+        """Every publisher that exists."""
         publishers = [publisher for camera in self.cameras.values() for publisher in camera.all()]
         return [*publishers, self._fused, *([self._tf] if self._tf else [])]
 
     def wanted(self) -> bool:
         """Whether any output has a subscriber; /tf always counts where it was asked for."""
-        return self._tf is not None or any(_wanted(publisher) for publisher in self._all())
+        return self._tf is not None or any(_wanted(publisher) for publisher in self.all())
 
     def fused_is_due(self, stamp_ns: int) -> bool:
         """Whether the fused cloud is subscribed to and its rate allows another one at this stamp."""
@@ -151,5 +172,5 @@ class Outputs:
         self._tf.publish(types["tf2_msgs/msg/TFMessage"](transforms=transforms))
 
 
-def _wanted(publisher: Any) -> bool:
+def _wanted(publisher: Publisher) -> bool:
     return bool(publisher.get_subscription_count() > 0)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from da3_ros.estimation import Estimate, Estimator, View, ViewEstimate, ViewSet
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.messages import MessageError, decode_camera_info, decode_image
-from da3_ros.node.diagnostics import WARN, Health
-from da3_ros.node.parameters import CameraParameters, NodeParameters
-from da3_ros.node.publishers import Outputs, PublishedView
-from da3_ros.node.transforms import TransformError, TransformTree
+from da3_ros.stream.diagnostics import WARN, Health
+from da3_ros.stream.outputs import Outputs, PublishedView
+from da3_ros.stream.parameters import CameraParameters, NodeParameters
+from da3_ros.stream.transforms import TransformError, TransformTree
 from da3_ros.sync import Frame, FrameCounters, FrameSet
 
 

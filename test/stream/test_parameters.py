@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from da3_ros.node.parameters import SPECS, ParameterError, camera_specs, read_parameters
+from da3_ros.stream.parameters import SPECS, ParameterError, camera_specs, read_parameters
 
 
 def read(**changes):
