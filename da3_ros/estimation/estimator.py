@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,14 @@ class Estimator:
     def reset(self) -> None:
         """Forget what was learned from earlier sets, after a jump in time."""
         self.scale_source.reset()
+
+    def memory(self) -> Any:
+        """What was learned from earlier sets, as something that can be pickled; for `recall`."""
+        return self.scale_source.memory()
+
+    def recall(self, memory: Any) -> None:
+        """Go on where `memory` was asked for, in another process perhaps."""
+        self.scale_source.recall(memory)
 
     def __call__(self, view_set: ViewSet) -> Estimate:
         """Estimate the geometry of a view set; every view keeps its name and stamp."""

@@ -94,6 +94,11 @@ class Health:
         with self._lock:
             self._issues.pop((camera, kind), None)
 
+    def issues(self) -> dict[tuple[str, str], Issue]:
+        """Everything that was reported and not resolved, by camera and kind."""
+        with self._lock:
+            return dict(self._issues)
+
     def frame_arrived(self, camera: str) -> None:
         with self._lock:
             self._arrivals[camera].append(self._clock())

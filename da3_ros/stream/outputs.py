@@ -132,6 +132,14 @@ class Outputs:
         publishers = [publisher for camera in self.cameras.values() for publisher in camera.all()]
         return [*publishers, self._fused, *([self._tf] if self._tf else [])]
 
+    def memory(self) -> int | None:
+        """What decides when the next fused cloud is due; for `recall`."""
+        return self._last_fused_ns
+
+    def recall(self, memory: int | None) -> None:
+        """Go on where `memory` was asked for."""
+        self._last_fused_ns = memory
+
     def wanted(self) -> bool:
         """Whether any output has a subscriber; /tf always counts where it was asked for."""
         return self._tf is not None or any(_wanted(publisher) for publisher in self.all())

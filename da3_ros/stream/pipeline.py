@@ -6,7 +6,7 @@ it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,18 @@ class Source:
 
     view: View
     frame_id: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """A set that is estimated and not yet published."""
+
+    frames: FrameSet
+    sources: list[Source]
+    in_rig: bool
+    """Whether the rig's frame is the world of the poses."""
+    estimate: Estimate
+    decode_ms: float
 
 
 class Pipeline:
@@ -60,9 +72,27 @@ class Pipeline:
         """Time has jumped: forget what was learnt from earlier sets. Called by the worker."""
         self._estimator.reset()
 
+    def memory(self) -> dict[str, Any]:
+        """What `estimate` of later sets depends on; can be pickled, and given to `recall` in another process."""
+        return {"estimator": self._estimator.memory()}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on after the set after which `memory` was asked for."""
+        self._estimator.recall(memory["estimator"])
+
     def __call__(self, frames: FrameSet) -> Estimate | None:
         """Process a set; returns its estimate, or None if nothing of it could be used or nobody
         subscribes.
+        """
+        work = self.estimate(frames)
+        if work is None:
+            return None
+        self.publish(work)
+        return work.estimate
+
+    def estimate(self, frames: FrameSet) -> Work | None:
+        """The first half of a call: geometry of a set, to be published; None as there. The second half may run in
+        another thread while this one is at the next set.
         """
         if not self._outputs.wanted():
             self._drop(frames, "unwanted")
@@ -81,17 +111,22 @@ class Pipeline:
             used = {source.view.name for source in sources}
             self._drop(frames, "engine", only=used)
             return None
-        estimated = time.perf_counter()
-        self._publish(estimate, sources, in_rig)
+        return Work(frames, sources, in_rig, estimate, (decoded - begin) * 1e3)
+
+    def publish(self, work: Work) -> dict[str, float]:
+        """The second half of a call; returns the milliseconds of every stage."""
+        begin = time.perf_counter()
+        self._publish(work.estimate, work.sources, work.in_rig)
+        frames = work.frames
         stages = {
-            **estimate.timing,
-            "decode": (decoded - begin) * 1e3,
-            "publish": (time.perf_counter() - estimated) * 1e3,
+            **work.estimate.timing,
+            "decode": work.decode_ms,
+            "publish": (time.perf_counter() - begin) * 1e3,
             "total": (self._now() - min(frame.stamp_ns for frame in frames.frames)) / 1e6,
         }
         offsets = {frame.camera: frame.stamp_ns - frames.stamp_ns for frame in frames.frames}
-        self._health.set_done(offsets, stages, estimate.scale)
-        return estimate
+        self._health.set_done(offsets, stages, work.estimate.scale)
+        return stages
 
     def _drop(self, frames: FrameSet, cause: str, only: set[str] | None = None) -> None:
         for frame in frames.frames:

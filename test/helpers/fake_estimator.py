@@ -26,6 +26,12 @@ class FakeEstimator:
     def reset(self):
         self.resets += 1
 
+    def memory(self):
+        return len(self.sets)
+
+    def recall(self, memory):
+        self.recalled = memory
+
     def depth(self):
         depth = np.linspace(2, 3, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, axis=0)
         depth[:4, :4], depth[:4, -4:], depth[-4:, :4] = np.nan, np.inf, -np.inf

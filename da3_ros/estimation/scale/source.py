@@ -72,6 +72,14 @@ class ScaleSource:
         """Forget the last scale, for example after a jump in time."""
         self._last = None
 
+    def memory(self) -> tuple[ScaleEstimate | None, int]:
+        """The last scale and its time (ns), for `recall`."""
+        return self._last, self._last_ns
+
+    def recall(self, memory: tuple[ScaleEstimate | None, int]) -> None:
+        """Go on where `memory` was asked for."""
+        self._last, self._last_ns = memory
+
     def measure(self, views: tuple[View, ...], prepared: Prepared) -> list[SparseDepth] | None:
         """Sparse metric depth of every view, or None where no estimate is due.
 
