@@ -2,6 +2,7 @@
 """From a set of views to metric geometry, without ROS and without torch."""
 
 from da3_ros.estimation.estimator import Estimator, EstimatorConfig
+from da3_ros.estimation.pose import PoseConfig
 from da3_ros.estimation.scale import ScaleConfig
 from da3_ros.estimation.views import Estimate, PoseEstimate, ScaleEstimate, View, ViewEstimate, ViewSet
 
@@ -9,6 +10,7 @@ __all__ = [
     "Estimate",
     "Estimator",
     "EstimatorConfig",
+    "PoseConfig",
     "PoseEstimate",
     "ScaleConfig",
     "ScaleEstimate",

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from da3_ros.engines import Engine, RawEstimate, load_engine
 from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
-from da3_ros.estimation.pose import estimate_poses, network_camera
+from da3_ros.estimation.pose import PoseConfig, PoseSource, network_camera
 from da3_ros.estimation.preprocess import Prepared, prepare
 from da3_ros.estimation.scale import ScaleConfig, ScaleSource
-from da3_ros.estimation.views import Estimate, ScaleEstimate, View, ViewEstimate, ViewSet
+from da3_ros.estimation.views import Estimate, PoseEstimate, ScaleEstimate, View, ViewEstimate, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.models import ModelRecord, find_model
 
@@ -41,6 +41,7 @@ class EstimatorConfig:
     condition_on_poses: bool | None = None
     """Whether known rig poses are given to the network; None does what the model's record recommends."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    pose: PoseConfig = field(default_factory=PoseConfig)
 
     def __post_init__(self) -> None:
         if self.size < 0:
@@ -65,7 +66,8 @@ class Estimator:
             raise ValueError(f"{record.name} was exported without known cameras: leave condition_on_poses unset")
         self.conditions = record.condition_on_poses and engine.info.takes_poses if wanted is None else wanted
         self.scale_source = ScaleSource(self.config.scale)
-        self._beside = ThreadPoolExecutor(1, "da3 scale")
+        self.pose_source = PoseSource(self.config.pose)
+        self._beside = ThreadPoolExecutor(1, "da3 matching")
 
     @classmethod
     def from_model(cls, model: str | Path, config: EstimatorConfig | None = None) -> Estimator:
@@ -88,6 +90,19 @@ class Estimator:
             "condition_on_poses": str(self.conditions).lower(),
         }
 
+    def reconfigure(self, config: EstimatorConfig) -> None:
+        """Work by another configuration from the next set on; what was learnt of scale and poses is kept where its own
+        part did not change. Raises ValueError for changes that need another engine: size, threads, conditioning.
+        """
+        for name in ("size", "threads", "condition_on_poses"):
+            if getattr(config, name) != getattr(self.config, name):
+                raise ValueError(f"{name} cannot change while the engine runs")
+        if config.scale != self.config.scale:
+            self.scale_source = ScaleSource(config.scale)
+        if config.pose != self.config.pose:
+            self.pose_source = PoseSource(config.pose)
+        self.config = config
+
     def reset(self) -> None:
         """Forget what was learned from earlier sets, after a jump in time."""
         self.scale_source.reset()
@@ -106,18 +121,24 @@ class Estimator:
         clock = _Stages()
         prepared = prepare(views, self.size, self.engine.info.patch)
         clock.lap("preprocess")
-        # What the scale rests on needs nothing of the network, so it is measured while the engine runs.
-        sparse = self._beside.submit(self.scale_source.measure, views, prepared)
+        # What scale and poses rest on needs nothing of the network, so it is measured while the engine runs.
+        samples = self._beside.submit(self.scale_source.measure, views, prepared)
+        matches = self._beside.submit(self.pose_source.measure, views, prepared)
         raw = self.engine.run(prepared.images, *self._known_cameras(views, prepared))
         clock.lap("engine")
         in_metres = self.record.metric and all(camera is not None for camera in prepared.cameras)
         if in_metres and self.record.focal_rule:
             raw = _in_metres(raw, prepared, self.record.focal_rule)
         trusted = self.record.trusts_distances and not self.engine.info.single_view
-        poses = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
-        scale = self.scale_source(views, prepared, raw.depth, sparse.result(), in_metres, poses)
+        distances = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
+        scale = self.scale_source(views, prepared, raw.depth, samples.result(), in_metres, distances)
         clock.lap("scale")
-        out = self._assemble(views, prepared, raw, scale)
+        single = self.engine.info.single_view
+        poses = self.pose_source(
+            views, prepared, raw, (scale.value, scale.shift), self.record.pose_accuracy, matches.result(), single
+        )
+        clock.lap("poses")
+        out = self._assemble(views, prepared, raw, scale, poses)
         clock.lap("post")
         return Estimate(out, scale, clock.milliseconds)
 
@@ -127,18 +148,24 @@ class Estimator:
         """Network inputs for known cameras, or (None, None) unless all of two or more are known."""
         if not self.conditions or len(views) < 2:
             return None, None
-        if any(v.pose is None for v in views) or any(c is None for c in prepared.cameras):
+        if any(c is None for c in prepared.cameras):
             return None, None
+        if any(v.pose is None or v.pose_source == "estimated" for v in views):
+            return None, None  # its own poses would only be told back to it
         poses = normalise_baseline(np.stack([np.asarray(v.pose, np.float64) for v in views]))
         intrinsics = np.stack([c.K for c in prepared.cameras if c is not None])
         intrinsics[:, :2, 2] += 0.5  # the network counts pixels from the image corner
         return invert(poses).astype(np.float32), intrinsics.astype(np.float32)
 
     def _assemble(
-        self, views: tuple[View, ...], prepared: Prepared, raw: RawEstimate, scale: ScaleEstimate
+        self,
+        views: tuple[View, ...],
+        prepared: Prepared,
+        raw: RawEstimate,
+        scale: ScaleEstimate,
+        poses: list[PoseEstimate],
     ) -> tuple[ViewEstimate, ...]:
         c = self.config
-        poses = estimate_poses(views, raw, scale.value, self.record.pose_accuracy, self.engine.info.single_view)
         out = []
         for i, view in enumerate(views):
             h, w = prepared.windows[i]

@@ -22,7 +22,7 @@ from da3_ros.messages import MessageTypes
 from da3_ros.sync import CameraCounts
 
 OK, WARN, ERROR = 0, 1, 2
-STAGES = ("decode", "preprocess", "engine", "scale", "post", "publish", "total")
+STAGES = ("decode", "preprocess", "engine", "scale", "poses", "post", "publish", "total")
 _RATE_WINDOW_S = 5.0
 _LOG_EVERY_S = 10.0
 
