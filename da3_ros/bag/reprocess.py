@@ -7,6 +7,7 @@ remembered there, so that the whole equals that of a run without interruption.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -259,25 +260,22 @@ def _begin(
     journal: Journal, job: dict[str, Any], output: Path, *, restart: bool, overwrite: bool
 ) -> dict[str, Any] | None:
     """Summary of a run that is complete already, else None."""
-    if output.exists() and (restart or overwrite):
-        if not (journal.folder / "job.json").exists() and not overwrite:
-            raise BagError(f"{output} exists and is not of this command: --overwrite replaces it")
-        _remove(output)
-        restart = True
-    known = journal.begin(job, restart=restart)
     if output.exists():
-        summary = journal.summary() if known else None
-        if summary is None:
-            journal.close()
+        ours = journal.summary() is not None
+        if overwrite or (restart and ours):
+            _remove(output)
+            restart = True
+        elif not ours:
             raise BagError(f"{output} exists: choose another name, or replace it with --overwrite")
+    journal.begin(job, restart=restart)
+    if output.exists():
+        summary = journal.summary()
         journal.close()
         return summary
     return None
 
 
 def _remove(output: Path) -> None:
-    import shutil
-
     if output.is_dir():
         shutil.rmtree(output)
     else:

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from da3_ros.bag.errors import BagError
@@ -17,6 +18,7 @@ from da3_ros.stream.parameters import NodeParameters
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 INFO, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+_TRIES = 10
 _DEPTH = ("16UC1", "32FC1")
 # The base names that say nothing about which camera it is, the preferred one first.
 _PLAIN = ("image_raw", "image_color", "image_rect_color", "image_rect", "image_mono", "image", "color", "rgb")
@@ -41,12 +43,9 @@ def find_cameras(recording: Recording) -> list[CameraTopic]:
     topics = recording.topics
     kinds = {name: topic for name, topic in topics.items() if topic.kind in (IMAGE, COMPRESSED) and topic.count}
     found: dict[str, list[CameraTopic]] = {}
-    for name, message in recording.first(kinds).items():
-        try:
-            image = recording.read(name, message.raw)
-        except Exception:  # noqa: S112  an unreadable topic is no camera; the table does not show it
-            continue
-        if not _is_colour(image):
+    for name in recording.first(kinds):
+        image = _first_readable(recording, name)
+        if image is None or not _is_colour(image):
             continue
         base = _base(name, topics[name].kind)
         camera = CameraTopic(
@@ -63,6 +62,16 @@ def find_cameras(recording: Recording) -> list[CameraTopic]:
     names = _short_names([camera.name for camera in best])
     renamed = [dataclasses.replace(camera, name=name) for name, camera in zip(names, best, strict=True)]
     return sorted(renamed, key=lambda camera: camera.name)
+
+
+def _first_readable(recording: Recording, topic: str) -> Any:
+    """The first message of a topic whose bytes are one; None where none of the first few is."""
+    for message in islice(recording.messages([topic]), _TRIES):
+        try:
+            return recording.read(topic, message.raw)
+        except Exception:  # whatever the deserialiser meets in damaged bytes: the next one may be whole
+            continue
+    return None
 
 
 def _is_colour(message: Any) -> bool:
@@ -92,7 +101,7 @@ def _info_of(base: str, frame_id: str, topics: Mapping[str, Topic], recording: R
         try:
             if frame_id and recording.read(name, message.raw).header.frame_id == frame_id:
                 same.append(name)
-        except Exception:  # noqa: S112  an unreadable calibration is none
+        except Exception:  # an unreadable calibration is none
             continue
     return same[0] if len(same) == 1 else ""
 
@@ -180,7 +189,7 @@ def static_parents(recording: Recording, topics: Sequence[str]) -> dict[str, str
     for message in recording.messages(topics):
         try:
             transforms = recording.read(message.topic, message.raw).transforms
-        except Exception:  # noqa: S112  said when it is used
+        except Exception:  # said when it is used
             continue
         for entry in transforms:
             try:
