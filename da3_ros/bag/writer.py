@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def write_metadata(
                     "name": topic.name,
                     "type": topic.kind,
                     "serialization_format": "cdr",
-                    "offered_qos_profiles": dump_qos_v8(list(topic.qos)),
+                    "offered_qos_profiles": _qos_text(topic.qos),
                     "type_description_hash": topic.digest,
                 },
             }
@@ -166,6 +167,11 @@ def write_metadata(
     temporary = folder / "metadata.yaml.tmp"
     temporary.write_text(yaml.safe_dump({"rosbag2_bagfile_information": content}, sort_keys=False))
     temporary.replace(folder / "metadata.yaml")
+
+
+@cache
+def _qos_text(qos: tuple[Qos, ...]) -> str:
+    return dump_qos_v8(list(qos))
 
 
 def join(files: Sequence[Path], scratch: Path, target: Path, topics: Sequence[OutputTopic], form: Format) -> None:

@@ -29,12 +29,12 @@ class Slow(bags.CountingEstimator):
         time.sleep(0.02)
         return super().__call__(views)
 request = Request(Path(sys.argv[1]), Path(sys.argv[2]), assignments=("cloud.rate:=4",),
-                  options=Options(segment_sets=3, copy=("*",), pictures=0))
+                  options=Options(segment_sets=4, copy=("*",), pictures=0))
 print("ready", flush=True)
 reprocess(request, load=Slow)
 print("done", flush=True)
 """
-FRAMES = 24
+FRAMES = 20
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_killed_again_and_again(recording, whole, tmp_path, name):
 class Breaks(bags.CountingEstimator):
     """Ends the run in the middle of set number `at`."""
 
-    at = 8
+    at = 10
 
     def __call__(self, view_set):
         if view_set.views[0].stamp_ns == bags.START + self.at * bags.PERIOD:
@@ -93,7 +93,7 @@ class Breaks(bags.CountingEstimator):
 
 
 def request_of(recording, output, **options):
-    chosen = Options(segment_sets=3, copy=("*",), **options)
+    chosen = Options(segment_sets=4, copy=("*",), **options)
     return Request(recording, output, assignments=("cloud.rate:=4",), options=chosen)
 
 
@@ -110,7 +110,7 @@ def test_an_interrupted_run_goes_on_with_what_it_remembers(recording, whole, tmp
 
     reprocess(request, load=load)
     assert bags.messages(tmp_path / "out") == whole
-    assert len(estimators[0].sets) == FRAMES - 6  # finished sets were not estimated again
+    assert len(estimators[0].sets) == FRAMES - 8  # finished sets were not estimated again
     reprocess(request, load=load)  # complete: nothing is done
     assert not estimators[1].sets
 
@@ -144,7 +144,7 @@ def test_a_full_disk_keeps_what_is_finished(recording, whole, tmp_path):
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000));"
     )
-    child = code + CHILD.replace("segment_sets=3", "segment_sets=int(sys.argv[4])")
+    child = code + CHILD.replace("segment_sets=4", "segment_sets=int(sys.argv[4])")
     paths = ":".join([str(ROOT), str(ROOT / "test" / "helpers")])
     command = [sys.executable, "-c", child, str(recording), str(tmp_path / "out"), paths, "20"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -173,9 +173,9 @@ def test_disk_full_is_an_error_of_its_own(recording, tmp_path, monkeypatch):
             super().write(topic, log_ns, data)
 
     monkeypatch.setattr(module, "SegmentWriter", Full)
-    with pytest.raises(DiskFullError, match="goes on after set 6"):
+    with pytest.raises(DiskFullError, match="goes on after set 8"):
         reprocess(request_of(recording, tmp_path / "out"), load=bags.load_counting)
-    assert len(bags.messages(tmp_path / "out.da3" / "parts", "/da3/left/depth/image_rect")) == 6
+    assert len(bags.messages(tmp_path / "out.da3" / "parts", "/da3/left/depth/image_rect")) == 8
 
 
 def test_a_failing_model_costs_the_sets_it_fails_on(recording, tmp_path):
