@@ -39,6 +39,8 @@ class Job:
     transforms: list[Message] = field(default_factory=list)
     infos: list[tuple[str, Message]] = field(default_factory=list)
     """Camera, and the message that holds its calibration from here on."""
+    references: list[Message] = field(default_factory=list)
+    """Of a LiDAR or a depth camera, for the scale."""
     copies: list[Message] = field(default_factory=list)
 
 
@@ -55,8 +57,11 @@ class Intake:
         copied: Collection[str] = (),
         static: Collection[str] = (),
         moving: Collection[str] = (),
+        references: Collection[str] = (),
     ) -> None:
-        """copied: topics whose messages are handed on as they are; static, moving: topics of transforms."""
+        """copied: topics whose messages are handed on as they are; static, moving: topics of transforms; references:
+        of metric depth.
+        """
         self._recording, self._parameters, self._health = recording, parameters, health
         sync = dataclasses.replace(parameters.sync, capacity=max(parameters.sync.capacity, CAPACITY))
         self.buffer: FrameBuffer[Message] = FrameBuffer(parameters.names, sync, counters)
@@ -66,6 +71,7 @@ class Intake:
             if camera.camera_info_topic:
                 self._infos.setdefault(camera.camera_info_topic, []).append(camera.name)
         self._copied, self._static, self._moving = set(copied), set(static), set(moving)
+        self._references = set(references)
         self._last: dict[str, int] = {}  # log time of each camera's last frame
         self._begin: int | None = None
         self._sets = 0
@@ -80,12 +86,16 @@ class Intake:
         job.transforms += reversed(list(recording.messages(self._static)) if self._static else [])
         ahead = _Ahead(recording, self._moving)
         copied_bytes = 0
-        for message in recording.messages({*self._images, *self._infos, *self._static, *self._copied}):
+        for message in recording.messages(
+            {*self._images, *self._infos, *self._static, *self._references, *self._copied}
+        ):
             topic, now = message.topic, message.log_ns
             if topic in self._static:
                 job.transforms.append(message)
             for camera in self._infos.get(topic, ()):
                 job.infos.append((camera, message))
+            if topic in self._references:
+                job.references.append(message)
             if topic in self._copied:
                 job.copies.append(message)
                 copied_bytes += len(message.raw)
@@ -132,7 +142,7 @@ class Intake:
         """Do not wait for cameras that are silent, as the live node's watchdog."""
         if self._begin is None:
             self._begin = now
-        timeout = self._parameters.watchdog_timeout * 1e9
+        timeout = self._parameters.checks.watchdog_timeout * 1e9
         silent = [name for name in self._parameters.names if now - self._last.get(name, self._begin) > timeout]
         if not silent:
             return []

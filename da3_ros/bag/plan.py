@@ -80,6 +80,8 @@ class Plan:
     """Parameters that are not the node's defaults."""
     static: tuple[str, ...]
     moving: tuple[str, ...]
+    references: dict[str, str]
+    """Topics of metric depth in the recording: ``points``, ``depth`` or ``info`` of each."""
     copied: tuple[str, ...]
     topics: tuple[OutputTopic, ...]
     remarks: tuple[str, ...]
@@ -120,8 +122,22 @@ def make_plan(recording: Recording, request: Request) -> Plan:
     remarks += lost
     topics = {topic.name: topic for topic in (*(_copied_topic(recording, name) for name in copied), *made)}
     return Plan(
-        parameters, values, tuple(static), tuple(moving), copied, tuple(topics.values()), tuple(remarks)
+        parameters,
+        values,
+        tuple(static),
+        tuple(moving),
+        _references(recording, parameters),
+        copied,
+        tuple(topics.values()),
+        tuple(remarks),
     )
+
+
+def _references(recording: Recording, parameters: NodeParameters) -> dict[str, str]:
+    """The topics of a metric reference that the recording has: name -> ``points``, ``depth`` or ``info``."""
+    names, topics = parameters.reference, recording.topics
+    wanted = {"points": names.points_topic, "depth": names.depth_topic, "info": names.depth_info_topic}
+    return {full_name(name): kind for kind, name in wanted.items() if name and full_name(name) in topics}
 
 
 def _rig_frame(
@@ -146,7 +162,8 @@ def output_topics(parameters: NodeParameters, patterns: Sequence[str] = ("*",)) 
 
     def advertise(kind: str, topic: str, qos: Qos) -> Publisher:
         name = full_name(topic)
-        if fits(name, patterns):
+        # Latency is of a live node only.
+        if topic != "latency" and fits(name, patterns):
             store = standard_store()
             text = store.generate_msgdef(kind, ros_version=2)[0]
             found.append(OutputTopic(name, kind, text, store.hash_rihs01(kind), (recorded(qos),)))

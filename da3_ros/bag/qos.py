@@ -10,6 +10,11 @@ from da3_ros.stream.outputs import Qos
 
 _NEVER = QosTime(0, 0)
 """Zero is ROS 2's word for a duration that is not set."""
+_RELIABILITY = {
+    "DEFAULT": QosReliability.RELIABLE,
+    "SENSOR_DATA": QosReliability.BEST_EFFORT,
+    "SYSTEM_DEFAULT": QosReliability.SYSTEM_DEFAULT,
+}
 
 
 def recorded(qos: Qos) -> BagQos:
@@ -17,7 +22,7 @@ def recorded(qos: Qos) -> BagQos:
     return BagQos(
         QosHistory.KEEP_LAST,
         qos.depth,
-        QosReliability.RELIABLE if qos.reliability == "reliable" else QosReliability.BEST_EFFORT,
+        _RELIABILITY[qos.profile],
         QosDurability.TRANSIENT_LOCAL if qos.latched else QosDurability.VOLATILE,
         _NEVER,
         _NEVER,
@@ -27,5 +32,5 @@ def recorded(qos: Qos) -> BagQos:
     )
 
 
-LATCHED = recorded(Qos(1, "reliable", latched=True))
+LATCHED = recorded(Qos(1, latched=True))
 """Late subscribers get the last message: static transforms."""

@@ -19,7 +19,7 @@ def set_record(job: Job, work: Work, timing: dict[str, float]) -> dict[str, Any]
     estimate = work.estimate
     scale = estimate.scale
     views = []
-    for view, source in zip(estimate.views, work.sources, strict=True):
+    for view, source in zip(estimate.views[: len(work.sources)], work.sources, strict=True):
         depth, confidence = view.depth[::STEP, ::STEP], view.confidence[::STEP, ::STEP]
         finite = depth[np.isfinite(depth)]
         levels = np.percentile(finite, (2, 50, 98)).tolist() if len(finite) else None
@@ -40,7 +40,7 @@ def set_record(job: Job, work: Work, timing: dict[str, float]) -> dict[str, Any]
         "index": job.index,
         "log_ns": job.log_ns,
         "stamp_ns": estimate.views[0].stamp_ns,
-        "in_rig": work.in_rig,
+        "world": work.world,
         "missing": list(work.frames.missing),
         "scale": {
             "source": scale.source,

@@ -79,6 +79,7 @@ class Worker:
             copied=plan.copied,
             static=plan.static,
             moving=plan.moving,
+            references=plan.references,
         )
         line = assembly_line(self._orders(intake), stages.decode, stages.estimate, stages.publish)
         done = 0

@@ -54,6 +54,7 @@ class Item:
     frames: FrameSet[Any] | None = None
     transforms: list[tuple[bool, Any]] = field(default_factory=list)
     infos: list[tuple[str, Any]] = field(default_factory=list)
+    references: list[tuple[str, Any]] = field(default_factory=list)
     work: Work | None = None
     revoked: list[tuple[str, str]] = field(default_factory=list)
     memory: Any = None
@@ -136,12 +137,13 @@ class Stages:
         job = item.job
         if not item.order.estimate:
             self._pass_over(job)
-            job.transforms, job.infos = [], []
+            job.transforms, job.infos, job.references = [], [], []
             return item
         if self._skipped is not None:
             skipped, self._skipped = self._skipped.job, None
             job.transforms = skipped.transforms + job.transforms
             job.infos = skipped.infos + job.infos
+            job.references = skipped.references + job.references
         for message in job.transforms:
             read = self._read(message, "transform", "")
             if read is not None:
@@ -151,6 +153,10 @@ class Stages:
             read = self._read(message, "calibration", camera)
             if read is not None:
                 item.infos.append((camera, read))
+        for message in job.references:
+            read = self._read(message, "reference", "")
+            if read is not None:
+                item.references.append((self._plan.references[message.topic], read))
         if job.frames is not None:
             frames = tuple(Frame(f.camera, f.stamp_ns, self._image(f)) for f in job.frames.frames)
             item.frames = FrameSet(frames, job.frames.stamp_ns, job.frames.missing)
@@ -164,6 +170,7 @@ class Stages:
         transforms = [m for m in kept.transforms if m.log_ns >= oldest or m.topic in self._plan.static]
         kept.transforms = transforms + job.transforms
         kept.infos = list(dict(kept.infos + job.infos).items())
+        kept.references = [m for m in kept.references if m.log_ns >= oldest] + job.references
 
     def _read(self, message: Message, kind: str, camera: str) -> Any:
         try:
@@ -220,6 +227,10 @@ class Stages:
             self._outputs.recall(None)
         if job.reset:
             self._pipeline.reset()
+        reference = self._pipeline.reference
+        add = {"points": reference.add_cloud, "depth": reference.add_depth, "info": reference.set_depth_info}
+        for kind, message in item.references:
+            add[kind](message)
         if item.frames is not None:
             self._revocations.take()
             item.work = self._pipeline.estimate(item.frames)

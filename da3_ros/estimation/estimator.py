@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from da3_ros.engines import Engine, RawEstimate, load_engine
 from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
-from da3_ros.estimation.pose import PoseConfig, PoseSource, network_camera
+from da3_ros.estimation.pose import Odometry, PoseConfig, PoseSource, RigCheck, network_camera
 from da3_ros.estimation.preprocess import Prepared, prepare
 from da3_ros.estimation.scale import ScaleConfig, ScaleSource
-from da3_ros.estimation.views import Estimate, PoseEstimate, ScaleEstimate, View, ViewEstimate, ViewSet
+from da3_ros.estimation.upsample import upsample_confidence, upsample_depth
+from da3_ros.estimation.views import Estimate, PoseEstimate, View, ViewEstimate, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.models import ModelRecord, find_model
 
@@ -40,8 +41,12 @@ class EstimatorConfig:
     """Less confident depth becomes NaN; the network's confidence starts at 1."""
     condition_on_poses: bool | None = None
     """Whether known rig poses are given to the network; None does what the model's record recommends."""
+    full_resolution: bool = False
+    """Whether depth, confidence and camera come in the size of each view's own image; else in the network's."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
+    rig_check_period: float = 0.0
+    """Seconds between checks of the rig's calibration; 0: never."""
 
     def __post_init__(self) -> None:
         if self.size < 0:
@@ -67,6 +72,8 @@ class Estimator:
         self.conditions = record.condition_on_poses and engine.info.takes_poses if wanted is None else wanted
         self.scale_source = ScaleSource(self.config.scale)
         self.pose_source = PoseSource(self.config.pose)
+        self.odometry = Odometry(self.config.pose.matches)
+        self.rig_check = RigCheck(self.config.rig_check_period, self.config.pose.matches)
         self._beside = ThreadPoolExecutor(1, "da3 matching")
 
     @classmethod
@@ -101,22 +108,32 @@ class Estimator:
             self.scale_source = ScaleSource(config.scale)
         if config.pose != self.config.pose:
             self.pose_source = PoseSource(config.pose)
+            self.odometry = Odometry(config.pose.matches)
+        if (config.rig_check_period, config.pose) != (self.config.rig_check_period, self.config.pose):
+            self.rig_check = RigCheck(config.rig_check_period, config.pose.matches)
         self.config = config
 
     def reset(self) -> None:
         """Forget what was learned from earlier sets, after a jump in time."""
         self.scale_source.reset()
+        self.odometry.reset()
+        self.rig_check.reset()
 
-    def memory(self) -> Any:
+    def memory(self) -> dict[str, Any]:
         """What was learned from earlier sets, as something that can be pickled; for `recall`."""
-        return self.scale_source.memory()
+        parts = {"scale": self.scale_source, "odometry": self.odometry, "rig_check": self.rig_check}
+        return {name: part.memory() for name, part in parts.items()}
 
-    def recall(self, memory: Any) -> None:
+    def recall(self, memory: dict[str, Any]) -> None:
         """Go on where `memory` was asked for, in another process perhaps."""
-        self.scale_source.recall(memory)
+        self.scale_source.recall(memory["scale"])
+        self.odometry.recall(memory["odometry"])
+        self.rig_check.recall(memory["rig_check"])
 
-    def __call__(self, view_set: ViewSet) -> Estimate:
-        """Estimate the geometry of a view set; every view keeps its name and stamp."""
+    def __call__(self, view_set: ViewSet, *, odometry: bool = False) -> Estimate:
+        """Estimate the geometry of a view set; every view keeps its name and stamp. odometry: whether the motion since
+        the first such set is to be followed.
+        """
         views = view_set.views
         clock = _Stages()
         prepared = prepare(views, self.size, self.engine.info.patch)
@@ -124,6 +141,8 @@ class Estimator:
         # What scale and poses rest on needs nothing of the network, so it is measured while the engine runs.
         samples = self._beside.submit(self.scale_source.measure, views, prepared)
         matches = self._beside.submit(self.pose_source.measure, views, prepared)
+        seen = self._beside.submit(self.odometry.measure, views, prepared) if odometry else None
+        rig = self._beside.submit(self.rig_check.measure, views, prepared)
         raw = self.engine.run(prepared.images, *self._known_cameras(views, prepared))
         clock.lap("engine")
         in_metres = self.record.metric and all(camera is not None for camera in prepared.cameras)
@@ -133,14 +152,20 @@ class Estimator:
         distances = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
         scale = self.scale_source(views, prepared, raw.depth, samples.result(), in_metres, distances)
         clock.lap("scale")
-        single = self.engine.info.single_view
-        poses = self.pose_source(
-            views, prepared, raw, (scale.value, scale.shift), self.record.pose_accuracy, matches.result(), single
-        )
+        # In metres, or in the network's unit where there is no scale.
+        depths = [
+            raw.depth[i, :h, :w] * np.float32(scale.value) + np.float32(scale.shift)
+            for i, (h, w) in enumerate(prepared.windows)
+        ]
+        accuracy, single = self.record.pose_accuracy, self.engine.info.single_view
+        poses = self.pose_source(views, raw, depths, scale.value, accuracy, matches.result(), single)
+        motion = None if seen is None else self.odometry(seen.result(), depths)
+        pairs = rig.result()
+        deviations = None if pairs is None else self.rig_check(views, pairs, depths)
         clock.lap("poses")
-        out = self._assemble(views, prepared, raw, scale, poses)
+        out = self._assemble(views, prepared, raw, depths, scale.metric, poses)
         clock.lap("post")
-        return Estimate(out, scale, clock.milliseconds)
+        return Estimate(out, scale, clock.milliseconds, motion, deviations)
 
     def _known_cameras(
         self, views: tuple[View, ...], prepared: Prepared
@@ -162,23 +187,29 @@ class Estimator:
         views: tuple[View, ...],
         prepared: Prepared,
         raw: RawEstimate,
-        scale: ScaleEstimate,
+        depths: list[NDArray[np.float32]],
+        metric: bool,
         poses: list[PoseEstimate],
     ) -> tuple[ViewEstimate, ...]:
         c = self.config
         out = []
         for i, view in enumerate(views):
             h, w = prepared.windows[i]
-            depth = raw.depth[i, :h, :w]
+            depth = depths[i]
             confidence = np.ascontiguousarray(raw.confidence[i, :h, :w])
-            depth = depth * np.float32(scale.value) + np.float32(scale.shift)
-            if scale.metric:
+            if metric:
                 depth = apply_range(depth, c.min_range, c.max_range)
             if raw.sky is not None:  # REP-117: beyond every range
                 depth = np.where(raw.sky[i, :h, :w] >= SKY_THRESHOLD, np.float32(np.inf), depth)
             depth = mask_low_confidence(depth, confidence, c.min_confidence)
             camera = prepared.cameras[i] or network_camera(raw, i, (h, w))
             image = np.ascontiguousarray(prepared.images[i, :h, :w])
+            if c.full_resolution:
+                large = prepared.rectified[i]
+                height, width = large.shape[:2]
+                depth = upsample_depth(depth, large, image)
+                confidence = upsample_confidence(confidence, height, width)
+                camera, image = view.straight_camera() or camera.scaled(width, height), large
             out.append(ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, poses[i]))
         return tuple(out)
 

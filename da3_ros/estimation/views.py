@@ -66,6 +66,11 @@ class View:
             if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
                 raise ValueError(f"{label}: the rotation of the {name} is not orthonormal: {rotation.tolist()}")
 
+    def straight_camera(self) -> CameraModel | None:
+        """Camera of the image without distortion."""
+        c = self.camera
+        return None if c is None else CameraModel.pinhole(c.width, c.height, c.fx, c.fy, c.cx, c.cy)
+
 
 @dataclass(frozen=True)
 class ViewSet:
@@ -112,7 +117,7 @@ class ScaleEstimate:
 
 @dataclass(frozen=True)
 class ViewEstimate:
-    """Geometry of one view, at the size the network worked at."""
+    """Geometry of one view, at the size the network worked at, or at that of its image."""
 
     name: str
     stamp_ns: int
@@ -133,10 +138,41 @@ class ViewEstimate:
 
 
 @dataclass(frozen=True)
+class OdometryEstimate:
+    """Motion of the cameras' body since the start (of the first camera itself where no mounts are known)."""
+
+    T_start_body: NDArray[np.float64]
+    """(4, 4)."""
+    covariance: NDArray[np.float64]
+    """(6, 6) of position and rotation about the start's axes; grows from key frame to key frame."""
+    inliers: int
+    """Explained matches with the key frame; 0 at the start and where the motion is lost."""
+    message: str = ""
+    """Why the motion since the last key frame is not known."""
+
+
+@dataclass(frozen=True)
+class RigDeviation:
+    """How two cameras stand to each other, against their calibration."""
+
+    cameras: tuple[str, str]
+    angle_deg: float
+    """Angle between the rotation that the images show and the calibrated one."""
+    distance_m: float
+    """The same for the position; it leans on the scale, and with it on the calibration itself."""
+    angle_std_deg: float
+    inliers: int
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Geometry of a view set, in the order of its views."""
 
     views: tuple[ViewEstimate, ...]
     scale: ScaleEstimate
     timing: dict[str, float] = field(default_factory=dict)
-    """Milliseconds of preprocess, engine, scale, post."""
+    """Milliseconds of preprocess, engine, scale, poses, post."""
+    odometry: OdometryEstimate | None = None
+    """Where it was asked for."""
+    rig: tuple[RigDeviation, ...] | None = None
+    """Where the rig's calibration was checked with this set."""

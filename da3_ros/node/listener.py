@@ -18,8 +18,8 @@ class TransformListener:
         self._refused: set[str] = set()
         # Depth 100 as tf2's listener: many publishers share these topics.
         self._subscriptions = [
-            node.create_subscription(kind, "/tf", self._on_moving, qos_profile(100, "reliable")),
-            node.create_subscription(kind, "/tf_static", self._on_static, qos_profile(100, "reliable", latched=True)),
+            node.create_subscription(kind, "/tf", self._on_moving, qos_profile(100)),
+            node.create_subscription(kind, "/tf_static", self._on_static, qos_profile(100, latched=True)),
         ]
 
     def close(self) -> None:

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.estimation import ViewEstimate
+from da3_ros.estimation import OdometryEstimate, ViewEstimate
 from da3_ros.estimation.clouds import fuse_views
 from da3_ros.messages import (
     CloudEncoder,
@@ -18,6 +18,7 @@ from da3_ros.messages import (
     encode_camera_info,
     encode_depth_mm,
     encode_float,
+    encode_odometry,
     encode_pose_stamped,
     encode_rgb,
     encode_transform,
@@ -33,8 +34,8 @@ class Qos:
     """Quality of service of a publisher: the last `depth` messages are kept."""
 
     depth: int
-    reliability: str
-    """``reliable`` or ``best_effort``."""
+    profile: str = "DEFAULT"
+    """``DEFAULT`` (reliable), ``SENSOR_DATA`` (best effort) or ``SYSTEM_DEFAULT`` (the middleware's)."""
     latched: bool = False
     """Whether late subscribers get the last messages, too."""
 
@@ -71,7 +72,7 @@ class CameraOutputs:
     def __init__(self, advertise: Advertise, types: MessageTypes, camera: str, parameters: NodeParameters) -> None:
         self._types = types
         self._encode_cloud = CloudEncoder(types)
-        qos = Qos(parameters.qos.depth, parameters.qos.output_reliability)
+        qos = Qos(parameters.output_qos.depth, parameters.output_qos.profile)
 
         def publisher(kind: str, topic: str) -> Publisher:
             return advertise(kind, f"{camera}/{topic}", qos)
@@ -119,18 +120,20 @@ class Outputs:
     def __init__(self, advertise: Advertise, types: MessageTypes, parameters: NodeParameters) -> None:
         self._types, self._parameters = types, parameters
         self.cameras = {name: CameraOutputs(advertise, types, name, parameters) for name in parameters.names}
-        qos = Qos(parameters.qos.depth, parameters.qos.output_reliability)
+        qos = Qos(parameters.output_qos.depth, parameters.output_qos.profile)
         self._fused = advertise("sensor_msgs/msg/PointCloud2", "points", qos)
         self._encode_fused = CloudEncoder(types)
         self._last_fused_ns: int | None = None
+        self._odometry = advertise("nav_msgs/msg/Odometry", "odometry", qos)
+        self._latency = advertise("diagnostic_msgs/msg/DiagnosticArray", "latency", qos)
         self._tf: Publisher | None = None
-        if parameters.publish_tf:
-            self._tf = advertise("tf2_msgs/msg/TFMessage", "/tf", Qos(100, "reliable"))
+        if parameters.publish_tf or parameters.odometry.publish_tf:
+            self._tf = advertise("tf2_msgs/msg/TFMessage", "/tf", Qos(100))
 
     def all(self) -> list[Publisher]:
         """Every publisher that exists."""
         publishers = [publisher for camera in self.cameras.values() for publisher in camera.all()]
-        return [*publishers, self._fused, *([self._tf] if self._tf else [])]
+        return [*publishers, self._fused, self._odometry, *([self._tf] if self._tf else [])]
 
     def memory(self) -> int | None:
         """What decides when the next fused cloud is due; for `recall`."""
@@ -143,6 +146,37 @@ class Outputs:
     def wanted(self) -> bool:
         """Whether any output has a subscriber; /tf always counts where it was asked for."""
         return self._tf is not None or any(_wanted(publisher) for publisher in self.all())
+
+    def reconfigure(self, parameters: NodeParameters) -> None:
+        """Go by other values of what may change while publishers exist."""
+        self._parameters = parameters
+
+    def wants_odometry(self) -> bool:
+        """Whether the motion of the cameras is to be followed."""
+        return _wanted(self._odometry) or self._parameters.odometry.publish_tf
+
+    def publish_odometry(self, odometry: OdometryEstimate, mark: str, child_frame: str, stamp_ns: int) -> None:
+        """Motion since the start; mark: appended to the frame while it has no unit."""
+        types, chosen = self._types, self._parameters.odometry
+        if _wanted(self._odometry):
+            header = types.header(stamp_ns, chosen.frame + mark)
+            pose, covariance = odometry.T_start_body, odometry.covariance
+            self._odometry.publish(encode_odometry(types, pose, covariance, header, child_frame))
+        if self._tf is not None and chosen.publish_tf:
+            header = types.header(stamp_ns, chosen.frame + mark)
+            transform = encode_transform(types, odometry.T_start_body, header, child_frame)
+            self._tf.publish(types["tf2_msgs/msg/TFMessage"](transforms=[transform]))
+
+    def publish_latency(self, stages: Mapping[str, float], stamp_ns: int) -> None:
+        """Milliseconds of every stage of the set with this stamp; `total` goes from its stamp to its publish."""
+        if not _wanted(self._latency):
+            return
+        pair, kind = self._types["diagnostic_msgs/msg/KeyValue"], self._types["diagnostic_msgs/msg/DiagnosticStatus"]
+        values = [pair(key=f"{stage}_ms", value=f"{value:.3f}") for stage, value in stages.items()]
+        message = f"{stages['total']:.1f} ms from stamp to publish"
+        status = kind(level=kind.OK, name="latency", message=message, hardware_id="da3", values=values)
+        array = self._types["diagnostic_msgs/msg/DiagnosticArray"]
+        self._latency.publish(array(header=self._types.header(stamp_ns, ""), status=[status]))
 
     def fused_is_due(self, stamp_ns: int) -> bool:
         """Whether the fused cloud is subscribed to and its rate allows another one at this stamp."""
@@ -158,13 +192,20 @@ class Outputs:
         """Fused cloud in `frame_id`; poses: `T_frame_camera` (4, 4) of each view."""
         self._last_fused_ns = stamp_ns
         chosen = self._parameters.cloud
-        cloud = fuse_views(views, poses, voxel_size=chosen.voxel_size, filter_edges=chosen.filter_edges)
+        cloud = fuse_views(
+            views,
+            poses,
+            voxel_size=chosen.voxel_size,
+            filter_edges=chosen.filter_edges,
+            min_confidence=chosen.min_confidence,
+            max_range=chosen.max_range,
+        )
         header = self._types.header(stamp_ns, frame_id)
         self._fused.publish(self._encode_fused(cloud.points, cloud.colours, cloud.confidence, header, is_dense=True))
 
     def publish_transforms(self, views: Sequence[PublishedView]) -> None:
         """Poses of all views on /tf, if that was asked for."""
-        if self._tf is None:
+        if self._tf is None or not self._parameters.publish_tf:
             return
         types = self._types
         transforms = [

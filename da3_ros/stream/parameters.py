@@ -1,90 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters: one table of names, defaults and meanings; values read from it become frozen configurations.
-
-Reading is free of ROS: it asks a function for values. A bad value is refused with what it is, what is
-allowed and what to do.
-"""
+"""Parameter values -> frozen configurations. Free of ROS: values are asked of a function."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from da3_ros.estimation import EstimatorConfig, ScaleConfig
+from da3_ros.estimation import EstimatorConfig, PoseConfig, ScaleConfig
+from da3_ros.estimation.pose import SOURCES as POSE_SOURCES
+from da3_ros.estimation.pose.matches import MatchesConfig
 from da3_ros.estimation.scale import FITS, SOURCES
+from da3_ros.stream.reading import ParameterError, Reader
+from da3_ros.stream.specs import QOS, RECTIFIED, RESOLUTIONS, SPECS, TRANSPORTS, Spec, camera_specs
 from da3_ros.sync import POLICIES, SyncConfig
 
-TRANSPORTS = ("raw", "compressed")
-RELIABILITIES = ("best_effort", "reliable")
-RECTIFIED = ("auto", "true", "false")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-
-class ParameterError(ValueError):
-    """One or more parameters cannot be used; the message lists each with value, allowed set and remedy."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A parameter as it is declared."""
-
-    name: str
-    default: Any
-    description: str
-    allowed: str = ""
-
-
-SPECS = (
-    Spec("model", "da3-nano", "Model of the zoo, or the folder of an exported one.", "see `da3 models list`"),
-    Spec("cameras", ["camera"], "Names of the cameras; the first one triggers.", "letters, digits and _"),
-    Spec("autostart", True, "Configure and activate at start; false where a lifecycle manager does it."),
-    Spec("sync.policy", "anchor", "How frames are matched.", ", ".join(POLICIES)),
-    Spec("sync.max_skew", 0.02, "Largest time between matched frames, in seconds.", ">= 0"),
-    Spec("sync.allow_missing", False, "Estimate sets that lack a camera's frame, one period later."),
-    Spec("scale.source", "auto", "Where the metric scale comes from.", ", ".join(SOURCES)),
-    Spec("scale.value", 1.0, "Metres in one unit of the network, for scale.source: given.", "> 0"),
-    Spec("scale.fit", "auto", "Fit to the matches: with a shift, without, or as they ask.", ", ".join(FITS)),
-    Spec("scale.period", 0.0, "Seconds between two estimates of the scale; 0: with every set.", ">= 0"),
-    Spec("inference.size", 0, "Longest side of the network's input in pixels; 0: the model's.", "0 or n * 14"),
-    Spec("inference.threads", 0, "Threads of a CPU engine; 0: every core.", ">= 0"),
-    Spec("min_range", 0.05, "Nearer depth becomes -Inf, in metres.", ">= 0"),
-    Spec("max_range", 50.0, "Farther depth becomes +Inf, in metres.", "> min_range"),
-    Spec("min_confidence", 1.0, "Less confident depth becomes NaN.", ">= 0; the network's starts at 1"),
-    Spec("rig_frame", "base_link", "Frame in which the cameras' poses are looked up.", "a TF frame"),
-    Spec("fused_frame", "", "Frame of the fused cloud; empty: rig_frame.", "a TF frame, or empty"),
-    Spec("cloud.voxel_size", 0.02, "Voxel of the fused cloud in metres; 0: no voxel grid.", ">= 0"),
-    Spec("cloud.rate", 2.0, "Fused clouds a second at most; 0: one for each set.", ">= 0"),
-    Spec("cloud.filter_edges", True, "Leave points at depth jumps out of the fused cloud."),
-    Spec("depth.millimetres", False, "Also offer <camera>/depth/image_raw as 16UC1."),
-    Spec("relative_suffix", "_relative", "Appended to frames while depth has no unit.", "text, or empty"),
-    Spec("publish_tf", False, "Publish the estimated camera poses on /tf."),
-    Spec("tf.prefix", "da3_", "Before a camera's frame in /tf: a frame has one parent only.", "not empty"),
-    Spec("qos.image_reliability", "best_effort", "Of the image subscriptions.", ", ".join(RELIABILITIES)),
-    Spec("qos.output_reliability", "reliable", "Of what is published.", ", ".join(RELIABILITIES)),
-    Spec("qos.depth", 5, "Messages kept for each topic.", ">= 1"),
-    Spec("diagnostics.period", 1.0, "Seconds between diagnostics.", "> 0"),
-    Spec("watchdog.timeout", 2.0, "A camera silent for longer is not waited for, in seconds.", "> 0"),
-)
-
-
-def camera_specs(camera: str) -> tuple[Spec, ...]:
-    """Parameters of one camera."""
-    image, info = f"/{camera}/image_raw", f"/{camera}/camera_info"
-    return (
-        Spec(f"{camera}.image_topic", image, "Image; transport `compressed` adds /compressed to it."),
-        Spec(f"{camera}.camera_info_topic", info, "Calibration; empty: none, the network guesses one."),
-        Spec(f"{camera}.transport", "raw", "Image or CompressedImage.", ", ".join(TRANSPORTS)),
-        Spec(f"{camera}.frame_id", "", "Optical frame; empty: the one in the image's header."),
-        Spec(
-            f"{camera}.rectified",
-            "auto",
-            "Image is rectified (P holds) or raw (K, D hold); auto: by `rect` in the topic's last name.",
-            ", ".join(RECTIFIED),
-        ),
-    )
+__all__ = ["SPECS", "NodeParameters", "ParameterError", "Spec", "camera_names", "camera_specs", "read_parameters"]
 
 
 @dataclass(frozen=True)
@@ -100,21 +31,60 @@ class CameraParameters:
 
 
 @dataclass(frozen=True)
+class WindowParameters:
+    """Past sets beside the present one: how many, and the least time between them."""
+
+    size: int
+    spacing_ns: int
+
+
+@dataclass(frozen=True)
+class ReferenceParameters:
+    """Where a metric reference comes from; largest time between it and an image."""
+
+    points_topic: str
+    depth_topic: str
+    depth_info_topic: str
+    max_age_ns: int
+
+
+@dataclass(frozen=True)
 class CloudParameters:
     """The fused cloud: metres, clouds a second (0: each set)."""
 
     voxel_size: float
     rate: float
     filter_edges: bool
+    min_confidence: float
+    max_range: float
+    """0: no limit of its own."""
+
+
+@dataclass(frozen=True)
+class OdometryParameters:
+    """Frame of the visual odometry, and whether it goes to /tf."""
+
+    frame: str
+    publish_tf: bool
 
 
 @dataclass(frozen=True)
 class QosParameters:
-    """Quality of service of images in and geometry out."""
+    """A profile by name, and how many messages it keeps."""
 
-    image_reliability: str
-    output_reliability: str
+    profile: str
     depth: int
+
+
+@dataclass(frozen=True)
+class CheckParameters:
+    """What diagnostics look after; seconds and degrees, 0: never."""
+
+    period: float
+    max_latency: float
+    rig_period: float
+    rig_tolerance_deg: float
+    watchdog_timeout: float
 
 
 @dataclass(frozen=True)
@@ -125,17 +95,21 @@ class NodeParameters:
     cameras: tuple[CameraParameters, ...]
     autostart: bool
     sync: SyncConfig
+    window: WindowParameters
     estimator: EstimatorConfig
+    reference: ReferenceParameters
     rig_frame: str
+    odometry_frame: str
     fused_frame: str
     cloud: CloudParameters
-    qos: QosParameters
+    odometry: OdometryParameters
+    input_qos: QosParameters
+    output_qos: QosParameters
     depth_millimetres: bool
     relative_suffix: str
     publish_tf: bool
     tf_prefix: str
-    diagnostics_period: float
-    watchdog_timeout: float
+    checks: CheckParameters
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,7 +119,7 @@ class NodeParameters:
 
 def camera_names(get: Callable[[str], Any]) -> list[str]:
     """The value of `cameras`; raises ParameterError for names that cannot be part of a topic."""
-    reader = _Reader(get)
+    reader = Reader(get)
     names = reader.names("cameras")
     reader.finish()
     return names
@@ -154,58 +128,99 @@ def camera_names(get: Callable[[str], Any]) -> list[str]:
 def read_parameters(get: Callable[[str], Any]) -> NodeParameters:
     """Values as configurations; get: name -> value of a declared parameter. Raises ParameterError."""
     names = camera_names(get)
-    reader = _Reader(get)
-    rig_frame = reader.text("rig_frame").lstrip("/")
-    low = reader.number("min_range", 0)
+    reader = Reader(get)
+    rig_frame = reader.frame("rig_frame")
     values: dict[str, Any] = {
         "model": reader.text("model"),
         "cameras": tuple(_camera(reader, name) for name in names),
         "autostart": reader.flag("autostart"),
+        "window": WindowParameters(
+            reader.whole("sync.window", 0), round(reader.number("sync.window_spacing", 0) * 1e9)
+        ),
+        "reference": ReferenceParameters(
+            reader.text("scale.points_topic"),
+            reader.text("scale.depth_topic"),
+            reader.text("scale.depth_info_topic"),
+            round(reader.number("scale.max_age", 0) * 1e9),
+        ),
         "rig_frame": rig_frame,
-        "fused_frame": reader.text("fused_frame", empty=True).lstrip("/") or rig_frame,
+        "odometry_frame": reader.frame("odometry_frame", empty=True),
+        "fused_frame": reader.frame("fused_frame", empty=True) or rig_frame,
         "cloud": CloudParameters(
             reader.number("cloud.voxel_size", 0),
             reader.number("cloud.rate", 0),
             reader.flag("cloud.filter_edges"),
+            reader.number("cloud.min_confidence", 0),
+            reader.number("cloud.max_range", 0),
         ),
-        "qos": QosParameters(
-            reader.choice("qos.image_reliability", RELIABILITIES),
-            reader.choice("qos.output_reliability", RELIABILITIES),
-            reader.whole("qos.depth", 1),
-        ),
+        "odometry": OdometryParameters(reader.frame("odometry.frame"), reader.flag("odometry.publish_tf")),
+        "input_qos": QosParameters(reader.choice("input_qos", QOS), reader.whole("input_qos_depth", 1)),
+        "output_qos": QosParameters(reader.choice("output_qos", QOS), reader.whole("output_qos_depth", 1)),
         "depth_millimetres": reader.flag("depth.millimetres"),
         "relative_suffix": reader.text("relative_suffix", empty=True),
         "publish_tf": reader.flag("publish_tf"),
         "tf_prefix": reader.text("tf.prefix"),
-        "diagnostics_period": reader.number("diagnostics.period", 0, above=True),
-        "watchdog_timeout": reader.number("watchdog.timeout", 0, above=True),
+        "checks": CheckParameters(
+            reader.number("diagnostics.period", 0, above=True),
+            reader.number("diagnostics.max_latency", 0),
+            reader.number("diagnostics.rig_check_period", 0),
+            reader.number("diagnostics.rig_tolerance", 0, above=True),
+            reader.number("watchdog.timeout", 0, above=True),
+        ),
     }
     sync: dict[str, Any] = {
         "policy": reader.choice("sync.policy", POLICIES),
         "max_skew_ns": round(reader.number("sync.max_skew", 0) * 1e9),
         "allow_missing": reader.flag("sync.allow_missing"),
     }
-    scale: dict[str, Any] = {
+    scale, pose, estimator = _scale(reader), _pose(reader), _estimator(reader)
+    # Configurations check themselves, too: build them only from values that were accepted.
+    reader.finish()
+    matches = MatchesConfig(min_matches=pose["min_matches"])
+    return NodeParameters(
+        sync=SyncConfig(**sync),
+        estimator=EstimatorConfig(scale=ScaleConfig(**scale), pose=PoseConfig(pose["source"], matches), **estimator),
+        **values,
+    )
+
+
+def _scale(reader: Reader) -> dict[str, Any]:
+    values: dict[str, Any] = {
         "source": reader.choice("scale.source", SOURCES),
         "value": reader.number("scale.value", 0, above=True),
-        "period": reader.number("scale.period", 0),
+        "camera_height": reader.number("scale.camera_height", 0),
         "fit": reader.choice("scale.fit", FITS),
+        "max_jump": reader.number("scale.max_jump", 0, above=True),
+        "confirm": reader.whole("scale.confirm", 1),
+        "min_matches": reader.whole("scale.min_matches", 8),
     }
-    estimator: dict[str, Any] = {
+    for name in ("period", "smoothing", "hold"):
+        values[name] = reader.number(f"scale.{name}", 0)
+    if values["source"] == "camera_height" and values["camera_height"] == 0:
+        reader.refuse("scale.camera_height", 0.0, "metres above the ground, where scale.source is camera_height")
+    return values
+
+
+def _pose(reader: Reader) -> dict[str, Any]:
+    return {
+        "source": reader.choice("pose.source", POSE_SOURCES),
+        "min_matches": reader.whole("pose.min_matches", 8),
+    }
+
+
+def _estimator(reader: Reader) -> dict[str, Any]:
+    low = reader.number("min_range", 0)
+    return {
         "size": reader.whole("inference.size", 0, multiple=14),
         "threads": reader.whole("inference.threads", 0),
         "min_range": low,
         "max_range": reader.number("max_range", low, above=True),
         "min_confidence": reader.number("min_confidence", 0),
+        "full_resolution": reader.choice("depth.resolution", RESOLUTIONS) == "camera",
     }
-    # Configurations check themselves, too: build them only from values that were accepted.
-    reader.finish()
-    return NodeParameters(
-        sync=SyncConfig(**sync), estimator=EstimatorConfig(scale=ScaleConfig(**scale), **estimator), **values
-    )
 
 
-def _camera(reader: _Reader, name: str) -> CameraParameters:
+def _camera(reader: Reader, name: str) -> CameraParameters:
     topic = reader.text(f"{name}.image_topic")
     transport = reader.choice(f"{name}.transport", TRANSPORTS)
     choice = reader.choice(f"{name}.rectified", RECTIFIED)
@@ -217,73 +232,6 @@ def _camera(reader: _Reader, name: str) -> CameraParameters:
         image_topic=topic,
         camera_info_topic=reader.text(f"{name}.camera_info_topic", empty=True),
         transport=transport,
-        frame_id=reader.text(f"{name}.frame_id", empty=True).lstrip("/"),
+        frame_id=reader.frame(f"{name}.frame_id", empty=True),
         rectified=rectified,
     )
-
-
-class _Reader:
-    """Reads and checks values; keeps what is wrong until `finish`, so that all of it is said at once."""
-
-    def __init__(self, get: Callable[[str], Any]) -> None:
-        self._get = get
-        self._problems: list[str] = []
-
-    def finish(self) -> None:
-        if self._problems:
-            raise ParameterError("; ".join(self._problems))
-
-    def _refuse(self, name: str, value: Any, allowed: str) -> None:
-        self._problems.append(
-            f"parameter {name} = {value!r} is refused (allowed: {allowed}): "
-            f"set it with -p {name}:=... or in the parameter file"
-        )
-
-    def flag(self, name: str) -> bool:
-        value = self._get(name)
-        if not isinstance(value, bool):
-            self._refuse(name, value, "true, false")
-        return bool(value)
-
-    def text(self, name: str, *, empty: bool = False) -> str:
-        value = self._get(name)
-        if not isinstance(value, str) or (not value and not empty):
-            self._refuse(name, value, "a text" if empty else "a text that is not empty")
-            return "?"
-        return value
-
-    def choice(self, name: str, allowed: Sequence[str]) -> str:
-        value = self._get(name)
-        # `-p left.rectified:=true` arrives as a boolean.
-        text = str(value).lower() if isinstance(value, bool) else value
-        if text not in allowed:
-            self._refuse(name, value, ", ".join(allowed))
-            return allowed[0]
-        return str(text)
-
-    def number(self, name: str, lowest: float, *, above: bool = False) -> float:
-        value = self._get(name)
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if not good or value < lowest or (above and value == lowest):
-            self._refuse(name, value, f"a number {'>' if above else '>='} {lowest:g}")
-            return lowest + 1
-        return float(value)
-
-    def whole(self, name: str, lowest: int, *, multiple: int = 1) -> int:
-        value = self._get(name)
-        good = isinstance(value, int) and not isinstance(value, bool)
-        if not good or value < lowest or value % multiple:
-            kind = "a whole number" if multiple == 1 else f"a multiple of {multiple}"
-            self._refuse(name, value, f"{kind} >= {lowest}")
-            return lowest
-        return int(value)
-
-    def names(self, name: str) -> list[str]:
-        values = self._get(name)
-        good = isinstance(values, (list, tuple)) and len(values) > 0
-        if not good or not all(isinstance(v, str) and _NAME.fullmatch(v) for v in values):
-            self._refuse(name, values, "one or more names of letters, digits and _, beginning with a letter")
-            return []
-        if len(set(values)) != len(values):
-            self._refuse(name, values, "each name once")
-        return list(values)

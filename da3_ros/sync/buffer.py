@@ -89,6 +89,13 @@ class FrameBuffer(Generic[T]):
         with self._lock:
             return self._epoch
 
+    def reconfigure(self, config: SyncConfig) -> None:
+        """Match by another configuration; frames that wait are dropped as after a reset where the policy changes."""
+        with self._lock:
+            if config.policy != self.config.policy:
+                self._reset()
+            self.config = config
+
     def push(self, camera: str, stamp_ns: int, payload: T) -> FrameSet[T] | None:
         """Add a frame; returns the set that it completes, if any. Raises KeyError for an unknown camera.
 

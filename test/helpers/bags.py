@@ -19,7 +19,7 @@ STORE = get_typestore(Stores.ROS2_KILTED)
 TYPES = MessageTypes(lambda name: STORE.types[name])
 W, H = CAMERA.width, CAMERA.height
 START, PERIOD = 1_700_000_000_000_000_000, 100_000_000
-SENSOR = recorded(Qos(5, "best_effort"))
+SENSOR = recorded(Qos(5, "SENSOR_DATA"))
 POSES = {
     "left": np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0.1], [0, -1, 0, 0.5], [0, 0, 0, 1]]),
     "right": np.array([[0.0, 0, 1, 0], [-1, 0, 0, -0.1], [0, -1, 0, 0.5], [0, 0, 0, 1]]),

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import cv2
@@ -24,6 +24,7 @@ SampleDepth = Callable[[int, Array, CameraModel], Array]
 _PNP_PIXELS, _PNP_ROUNDS = 8.0, 300
 _EPIPOLAR_PIXELS = 1.0
 _FITS = 0.5  # weight from which on a match counts as explained
+_TWICE = 2.0  # every match stands in two links, so that its noise is counted twice
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,18 @@ class MatchedPose:
     """(6, 6) of position and rotation about the world's axes."""
     inliers: int
     """Explained matches with other views."""
+
+
+def sample_by(depths: Sequence[NDArray[np.float32]]) -> SampleDepth:
+    """Samples depth maps (h, w), one a view, whatever the size of the image that pixels count in; nearest neighbour."""
+
+    def sample(view: int, pixels: Array, camera: CameraModel) -> Array:
+        h, w = depths[view].shape
+        u = np.clip(np.rint((pixels[:, 0] + 0.5) * w / camera.width - 0.5).astype(int), 0, w - 1)
+        v = np.clip(np.rint((pixels[:, 1] + 0.5) * h / camera.height - 0.5).astype(int), 0, h - 1)
+        return depths[view][v, u].astype(np.float64)
+
+    return sample
 
 
 class Matcher:
@@ -132,15 +145,12 @@ def poses_from_matches(
         poses[0] = np.eye(4)
     _carry(poses, mounts)
     fixed = np.array([pose is not None for pose in poses])
-    pose_of, strength, links = {}, {}, {}
-    for pair in pairs:
-        found = _pair_pose(pair, depth, guess, config)
-        if found is not None:
-            pose_of[pair.i, pair.j], links[pair.i, pair.j], strength[pair.i, pair.j] = found
-    _place(poses, pose_of, strength, mounts)
+    starts = None if guess is None else dict(enumerate(guess))
+    measured = {(pair.i, pair.j): found for pair in pairs if (found := pair_pose(pair, depth, starts, config))}
+    _place(poses, measured, mounts)
     start = np.stack([np.eye(4) if pose is None else pose for pose in poses])
     lost = np.array([pose is None for pose in poses])
-    active = [link for (i, j), both in links.items() if not (lost[i] or lost[j]) for link in both]
+    active = [link for (i, j), found in measured.items() if not (lost[i] or lost[j]) for link in found.links]
     out = [MatchedPose(pose, np.zeros((6, 6)), 0) if at else None for pose, at in zip(start, fixed, strict=True)]
     if active:
         bodies = [views + v if mount is None else mount[0] for v, mount in enumerate(mounts)]
@@ -148,8 +158,7 @@ def poses_from_matches(
         inliers = _explained(active, result, bodies)
         for v in np.flatnonzero(~fixed & ~lost):
             if inliers[bodies[v]] >= config.min_matches:
-                # Every match stands in two links, so that its noise is counted twice.
-                out[v] = MatchedPose(result.poses[v], 2 * result.covariance[v], inliers[bodies[v]])
+                out[v] = MatchedPose(result.poses[v], _TWICE * result.covariance[v], inliers[bodies[v]])
     return out
 
 
@@ -177,8 +186,7 @@ def _carry(poses: list[Array | None], mounts: Sequence[tuple[int, Array] | None]
 
 def _place(
     poses: list[Array | None],
-    relative: dict[tuple[int, int], Array],
-    strength: dict[tuple[int, int], float],
+    relative: Mapping[tuple[int, int], PairPose],
     mounts: Sequence[tuple[int, Array] | None],
 ) -> None:
     """Absolute poses along the strongest pairs (a maximum spanning tree from the known views)."""
@@ -186,8 +194,8 @@ def _place(
         reach = [pair for pair in relative if (poses[pair[0]] is None) != (poses[pair[1]] is None)]
         if not reach:
             return
-        i, j = max(reach, key=strength.__getitem__)
-        T_i_j, pose_i, pose_j = relative[i, j], poses[i], poses[j]
+        i, j = max(reach, key=lambda pair: relative[pair].explained)
+        T_i_j, pose_i, pose_j = relative[i, j].T_i_j, poses[i], poses[j]
         if pose_i is not None:
             poses[j] = pose_i @ T_i_j
         elif pose_j is not None:
@@ -195,10 +203,25 @@ def _place(
         _carry(poses, mounts)
 
 
-def _pair_pose(
-    pair: PairMatches, depth: SampleDepth, guess: Array | None, config: MatchesConfig
-) -> tuple[Array, tuple[Links, Links], float] | None:
-    """T_i_j, the links of both directions and the number of explained matches; None where too few are."""
+@dataclass(frozen=True)
+class PairPose:
+    """How two views stand to each other."""
+
+    T_i_j: Array
+    covariance: Array
+    """(6, 6) of position and rotation about the axes of view i."""
+    links: tuple[Links, Links]
+    """The matches with depth, in both directions."""
+    explained: float
+    """Matches that agree."""
+
+
+def pair_pose(
+    pair: PairMatches, depth: SampleDepth, guess: Mapping[int, Array] | None, config: MatchesConfig
+) -> PairPose | None:
+    """Pose between the two views of a pair; None where too few matches agree on one. guess: T_world_camera (4, 4) of
+    both views, tried as a start besides those from the matches.
+    """
     z_i, z_j = depth(pair.i, pair.pixels_i, pair.camera_i), depth(pair.j, pair.pixels_j, pair.camera_j)
     good = np.isfinite(z_i) & np.isfinite(z_j) & (z_i > 0) & (z_j > 0)
     if good.sum() < config.min_matches:
@@ -206,28 +229,26 @@ def _pair_pose(
     p_i, p_j, z_i, z_j = pair.pixels_i[good], pair.pixels_j[good], z_i[good], z_j[good]
     there = Links(0, 1, pair.camera_i, pair.camera_j, p_i, p_j, z_i)
     back = Links(1, 0, pair.camera_j, pair.camera_i, p_j, p_i, z_j)
+    T_j_i = None if guess is None else invert(guess[pair.j]) @ guess[pair.i]
     fixed = np.array([True, False])
     best: Adjusted | None = None
-    for T_j_i in _first_guesses(there, back, pair, guess):
-        result = adjust(np.stack([np.eye(4), invert(T_j_i)]), [there, back], fixed, config.noise)
+    for start in _first_guesses(there, back, T_j_i):
+        result = adjust(np.stack([np.eye(4), invert(start)]), [there, back], fixed, config.noise)
         if best is None or result.cost < best.cost:
             best = result
     assert best is not None
     explained = float(np.mean([(weight > _FITS).sum() for weight in best.weights]))
     if explained < config.min_matches:
         return None
-    both = (
-        Links(pair.i, pair.j, pair.camera_i, pair.camera_j, p_i, p_j, z_i),
-        Links(pair.j, pair.i, pair.camera_j, pair.camera_i, p_j, p_i, z_j),
-    )
-    return best.poses[1], both, explained
+    links = replace(there, i=pair.i, j=pair.j), replace(back, i=pair.j, j=pair.i)
+    return PairPose(best.poses[1], _TWICE * best.covariance[1], links, explained)
 
 
-def _first_guesses(there: Links, back: Links, pair: PairMatches, guess: Array | None) -> Iterator[Array]:
+def _first_guesses(there: Links, back: Links, guess: Array | None) -> Iterator[Array]:
     """T_j_i: none moved, the network's, from points and pixels (PnP) both ways, from the epipolar geometry."""
     yield np.eye(4)
     if guess is not None:
-        yield invert(guess[pair.j]) @ guess[pair.i]
+        yield guess
     for link in (there, back):
         k = link.camera_j.K
         points = _directions(link.pixels_i, link.camera_i) * link.depth_i[:, None]

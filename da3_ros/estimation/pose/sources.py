@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from da3_ros.engines import RawEstimate
 from da3_ros.estimation.pose.config import PoseConfig
-from da3_ros.estimation.pose.matches import MatchedPose, Matcher, PairMatches, SampleDepth, poses_from_matches
+from da3_ros.estimation.pose.matches import MatchedPose, Matcher, PairMatches, poses_from_matches, sample_by
 from da3_ros.estimation.preprocess import Prepared
 from da3_ros.estimation.views import PoseEstimate, View
 from da3_ros.geometry.cameras import CameraModel
@@ -36,7 +36,7 @@ class PoseSource:
         unknown = [view.pose is None for view in views]
         if self.config.source not in ("auto", "matches") or len(views) < 2 or not any(unknown):
             return []
-        cameras = [None if view.camera is None else _straight(view.camera) for view in views]
+        cameras = [view.straight_camera() for view in views]
         # Images without a stamp cannot be told from those of the next set.
         stamped = all(view.stamp_ns for view in views)
         keys = [(view.name, view.stamp_ns) for view in views] if stamped else None
@@ -48,30 +48,29 @@ class PoseSource:
     def __call__(
         self,
         views: tuple[View, ...],
-        prepared: Prepared,
         raw: RawEstimate,
-        scale: tuple[float, float],
+        depths: Sequence[NDArray[np.float32]],
+        scale: float,
         accuracy: PoseAccuracy,
         pairs: Sequence[PairMatches],
         single_view: bool = False,
     ) -> list[PoseEstimate]:
         """Pose of every view; the world is that of the known poses, or else the first camera's frame.
 
-        scale: metres in one unit of the network, and the shift in metres. accuracy: how far the network's poses are off
-        on held-out scenes, which is what their covariance states. pairs: what `measure` returned. Unknown cameras that
-        no match places hang on the first known one by the network's relative pose. single_view: the network knows of no
-        poses; those of such cameras then have the source ``none``.
+        depths: (h, w) of every view, in metres; scale: metres in one unit of the network. accuracy: how far the
+        network's poses are off on held-out scenes, which is what their covariance states. pairs: what `measure`
+        returned. Unknown cameras that no match places hang on the first known one by the network's relative pose.
+        single_view: the network knows of no poses; those of such cameras then have the source ``none``.
         """
         network = invert(np.asarray(raw.extrinsics, dtype=np.float64))
-        network[:, :3, 3] *= scale[0]
+        network[:, :3, 3] *= scale
         matched: list[MatchedPose | None] = [None] * len(views)
         if pairs:
             known = [view.pose for view in views]
             mounts = [None if view.mount is None else (view.body, view.mount) for view in views]
-            depth = _sampler(raw.depth, prepared, scale)
             guess = None if single_view else network
-            matched = poses_from_matches(pairs, depth, known, guess, self.config.matches, mounts)
-        distance = scale[0] * float(np.median(raw.depth))
+            matched = poses_from_matches(pairs, sample_by(depths), known, guess, self.config.matches, mounts)
+        distance = scale * float(np.median(raw.depth))
         unknown = (accuracy.translation_ratio * distance, accuracy.rotation_rad)
         return self._assemble(views, network, matched, unknown, single_view)
 
@@ -114,23 +113,6 @@ def network_camera(raw: RawEstimate, index: int, window: tuple[int, int]) -> Cam
     k = raw.intrinsics[index].astype(np.float64)
     h, w = window
     return CameraModel.pinhole(w, h, float(k[0, 0]), float(k[1, 1]), float(k[0, 2]) - 0.5, float(k[1, 2]) - 0.5)
-
-
-def _straight(camera: CameraModel) -> CameraModel:
-    """The camera of the rectified image."""
-    return CameraModel.pinhole(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
-
-
-def _sampler(depth: NDArray[np.float32], prepared: Prepared, scale: tuple[float, float]) -> SampleDepth:
-    """Depth in metres (or the network's unit) at pixels of a view's image of any size; NaN where it is not positive."""
-
-    def sample(view: int, pixels: NDArray[np.float64], camera: CameraModel) -> NDArray[np.float64]:
-        h, w = prepared.windows[view]
-        u = np.clip(np.rint((pixels[:, 0] + 0.5) * w / camera.width - 0.5).astype(int), 0, w - 1)
-        v = np.clip(np.rint((pixels[:, 1] + 0.5) * h / camera.height - 0.5).astype(int), 0, h - 1)
-        return depth[view, v, u].astype(np.float64) * scale[0] + scale[1]
-
-    return sample
 
 
 def _covariance(std: tuple[float, float]) -> NDArray[np.float64]:
