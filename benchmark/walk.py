@@ -58,11 +58,12 @@ def load_walk(folder: Path | None, frames: int, seed: int, cache: Path, wheels: 
 
 def render(frames: int, seed: int, cache: Path, wheels: Path | None, assets: bool) -> Walk:
     """A loop around the middle of a room, looking across it; tries rooms until one has a free path with a view."""
+    from tqdm import tqdm
+
     from da3_training.scenes.cameras import intrinsics
     from da3_training.scenes.generate import Studio
     from da3_training.scenes.room import make_scene
     from da3_training.scenes.sensor import Sensor
-    from tqdm import tqdm
 
     studio = Studio(cache, "heldout", assets, wheels)
     k = intrinsics(WIDTH, HEIGHT, FIELD_OF_VIEW)
@@ -73,7 +74,9 @@ def render(frames: int, seed: int, cache: Path, wheels: Path | None, assets: boo
         if poses is None:
             continue
         studio.renderer.load(scene.mesh, studio.pixels(scene.own_textures), scene.lighting, (scene.lo, scene.hi))
-        looks = [studio.renderer.render(intrinsics(64, 48, FIELD_OF_VIEW), T, 64, 48)[1] for T in poses[:: frames // 16]]
+        looks = [
+            studio.renderer.render(intrinsics(64, 48, FIELD_OF_VIEW), T, 64, 48)[1] for T in poses[:: frames // 16]
+        ]
         if not all(_has_a_view(depth) for depth in looks):
             continue
         sensor = Sensor(0.22, 0.03, np.array([1.03, 1.0, 0.96]), 2.2, 0.2, 1.0, 0.1, 0.4, 0.006, 0.5, 90)

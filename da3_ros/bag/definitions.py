@@ -94,9 +94,7 @@ def _define_ros1(connection: Connection) -> Definition:
         store = get_typestore(Stores.EMPTY)
         store.register({**source.fielddefs, _HEADER: standard_store().fielddefs[_HEADER], **_times()})
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it migrates
-        convert = generate_message_converter(
-            source, store, connection.msgtype, kind, {}, src_is2=False, dst_is2=True
-        )
+        convert = generate_message_converter(source, store, connection.msgtype, kind, {}, src_is2=False, dst_is2=True)
     text = store.generate_msgdef(kind, ros_version=2)[0]
     return Definition(kind, text, store.hash_rihs01(kind), store, convert)
 

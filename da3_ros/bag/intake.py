@@ -132,7 +132,7 @@ class Intake:
         except struct.error:
             self.buffer.counters.receive(camera)
             self.buffer.counters.drop(camera, "unreadable")
-            text = f"{message.topic}: a message of {len(message.raw)} bytes is too short to hold a stamp; it is left out"
+            text = f"{message.topic}: a message of {len(message.raw)} bytes is too short for a stamp; it is left out"
             self._health.report(camera, "unreadable", text)
             return []
         frames = self.buffer.push(camera, stamp, message)

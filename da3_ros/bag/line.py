@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 _END = object()
@@ -19,7 +19,7 @@ class _Failed:
         self.error = error
 
 
-def assembly_line(source: Iterable[Any], *stages: Callable[[Any], Any], depth: int = 2) -> Iterator[Any]:
+def assembly_line(source: Iterable[Any], *stages: Callable[[Any], Any], depth: int = 2) -> Generator[Any, None, None]:
     """What the stages make of the source, in order. Source and stages each run in a thread of their own.
 
     depth: items that wait between two stages at most. An exception of any of them is raised here, after what was

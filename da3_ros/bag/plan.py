@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run will do, decided before it begins: cameras, parameters, topics in and out. Also the table of `--dry-run`."""
+"""What a run will do, decided before it begins: cameras, parameters, topics in and out; shown by `--dry-run`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Options:
     """Patterns of topics to copy; transforms are always copied."""
     segment_sets: int = 250
     """Sets in one file of a split output: what a killed run loses at most."""
-    form: Format = Format()
+    form: Format = field(default_factory=Format)
     processes: int = 1
     warm_up: int = 5
     """With several processes: sets estimated before each segment and thrown away, so that what is learnt from earlier
@@ -68,7 +68,7 @@ class Request:
     """``name:=value``; win over the file."""
     model: str | None = None
     cameras: tuple[str, ...] = ()
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,7 @@ def _references(recording: Recording, parameters: NodeParameters) -> dict[str, s
     return {full_name(name): kind for kind, name in wanted.items() if name and full_name(name) in topics}
 
 
-def _rig_frame(
-    recording: Recording, values: Mapping[str, Any], static: Sequence[str]
-) -> tuple[str | None, list[str]]:
+def _rig_frame(recording: Recording, values: Mapping[str, Any], static: Sequence[str]) -> tuple[str | None, list[str]]:
     """Another frame than the default one, where the recording has that one not; and a remark that says so."""
     parents = static_parents(recording, static)
     frames = {*parents, *parents.values()}

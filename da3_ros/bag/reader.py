@@ -55,7 +55,8 @@ class Topic:
 class _Part(Protocol):
     """What the readers of rosbags have in common."""
 
-    connections: list[Connection]
+    @property
+    def connections(self) -> list[Connection]: ...
 
     def messages(
         self, connections: Collection[Connection], start: int | None = None, stop: int | None = None

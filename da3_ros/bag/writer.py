@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The output: segments that are valid bags by themselves, and the whole of them as a split or as a single bag.
 
-A segment is written under a name of its own and renamed when it is whole. Together with their metadata.yaml the finished
-segments are a valid rosbag2 folder at any moment.
+A segment is written under a name of its own and renamed when it is whole. With their metadata.yaml the finished ones
+are a valid rosbag2 folder at any moment.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from rosbags.interfaces import Connection, Qos
@@ -23,7 +23,7 @@ from rosbags.rosbag2.metadata import dump_qos_v8
 
 from da3_ros.bag.errors import BagError
 
-VERSION = 8
+VERSION: Literal[8, 9] = 8
 """Of metadata.yaml: the newest one that every distribution from Humble on reads."""
 STORAGES = {"mcap": (StoragePlugin.MCAP, ".mcap"), "sqlite3": (StoragePlugin.SQLITE3, ".db3")}
 

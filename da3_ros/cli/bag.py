@@ -19,7 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("input", type=Path, help="folder with metadata.yaml, or a .mcap, .db3 or ROS 1 .bag file")
     parser.add_argument(
-        "output", type=Path, nargs="?", help="a folder (a split bag), or a file ending in .mcap or .db3; never the input"
+        "output",
+        type=Path,
+        nargs="?",
+        help="a folder (a split bag), or a file ending in .mcap or .db3; never the input",
     )
     add_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="show cameras, topics and outputs, and end")

@@ -121,8 +121,11 @@ class Estimator:
 
     def memory(self) -> dict[str, Any]:
         """What was learned from earlier sets, as something that can be pickled; for `recall`."""
-        parts = {"scale": self.scale_source, "odometry": self.odometry, "rig_check": self.rig_check}
-        return {name: part.memory() for name, part in parts.items()}
+        return {
+            "scale": self.scale_source.memory(),
+            "odometry": self.odometry.memory(),
+            "rig_check": self.rig_check.memory(),
+        }
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Go on where `memory` was asked for, in another process perhaps."""

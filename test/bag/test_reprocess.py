@@ -103,7 +103,9 @@ def test_split_output_is_a_valid_rosbag2_folder(bag, make):
     counts = {t["topic_metadata"]["name"]: t["message_count"] for t in content["topics_with_message_count"]}
     assert counts["/da3/left/depth/image_rect"] == 6
     # Humble reads the profiles as text.
-    assert all(isinstance(t["topic_metadata"]["offered_qos_profiles"], str) for t in content["topics_with_message_count"])
+    assert all(
+        isinstance(t["topic_metadata"]["offered_qos_profiles"], str) for t in content["topics_with_message_count"]
+    )
 
 
 @pytest.mark.parametrize("name", ["out.mcap", "out.db3", "folder"])
@@ -127,7 +129,8 @@ def test_ros1_gives_the_same_as_ros2(bag, make, tmp_path):
 
 def test_compressed_images_and_a_parameter_file(tmp_path, make):
     def stream():
-        for topic, log_ns, message in bags.events(3):
+        for name, log_ns, event in bags.events(3):
+            topic, message = name, event
             if topic.endswith("image_raw"):
                 camera = topic.split("/")[1]
                 index = (stamp_to_ns(message.header.stamp) - bags.START) // bags.PERIOD
@@ -226,7 +229,9 @@ def test_a_message_without_a_stamp_costs_one_frame(tmp_path, make):
 def test_missing_calibration_is_said_with_the_remedy(tmp_path, make):
     stream = [event for event in bags.serialised(bags.events()) if event[0] != "/left/camera_info"]
     source = bags.write_bag(tmp_path / "bare", stream)
-    with pytest.raises(BagError, match=r"/left/camera_info is not in the recording.*set left.camera_info_topic \(empty"):
+    with pytest.raises(
+        BagError, match=r"/left/camera_info is not in the recording.*set left.camera_info_topic \(empty"
+    ):
         make(source, "cameras:=[left, right]")
     output, summary = make(source, "cameras:=[left, right]", "left.camera_info_topic:=''")
     frames = {m.header.frame_id for _, m in bags.read(output, "/da3/left/depth/image_rect")}
@@ -294,7 +299,11 @@ def test_an_undefined_type_is_not_copied_and_said(tmp_path, make):
     source = bags.write_bag(tmp_path / "own", bags.serialised(bags.events(2)))
     file = source / "own.mcap"
     # Same length, so that the file stays whole: a type that nobody knows, and a definition that does not parse.
-    data = file.read_bytes().replace(b"std_msgs/msg/String", b"my_msgs/msg/Strange").replace(b"string data", b"str!ng data")
+    data = (
+        file.read_bytes()
+        .replace(b"std_msgs/msg/String", b"my_msgs/msg/Strange")
+        .replace(b"string data", b"str!ng data")
+    )
     file.write_bytes(data)
     shutil.move(source / "own.mcap", tmp_path / "own.mcap")
     said = []

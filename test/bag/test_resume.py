@@ -25,9 +25,9 @@ from pathlib import Path
 from da3_ros.bag.plan import Options, Request
 from da3_ros.bag.reprocess import reprocess
 class Slow(bags.CountingEstimator):
-    def __call__(self, views):
+    def __call__(self, views, *, odometry=False):
         time.sleep(0.02)
-        return super().__call__(views)
+        return super().__call__(views, odometry=odometry)
 request = Request(Path(sys.argv[1]), Path(sys.argv[2]), assignments=("cloud.rate:=4",),
                   options=Options(segment_sets=4, copy=("*",), pictures=0))
 print("ready", flush=True)
@@ -86,10 +86,10 @@ class Breaks(bags.CountingEstimator):
 
     at = 10
 
-    def __call__(self, view_set):
+    def __call__(self, view_set, *, odometry=False):
         if view_set.views[0].stamp_ns == bags.START + self.at * bags.PERIOD:
             raise KeyboardInterrupt
-        return super().__call__(view_set)
+        return super().__call__(view_set, odometry=odometry)
 
 
 def request_of(recording, output, **options):
@@ -130,10 +130,10 @@ def test_two_runs_at_once_are_refused(recording, tmp_path):
     request = request_of(recording, tmp_path / "out")
 
     class Second(bags.CountingEstimator):
-        def __call__(self, view_set):
+        def __call__(self, view_set, *, odometry=False):
             with pytest.raises(BagError, match="in use by another run"):
                 reprocess(request, load=bags.load_counting)
-            return super().__call__(view_set)
+            return super().__call__(view_set, odometry=odometry)
 
     reprocess(request, load=Second)
 
@@ -180,10 +180,10 @@ def test_disk_full_is_an_error_of_its_own(recording, tmp_path, monkeypatch):
 
 def test_a_failing_model_costs_the_sets_it_fails_on(recording, tmp_path):
     class Fails(bags.CountingEstimator):
-        def __call__(self, view_set):
+        def __call__(self, view_set, *, odometry=False):
             if view_set.views[0].stamp_ns == bags.START + 5 * bags.PERIOD:
                 raise RuntimeError("out of memory")
-            return super().__call__(view_set)
+            return super().__call__(view_set, odometry=odometry)
 
     summary = reprocess(request_of(recording, tmp_path / "out"), load=Fails)
     assert summary["frames"]["left"]["dropped"] == {"engine": 1}

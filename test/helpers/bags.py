@@ -107,9 +107,7 @@ def write_ros1_bag(path, frames=6):
             return types[kind](transforms=transforms)
         if kind == "sensor_msgs/msg/CameraInfo":
             m = message
-            return types[kind](
-                header(m.header), m.height, m.width, m.distortion_model, m.d, m.k, m.r, m.p, 0, 0, m.roi
-            )
+            return types[kind](header(m.header), m.height, m.width, m.distortion_model, m.d, m.k, m.r, m.p, 0, 0, m.roi)
         m = message
         return types[kind](header(m.header), m.height, m.width, m.encoding, m.is_bigendian, m.step, m.data)
 
@@ -167,10 +165,10 @@ class CountingEstimator(FakeEstimator):
     def recall(self, memory):
         self.state = memory
 
-    def __call__(self, view_set):
+    def __call__(self, view_set, *, odometry=False):
         import dataclasses
 
-        estimate = super().__call__(view_set)
+        estimate = super().__call__(view_set, odometry=odometry)
         for view in view_set.views:
             self.state = (31 * self.state + int(view.image.sum())) % 1009
         views = tuple(dataclasses.replace(view, depth=view.depth + self.state / 1000) for view in estimate.views)
