@@ -43,7 +43,7 @@ setup(
         "pyyaml",
     ],
     extras_require={
-        "bag": ["rosbags"],
+        "bag": ["rosbags", "mcap", "tqdm"],
         "network": ["torch>=2.1", "safetensors", "huggingface-hub", "onnx", "onnxscript"],
     },
     zip_safe=False,

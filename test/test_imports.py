@@ -14,8 +14,9 @@ FLOORS = {
     "geometry": 1, "engines": 1, "models": 1, "hub": 1, "image_files": 1,
     "network": 2, "messages": 2, "estimation": 2, "visual": 2, "scene_files": 3,
     "export": 3, "sync": 3,
-    "node": 4, "bag": 4,
-    "cli": 5,
+    "stream": 4,
+    "node": 5, "bag": 5,
+    "cli": 6,
 }  # fmt: skip
 ROS = {"rclpy", "rcl_interfaces", "launch", "launch_ros"}
 
@@ -64,6 +65,8 @@ def test_packages_import_from_lower_floors_only(path):
         "da3_ros.engines",
         "da3_ros.estimation",
         "da3_ros.cli.main",
+        "da3_ros.bag.reprocess",
+        "da3_ros.bag.processes",
         "da3_ros.node",
         pytest.param("da3_ros.node.multi_cam", marks=pytest.mark.system),
     ],
@@ -75,7 +78,7 @@ def test_no_torch_at_run_time(module):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("module", ["da3_ros.messages", "da3_ros.sync", "da3_ros.estimation"])
+@pytest.mark.parametrize("module", ["da3_ros.messages", "da3_ros.sync", "da3_ros.estimation", "da3_ros.bag.reprocess"])
 def test_no_ros_below_the_node(module):
     code = f"import {module}, sys; sys.exit('rclpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

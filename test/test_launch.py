@@ -10,7 +10,7 @@ import pytest
 import yaml
 from topics import CAMERA_TOPICS
 
-from da3_ros.node.parameters import SPECS, camera_specs
+from da3_ros.stream.parameters import SPECS, camera_specs
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(path.name.split(".")[0] for path in (ROOT / "launch").glob("*.launch.py"))

@@ -85,7 +85,7 @@ def test_console_scripts_exist(setup_call):
 
 def test_example_configuration_names_every_parameter_with_its_default():
     pytest.importorskip("rclpy")
-    from da3_ros.node.parameters import SPECS, camera_specs
+    from da3_ros.stream.parameters import SPECS, camera_specs
 
     values = yaml.safe_load((ROOT / "config/multi_cam.yaml").read_text())["/**"]["ros__parameters"]
 

@@ -34,11 +34,13 @@ def fuse_views(
     voxel_size: float = 0.0,
     filter_edges: bool = True,
     min_confidence: float = 0.0,
+    max_range: float = 0.0,
 ) -> Cloud:
     """Cloud of `views` in the frame a of their poses ``T_a_camera`` (4, 4).
 
     voxel_size: side of the grid that keeps one point a cell, 0 for none. filter_edges: leave out points next to a jump
-    of depth, which hang in the air. min_confidence: least confidence of a point.
+    of depth, which hang in the air. min_confidence: least confidence of a point. max_range: farthest
+    distance of a point along its camera's axis, 0 for none.
     """
     clouds = []
     for view in views:
@@ -47,6 +49,9 @@ def fuse_views(
             points[depth_edges(view.depth)] = np.nan
         if min_confidence > 1:  # the network's confidence starts at 1
             points[view.confidence < min_confidence] = np.nan
+        if max_range > 0:
+            with np.errstate(invalid="ignore"):
+                points[view.depth > max_range] = np.nan
         clouds.append(points)
     points, rows = fuse(clouds, list(poses))
     if voxel_size > 0:

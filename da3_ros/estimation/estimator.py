@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from da3_ros.engines import Engine, RawEstimate, load_engine
 from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
-from da3_ros.estimation.pose import estimate_poses, network_camera
+from da3_ros.estimation.pose import Odometry, PoseConfig, PoseSource, RigCheck, network_camera
 from da3_ros.estimation.preprocess import Prepared, prepare
 from da3_ros.estimation.scale import ScaleConfig, ScaleSource
-from da3_ros.estimation.views import Estimate, ScaleEstimate, View, ViewEstimate, ViewSet
+from da3_ros.estimation.upsample import upsample_confidence, upsample_depth
+from da3_ros.estimation.views import Estimate, PoseEstimate, View, ViewEstimate, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.models import ModelRecord, find_model
 
@@ -39,7 +41,12 @@ class EstimatorConfig:
     """Less confident depth becomes NaN; the network's confidence starts at 1."""
     condition_on_poses: bool | None = None
     """Whether known rig poses are given to the network; None does what the model's record recommends."""
+    full_resolution: bool = False
+    """Whether depth, confidence and camera come in the size of each view's own image; else in the network's."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    pose: PoseConfig = field(default_factory=PoseConfig)
+    rig_check_period: float = 0.0
+    """Seconds between checks of the rig's calibration; 0: never."""
 
     def __post_init__(self) -> None:
         if self.size < 0:
@@ -64,7 +71,10 @@ class Estimator:
             raise ValueError(f"{record.name} was exported without known cameras: leave condition_on_poses unset")
         self.conditions = record.condition_on_poses and engine.info.takes_poses if wanted is None else wanted
         self.scale_source = ScaleSource(self.config.scale)
-        self._beside = ThreadPoolExecutor(1, "da3 scale")
+        self.pose_source = PoseSource(self.config.pose)
+        self.odometry = Odometry(self.config.pose.matches)
+        self.rig_check = RigCheck(self.config.rig_check_period, self.config.pose.matches)
+        self._beside = ThreadPoolExecutor(1, "da3 matching")
 
     @classmethod
     def from_model(cls, model: str | Path, config: EstimatorConfig | None = None) -> Estimator:
@@ -87,30 +97,78 @@ class Estimator:
             "condition_on_poses": str(self.conditions).lower(),
         }
 
+    def reconfigure(self, config: EstimatorConfig) -> None:
+        """Work by another configuration from the next set on; what was learnt of scale and poses is kept where its own
+        part did not change. Raises ValueError for changes that need another engine: size, threads, conditioning.
+        """
+        for name in ("size", "threads", "condition_on_poses"):
+            if getattr(config, name) != getattr(self.config, name):
+                raise ValueError(f"{name} cannot change while the engine runs")
+        if config.scale != self.config.scale:
+            self.scale_source = ScaleSource(config.scale)
+        if config.pose != self.config.pose:
+            self.pose_source = PoseSource(config.pose)
+            self.odometry = Odometry(config.pose.matches)
+        if (config.rig_check_period, config.pose) != (self.config.rig_check_period, self.config.pose):
+            self.rig_check = RigCheck(config.rig_check_period, config.pose.matches)
+        self.config = config
+
     def reset(self) -> None:
         """Forget what was learned from earlier sets, after a jump in time."""
         self.scale_source.reset()
+        self.odometry.reset()
+        self.rig_check.reset()
 
-    def __call__(self, view_set: ViewSet) -> Estimate:
-        """Estimate the geometry of a view set; every view keeps its name and stamp."""
+    def memory(self) -> dict[str, Any]:
+        """What was learned from earlier sets, as something that can be pickled; for `recall`."""
+        return {
+            "scale": self.scale_source.memory(),
+            "odometry": self.odometry.memory(),
+            "rig_check": self.rig_check.memory(),
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on where `memory` was asked for, in another process perhaps."""
+        self.scale_source.recall(memory["scale"])
+        self.odometry.recall(memory["odometry"])
+        self.rig_check.recall(memory["rig_check"])
+
+    def __call__(self, view_set: ViewSet, *, odometry: bool = False) -> Estimate:
+        """Estimate the geometry of a view set; every view keeps its name and stamp. odometry: whether the motion since
+        the first such set is to be followed.
+        """
         views = view_set.views
         clock = _Stages()
         prepared = prepare(views, self.size, self.engine.info.patch)
         clock.lap("preprocess")
-        # What the scale rests on needs nothing of the network, so it is measured while the engine runs.
-        sparse = self._beside.submit(self.scale_source.measure, views, prepared)
+        # What scale and poses rest on needs nothing of the network, so it is measured while the engine runs.
+        samples = self._beside.submit(self.scale_source.measure, views, prepared)
+        matches = self._beside.submit(self.pose_source.measure, views, prepared)
+        seen = self._beside.submit(self.odometry.measure, views, prepared) if odometry else None
+        rig = self._beside.submit(self.rig_check.measure, views, prepared)
         raw = self.engine.run(prepared.images, *self._known_cameras(views, prepared))
         clock.lap("engine")
         in_metres = self.record.metric and all(camera is not None for camera in prepared.cameras)
         if in_metres and self.record.focal_rule:
             raw = _in_metres(raw, prepared, self.record.focal_rule)
         trusted = self.record.trusts_distances and not self.engine.info.single_view
-        poses = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
-        scale = self.scale_source(views, prepared, raw.depth, sparse.result(), in_metres, poses)
+        distances = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
+        scale = self.scale_source(views, prepared, raw.depth, samples.result(), in_metres, distances)
         clock.lap("scale")
-        out = self._assemble(views, prepared, raw, scale)
+        # In metres, or in the network's unit where there is no scale.
+        depths = [
+            raw.depth[i, :h, :w] * np.float32(scale.value) + np.float32(scale.shift)
+            for i, (h, w) in enumerate(prepared.windows)
+        ]
+        accuracy, single = self.record.pose_accuracy, self.engine.info.single_view
+        poses = self.pose_source(views, raw, depths, scale.value, accuracy, matches.result(), single)
+        motion = None if seen is None else self.odometry(seen.result(), depths)
+        pairs = rig.result()
+        deviations = None if pairs is None else self.rig_check(views, pairs, depths)
+        clock.lap("poses")
+        out = self._assemble(views, prepared, raw, depths, scale.metric, poses)
         clock.lap("post")
-        return Estimate(out, scale, clock.milliseconds)
+        return Estimate(out, scale, clock.milliseconds, motion, deviations)
 
     def _known_cameras(
         self, views: tuple[View, ...], prepared: Prepared
@@ -118,31 +176,43 @@ class Estimator:
         """Network inputs for known cameras, or (None, None) unless all of two or more are known."""
         if not self.conditions or len(views) < 2:
             return None, None
-        if any(v.pose is None for v in views) or any(c is None for c in prepared.cameras):
+        if any(c is None for c in prepared.cameras):
             return None, None
+        if any(v.pose is None or v.pose_source == "estimated" for v in views):
+            return None, None  # its own poses would only be told back to it
         poses = normalise_baseline(np.stack([np.asarray(v.pose, np.float64) for v in views]))
         intrinsics = np.stack([c.K for c in prepared.cameras if c is not None])
         intrinsics[:, :2, 2] += 0.5  # the network counts pixels from the image corner
         return invert(poses).astype(np.float32), intrinsics.astype(np.float32)
 
     def _assemble(
-        self, views: tuple[View, ...], prepared: Prepared, raw: RawEstimate, scale: ScaleEstimate
+        self,
+        views: tuple[View, ...],
+        prepared: Prepared,
+        raw: RawEstimate,
+        depths: list[NDArray[np.float32]],
+        metric: bool,
+        poses: list[PoseEstimate],
     ) -> tuple[ViewEstimate, ...]:
         c = self.config
-        poses = estimate_poses(views, raw, scale.value, self.record.pose_accuracy, self.engine.info.single_view)
         out = []
         for i, view in enumerate(views):
             h, w = prepared.windows[i]
-            depth = raw.depth[i, :h, :w]
+            depth = depths[i]
             confidence = np.ascontiguousarray(raw.confidence[i, :h, :w])
-            depth = depth * np.float32(scale.value) + np.float32(scale.shift)
-            if scale.metric:
+            if metric:
                 depth = apply_range(depth, c.min_range, c.max_range)
             if raw.sky is not None:  # REP-117: beyond every range
                 depth = np.where(raw.sky[i, :h, :w] >= SKY_THRESHOLD, np.float32(np.inf), depth)
             depth = mask_low_confidence(depth, confidence, c.min_confidence)
             camera = prepared.cameras[i] or network_camera(raw, i, (h, w))
             image = np.ascontiguousarray(prepared.images[i, :h, :w])
+            if c.full_resolution:
+                large = prepared.rectified[i]
+                height, width = large.shape[:2]
+                depth = upsample_depth(depth, large, image)
+                confidence = upsample_confidence(confidence, height, width)
+                camera, image = view.straight_camera() or camera.scaled(width, height), large
             out.append(ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, poses[i]))
         return tuple(out)
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.points import unproject_depth
 
+POSE_SOURCES = ("calibrated", "odometry", "estimated")
+
 
 @dataclass(frozen=True)
 class View:
@@ -29,6 +31,15 @@ class View:
     """T_world_camera (4, 4), metres, camera axes x right, y down, z forward."""
     name: str = ""
     stamp_ns: int = 0
+    pose_source: str = "calibrated"
+    """Where `pose` comes from: ``calibrated`` (mounts), ``odometry`` (the robot's own, metric motion), or ``estimated``
+    (by an earlier estimate: fixes the world, but says nothing about metres)."""
+    body: int = 0
+    """Views with the same number were taken together, from one rigid body."""
+    mount: NDArray[np.float64] | None = None
+    """T_body_camera (4, 4), metres; lets views of one body move together where their pose is to be found."""
+    measured: NDArray[np.float32] | None = None
+    """Metric points (N, 3) of another sensor in the camera's optical frame, at the time of the image."""
 
     def __post_init__(self) -> None:
         label = f"view {self.name!r}"
@@ -40,13 +51,25 @@ class View:
                 f"{label}: the camera is calibrated for {self.camera.width}x{self.camera.height}, "
                 f"the image is {w}x{h}: scale the calibration or fix the driver"
             )
-        if self.pose is not None:
-            pose = np.asarray(self.pose, dtype=np.float64)
+        if self.pose_source not in POSE_SOURCES:
+            raise ValueError(f"{label}: pose_source {self.pose_source!r}; allowed: {', '.join(POSE_SOURCES)}")
+        if self.measured is not None and (self.measured.ndim != 2 or self.measured.shape[1] != 3):
+            raise ValueError(f"{label}: measured must be (N, 3) points, got {self.measured.shape}")
+        for name in ("pose", "mount"):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            pose = np.asarray(given, dtype=np.float64)
             if pose.shape != (4, 4) or not np.isfinite(pose).all():
-                raise ValueError(f"{label}: pose must be a finite (4, 4) T_world_camera, got {pose.shape}")
+                raise ValueError(f"{label}: {name} must be a finite (4, 4) transform, got {pose.shape}")
             rotation = pose[:3, :3]
             if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
-                raise ValueError(f"{label}: the rotation of the pose is not orthonormal: {rotation.tolist()}")
+                raise ValueError(f"{label}: the rotation of the {name} is not orthonormal: {rotation.tolist()}")
+
+    def straight_camera(self) -> CameraModel | None:
+        """Camera of the image without distortion."""
+        c = self.camera
+        return None if c is None else CameraModel.pinhole(c.width, c.height, c.fx, c.fy, c.cx, c.cy)
 
 
 @dataclass(frozen=True)
@@ -68,7 +91,8 @@ class PoseEstimate:
     T_world_camera: NDArray[np.float64]
     """(4, 4)."""
     source: str
-    """``calibrated``, ``network``, or ``none``: nothing tells it."""
+    """``calibrated``, ``odometry`` or ``estimated``: as given with the view; ``matches``, ``network``: found; ``none``:
+    nothing tells it."""
     covariance: NDArray[np.float64]
     """(6, 6), x y z and rotation about x y z, in the units of the pose and in radians."""
 
@@ -78,7 +102,7 @@ class ScaleEstimate:
     """How depth got its unit."""
 
     source: str
-    """``rig``, ``metric_model``, ``given`` or ``none``."""
+    """One of `scale.SOURCES` without ``auto``."""
     value: float = 1.0
     """Metres in one unit of the network."""
     shift: float = 0.0
@@ -88,12 +112,12 @@ class ScaleEstimate:
     metric: bool = False
     """False: depth has no unit."""
     message: str = ""
-    """Why there is no scale, or why it is held."""
+    """Why there is no scale, why it is held, or that it jumped."""
 
 
 @dataclass(frozen=True)
 class ViewEstimate:
-    """Geometry of one view, at the size the network worked at."""
+    """Geometry of one view, at the size the network worked at, or at that of its image."""
 
     name: str
     stamp_ns: int
@@ -114,10 +138,41 @@ class ViewEstimate:
 
 
 @dataclass(frozen=True)
+class OdometryEstimate:
+    """Motion of the cameras' body since the start (of the first camera itself where no mounts are known)."""
+
+    T_start_body: NDArray[np.float64]
+    """(4, 4)."""
+    covariance: NDArray[np.float64]
+    """(6, 6) of position and rotation about the start's axes; grows from key frame to key frame."""
+    inliers: int
+    """Explained matches with the key frame; 0 at the start and where the motion is lost."""
+    message: str = ""
+    """Why the motion since the last key frame is not known."""
+
+
+@dataclass(frozen=True)
+class RigDeviation:
+    """How two cameras stand to each other, against their calibration."""
+
+    cameras: tuple[str, str]
+    angle_deg: float
+    """Angle between the rotation that the images show and the calibrated one."""
+    distance_m: float
+    """The same for the position; it leans on the scale, and with it on the calibration itself."""
+    angle_std_deg: float
+    inliers: int
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Geometry of a view set, in the order of its views."""
 
     views: tuple[ViewEstimate, ...]
     scale: ScaleEstimate
     timing: dict[str, float] = field(default_factory=dict)
-    """Milliseconds of preprocess, engine, scale, post."""
+    """Milliseconds of preprocess, engine, scale, poses, post."""
+    odometry: OdometryEstimate | None = None
+    """Where it was asked for."""
+    rig: tuple[RigDeviation, ...] | None = None
+    """Where the rig's calibration was checked with this set."""

@@ -16,6 +16,7 @@ __all__ = [
     "ExternalShutdownException",
     "given_parameters",
     "incompatible_qos_callback",
+    "incompatible_subscriber_callback",
     "live_types",
     "qos_profile",
     "transport_warning",
@@ -36,12 +37,21 @@ def _load(name: str) -> type:
     return found
 
 
-def qos_profile(depth: int, reliability: str, *, latched: bool = False) -> QoSProfile:
-    """Profile that keeps the last `depth` messages; reliability: `reliable` or `best_effort`."""
+def qos_profile(depth: int, profile: str = "DEFAULT", *, latched: bool = False) -> QoSProfile:
+    """Profile that keeps the last `depth` messages.
+
+    profile: ``SENSOR_DATA`` (best effort), ``DEFAULT`` (reliable) or ``SYSTEM_DEFAULT`` (what the middleware does), the
+    names that Isaac ROS uses. latched: late subscribers get the last messages, too.
+    """
+    reliability = {
+        "SENSOR_DATA": ReliabilityPolicy.BEST_EFFORT,
+        "DEFAULT": ReliabilityPolicy.RELIABLE,
+        "SYSTEM_DEFAULT": ReliabilityPolicy.SYSTEM_DEFAULT,
+    }
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
-        reliability=ReliabilityPolicy.BEST_EFFORT if reliability == "best_effort" else ReliabilityPolicy.RELIABLE,
+        reliability=reliability[profile],
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
 
@@ -75,8 +85,16 @@ def transport_warning(environment: Mapping[str, str], middleware: str) -> str:
 
 def incompatible_qos_callback(callback: Callable[[Any], None]) -> Any:
     """Subscription events that call `callback(event)` when a publisher's QoS does not fit."""
+    return _events().SubscriptionEventCallbacks(incompatible_qos=callback)
+
+
+def incompatible_subscriber_callback(callback: Callable[[Any], None]) -> Any:
+    """Publisher events that call `callback(event)` when a subscriber asks for more than is offered."""
+    return _events().PublisherEventCallbacks(incompatible_qos=callback)
+
+
+def _events() -> Any:
     try:
-        from rclpy.event_handler import SubscriptionEventCallbacks
+        return importlib.import_module("rclpy.event_handler")
     except ImportError:  # Humble
-        from rclpy.qos_event import SubscriptionEventCallbacks
-    return SubscriptionEventCallbacks(incompatible_qos=callback)
+        return importlib.import_module("rclpy.qos_event")

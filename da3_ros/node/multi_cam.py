@@ -29,7 +29,8 @@ from da3_ros.node.compat import (
     qos_profile,
     transport_warning,
 )
-from da3_ros.node.parameters import (
+from da3_ros.node.session import Session
+from da3_ros.stream.parameters import (
     SPECS,
     ParameterError,
     Spec,
@@ -37,10 +38,10 @@ from da3_ros.node.parameters import (
     camera_specs,
     read_parameters,
 )
-from da3_ros.node.session import Session
 
 NAME, NAMESPACE = "multi_cam", "da3"
 END_S = 8.0  # launch sends SIGTERM after 5 s and SIGKILL after 10 s
+_LIVE = {spec.name for spec in SPECS if spec.live}
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -59,7 +60,7 @@ class MultiCam(LifecycleNode):
         self._session: Session | None = None
         self._is_configured = False
         kind = self._types["diagnostic_msgs/msg/DiagnosticArray"]
-        self._diagnostics = self.create_publisher(kind, "/diagnostics", qos_profile(10, "reliable"))
+        self._diagnostics = self.create_publisher(kind, "/diagnostics", qos_profile(10))
 
     @property
     def autostart(self) -> bool:
@@ -103,15 +104,18 @@ class MultiCam(LifecycleNode):
         ours = {change.name: change.value for change in changes if change.name != "use_sim_time"}
         if not ours:
             return SetParametersResult(successful=True)
-        if self._is_configured:
-            reason = f"{', '.join(ours)}: read only when the node is configured; clean it up, set, configure again"
-            return SetParametersResult(successful=False, reason=reason)
         if not all(self.has_parameter(name) for name in ours):
             return SetParametersResult(successful=True)  # being declared: read_parameters will judge
+        fixed = [name for name in ours if self._is_configured and name not in _LIVE and ours[name] != self._value(name)]
+        if fixed:
+            reason = f"{', '.join(fixed)}: read only when the node is configured; clean it up, set, configure again"
+            return SetParametersResult(successful=False, reason=reason)
         try:
-            read_parameters(lambda name: ours[name] if name in ours else self._value(name))
+            parameters = read_parameters(lambda name: ours[name] if name in ours else self._value(name))
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if self._session is not None:
+            self._session.reconfigure(parameters)
         return SetParametersResult(successful=True)
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:

@@ -17,12 +17,13 @@ from rclpy.duration import Duration
 
 from da3_ros.estimation import Estimator
 from da3_ros.messages import MessageTypes, stamp_to_ns
-from da3_ros.node.compat import incompatible_qos_callback, qos_profile
-from da3_ros.node.diagnostics import ERROR, WARN, Health, encode_diagnostics
-from da3_ros.node.parameters import CameraParameters, NodeParameters
-from da3_ros.node.pipeline import Pipeline
-from da3_ros.node.publishers import Outputs
-from da3_ros.node.transforms import TransformListener, TransformTree
+from da3_ros.node.compat import incompatible_qos_callback, incompatible_subscriber_callback, qos_profile
+from da3_ros.node.listener import TransformListener
+from da3_ros.stream.diagnostics import ERROR, WARN, Health, encode_diagnostics
+from da3_ros.stream.outputs import Outputs, Publisher, Qos
+from da3_ros.stream.parameters import CameraParameters, NodeParameters
+from da3_ros.stream.pipeline import Pipeline
+from da3_ros.stream.transforms import TransformTree
 from da3_ros.sync import Closed, FrameBuffer, FrameSet, Mailbox
 
 
@@ -40,7 +41,7 @@ class Session:
         self._node, self._types, self._parameters = node, types, parameters
         self._diagnostics = diagnostics
         log = node.get_logger()
-        keep = max(5.0, 3 * parameters.diagnostics_period)
+        keep = max(5.0, 3 * parameters.checks.period)
         self._health = Health(
             parameters.names,
             lambda level, text: log.error(text) if level == ERROR else log.warning(text),
@@ -49,7 +50,8 @@ class Session:
         self._health.engine = estimator.describe()
         self._buffer: FrameBuffer[Any] = FrameBuffer(parameters.names, parameters.sync)
         self._transforms = TransformTree()
-        self._outputs = Outputs(node, types, parameters)
+        self._publishers: list[Any] = []
+        self._outputs = Outputs(self._advertise, types, parameters)
         self._pipeline = Pipeline(
             parameters,
             estimator,
@@ -60,7 +62,8 @@ class Session:
             lambda: node.get_clock().now().nanoseconds,
         )
         self._listener = TransformListener(node, types["tf2_msgs/msg/TFMessage"], self._transforms)
-        self._report_timer = node.create_timer(parameters.diagnostics_period, self._report)
+        self._report_timer = node.create_timer(parameters.checks.period, self._report)
+        self._pending: NodeParameters | None = None
         self._subscriptions: list[Any] = []
         self._watchdog: Any = None
         self._jumps: Any = None
@@ -88,7 +91,8 @@ class Session:
         self._started = self._last_set = time.monotonic()
         for camera in self._parameters.cameras:
             self._subscribe(camera)
-        self._watchdog = node.create_timer(min(self._parameters.watchdog_timeout / 4, 0.5), self._watch)
+        self._subscribe_reference()
+        self._watchdog = self._create_watchdog()
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
@@ -116,14 +120,38 @@ class Session:
         self._node.destroy_timer(self._report_timer)
         self._listener.close()
         if ended:
-            self._outputs.close()
+            for publisher in self._publishers:
+                self._node.destroy_lifecycle_publisher(publisher)
         return ended
 
+    def _advertise(self, kind: str, topic: str, qos: Qos) -> Publisher:
+        profile = qos_profile(qos.depth, qos.profile, latched=qos.latched)
+        events = incompatible_subscriber_callback(partial(self._on_incompatible_subscriber, topic))
+        publisher = self._node.create_lifecycle_publisher(self._types[kind], topic, profile, event_callbacks=events)
+        self._publishers.append(publisher)
+        return publisher
+
+    def reconfigure(self, parameters: NodeParameters) -> None:
+        """Go by other values of the parameters that may change now; what the worker uses changes with its next set."""
+        old, self._parameters = self._parameters, parameters
+        self._pending = parameters
+        if parameters.sync != old.sync:
+            self._buffer.reconfigure(parameters.sync)
+        if parameters.checks.period != old.checks.period:
+            self._node.destroy_timer(self._report_timer)
+            self._report_timer = self._node.create_timer(parameters.checks.period, self._report)
+        if self._watchdog is not None and parameters.checks.watchdog_timeout != old.checks.watchdog_timeout:
+            self._node.destroy_timer(self._watchdog)
+            self._watchdog = self._create_watchdog()
+
+    def _create_watchdog(self) -> Any:
+        return self._node.create_timer(min(self._parameters.checks.watchdog_timeout / 4, 0.5), self._watch)
+
     def _subscribe(self, camera: CameraParameters) -> None:
-        node, types, qos = self._node, self._types, self._parameters.qos
+        node, types = self._node, self._types
         compressed = camera.transport == "compressed"
         kind = types["sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"]
-        profile = qos_profile(qos.depth, qos.image_reliability)
+        profile = self._input_profile()
         wanted = [(kind, camera.image_topic, partial(self._on_image, camera.name))]
         if camera.camera_info_topic:
             info = types["sensor_msgs/msg/CameraInfo"]
@@ -131,6 +159,26 @@ class Session:
         for message, topic, callback in wanted:
             events = incompatible_qos_callback(partial(self._on_incompatible_qos, camera.name, topic))
             subscription = node.create_subscription(message, topic, callback, profile, event_callbacks=events)
+            self._subscriptions.append(subscription)
+
+    def _input_profile(self) -> Any:
+        qos = self._parameters.input_qos
+        return qos_profile(qos.depth, qos.profile)
+
+    def _subscribe_reference(self) -> None:
+        """Metric points for the scale; costs nothing while nobody publishes them."""
+        reference, names = self._pipeline.reference, self._parameters.reference
+        wanted = [
+            ("sensor_msgs/msg/PointCloud2", names.points_topic, reference.add_cloud),
+            ("sensor_msgs/msg/Image", names.depth_topic, reference.add_depth),
+            ("sensor_msgs/msg/CameraInfo", names.depth_info_topic, reference.set_depth_info),
+        ]
+        for kind, topic, callback in wanted:
+            events = incompatible_qos_callback(partial(self._on_incompatible_qos, "", topic))
+            profile = self._input_profile()
+            subscription = self._node.create_subscription(
+                self._types[kind], topic, callback, profile, event_callbacks=events
+            )
             self._subscriptions.append(subscription)
 
     def _on_image(self, camera: str, message: Any) -> None:
@@ -153,12 +201,16 @@ class Session:
 
     def _on_incompatible_qos(self, camera: str, topic: str, event: Any) -> None:
         del event
-        self._health.report(
-            camera,
-            "qos",
-            f"{topic}: a publisher offers less than {self._parameters.qos.image_reliability}; "
-            "set qos.image_reliability to best_effort, or make the publisher reliable",
-        )
+        profile = self._parameters.input_qos.profile
+        text = f"{topic}: a publisher offers less than input_qos: {profile} asks for"
+        self._health.report(camera, "qos", f"{text}; set input_qos to SENSOR_DATA, or make the publisher reliable")
+
+    def _on_incompatible_subscriber(self, topic: str, event: Any) -> None:
+        del event
+        profile = self._parameters.output_qos.profile
+        text = f"{topic}: a subscriber asks for more than output_qos: {profile} offers and gets nothing"
+        remedy = "set output_qos to DEFAULT, or let it subscribe with best effort and volatile durability"
+        self._health.report("", f"qos {topic}", f"{text}; {remedy}", WARN)
 
     def _on_jump(self, jump: Any) -> None:
         del jump
@@ -166,7 +218,7 @@ class Session:
         self._transforms.clear_moving()
 
     def _watch(self) -> None:
-        timeout = self._parameters.watchdog_timeout
+        timeout = self._parameters.checks.watchdog_timeout
         now = time.monotonic()
         silent = {}
         for name in self._parameters.names:
@@ -219,6 +271,9 @@ class Session:
                 if self._buffer.epoch != epoch:
                     epoch = self._buffer.epoch
                     self._pipeline.reset()
+                pending, self._pending = self._pending, None
+                if pending is not None:
+                    self._pipeline.reconfigure(pending)
                 self._pipeline(frames)
             except Closed:
                 return

@@ -89,6 +89,13 @@ class FrameBuffer(Generic[T]):
         with self._lock:
             return self._epoch
 
+    def reconfigure(self, config: SyncConfig) -> None:
+        """Match by another configuration; frames that wait are dropped as after a reset where the policy changes."""
+        with self._lock:
+            if config.policy != self.config.policy:
+                self._reset()
+            self.config = config
+
     def push(self, camera: str, stamp_ns: int, payload: T) -> FrameSet[T] | None:
         """Add a frame; returns the set that it completes, if any. Raises KeyError for an unknown camera.
 
@@ -113,6 +120,27 @@ class FrameBuffer(Generic[T]):
             self._drop_until(camera, None, "unmatched")
             anchor = self._anchor()
             return self._match(anchor) if anchor else None
+
+    def finish(self) -> list[FrameSet[T]]:
+        """The sets that still waited for a closer frame or for a missing camera's, in order: no more frames will come.
+
+        What fits in no set is dropped as `unmatched`.
+        """
+        found: list[FrameSet[T]] = []
+        with self._lock:
+            anchor = self._anchor()
+            if anchor is not None and self.config.policy != "latest":
+                wanted = len(self.cameras) - len(self._excluded)
+                for frame in [frame for queue in self._queues.values() for frame in queue]:
+                    trigger = anchor if self.config.policy == "anchor" else frame.camera
+                    if frame.camera != trigger or frame not in self._queues[trigger]:
+                        continue
+                    members = self._around(frame, settled=False)
+                    if len(members) == wanted or self.config.allow_missing:
+                        found.append(self._give(frame.stamp_ns, members))
+            for camera in self.cameras:
+                self._drop_until(camera, None, "unmatched")
+        return found
 
     def include_all(self) -> None:
         """Wait for every camera again."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from da3_ros.estimation import Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
+from da3_ros.estimation import Estimator, EstimatorConfig, PoseConfig, ScaleConfig, View, ViewSet
 from da3_ros.models import ModelRecord
 
 from .conftest import KnownDepthEngine
@@ -70,7 +70,8 @@ def test_unknown_poses_give_relative_depth_and_say_so(rig):
 
 
 def test_unknown_poses_come_from_the_network_in_the_first_cameras_frame(rig):
-    estimate = make(rig, scale=ScaleConfig(source="given", value=2.5))(without_poses(rig))
+    config = {"scale": ScaleConfig(source="given", value=2.5), "pose": PoseConfig("network")}
+    estimate = make(rig, **config)(without_poses(rig))
     first, second = (v.pose for v in estimate.views)
     np.testing.assert_array_equal(first.T_world_camera, np.eye(4))
     assert second.source == "network"
@@ -82,8 +83,46 @@ def test_one_known_pose_places_the_others(rig):
     moved = np.eye(4)
     moved[:3, 3] = [5, 6, 7]
     views = [replace(rig.views[0], pose=None), replace(rig.views[1], pose=moved)]
-    estimate = make(rig, scale=ScaleConfig(source="given", value=2.5))(ViewSet(views))
+    config = {"scale": ScaleConfig(source="given", value=2.5), "pose": PoseConfig("network")}
+    estimate = make(rig, **config)(ViewSet(views))
     np.testing.assert_allclose(estimate.views[0].pose.T_world_camera[:3, 3], [4.8, 6, 7], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("auto", "matches"), ("matches", "matches"), ("network", "network"), ("calibrated", "none")],
+)
+def test_the_pose_source_takes_effect(rig, source, expected):
+    config = {"scale": ScaleConfig(source="given", value=2.5), "pose": PoseConfig(source)}
+    pose = make(rig, **config)(without_poses(rig)).views[1].pose
+    assert pose.source == expected
+    if expected != "none":
+        np.testing.assert_allclose(pose.T_world_camera, rig.poses[1], atol=0.01)
+
+
+def test_an_unknown_pose_source_is_refused():
+    with pytest.raises(ValueError, match="auto, calibrated, network, matches"):
+        PoseConfig("gps")
+
+
+def test_own_poses_are_not_told_back_to_the_network_nor_taken_for_metres(rig):
+    estimator = make(rig)
+    estimate = estimator(ViewSet([replace(v, pose_source="estimated") for v in rig.views]))
+    assert estimator.engine.calls[-1]["extrinsics"] is None
+    assert not estimate.scale.metric
+
+
+def test_reconfiguring_takes_effect_and_keeps_what_was_learnt(rig):
+    estimator = make(rig)
+    estimator(ViewSet(rig.views))
+    before = estimator.scale_source
+    estimator.reconfigure(replace(estimator.config, max_range=2.0))
+    assert np.isposinf(estimator(ViewSet(rig.views)).views[0].depth).any()
+    assert estimator.scale_source is before
+    estimator.reconfigure(replace(estimator.config, scale=ScaleConfig(source="none")))
+    assert not estimator(ViewSet(rig.views)).scale.metric
+    with pytest.raises(ValueError, match="size cannot change"):
+        estimator.reconfigure(replace(estimator.config, size=140))
 
 
 def test_an_unknown_camera_is_the_networks(rig):
@@ -145,7 +184,7 @@ def test_mixed_aspects_share_one_input_and_keep_their_own(rig):
 
 
 def test_timing_names_every_stage(rig):
-    assert set(make(rig)(ViewSet(rig.views)).timing) == {"preprocess", "engine", "scale", "post"}
+    assert set(make(rig)(ViewSet(rig.views)).timing) == {"preprocess", "engine", "scale", "poses", "post"}
 
 
 def test_description(rig):

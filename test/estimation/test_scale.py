@@ -8,8 +8,8 @@ import pytest
 from da3_ros.estimation import ScaleConfig
 from da3_ros.estimation.preprocess import prepare
 from da3_ros.estimation.scale import ScaleSource
+from da3_ros.estimation.scale.fit import fit_depth
 from da3_ros.estimation.scale.rig import MatchConfig, triangulate_rig
-from da3_ros.estimation.scale.source import fit_depth
 from da3_ros.geometry import CameraModel
 
 
@@ -82,7 +82,7 @@ def test_wrong_rig_geometry_gives_few_points(rig):
 
 
 def test_period_reuses_the_last_scale(rig):
-    source = ScaleSource(ScaleConfig(period=1.0))
+    source = ScaleSource(ScaleConfig(period=1.0, confirm=1))
     first = estimate(source, views_at(rig, 10), rig, unit=2.0)
     assert estimate(source, views_at(rig, 10.5), rig, unit=3.0) is first
     assert estimate(source, views_at(rig, 11.5), rig, unit=3.0).value == pytest.approx(3.0, rel=0.02)

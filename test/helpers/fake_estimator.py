@@ -6,7 +6,7 @@ import time
 import cv2
 import numpy as np
 
-from da3_ros.estimation import Estimate, PoseEstimate, ScaleEstimate, ViewEstimate
+from da3_ros.estimation import Estimate, OdometryEstimate, PoseEstimate, ScaleEstimate, ViewEstimate
 from da3_ros.geometry import CameraModel
 
 WIDTH, HEIGHT = 84, 56
@@ -19,6 +19,7 @@ class FakeEstimator:
     def __init__(self, model, config, delay=0.0):
         self.model, self.config, self.delay = model, config, delay
         self.sets, self.resets, self.fail = [], 0, None
+        self.motion, self.lost, self.rig = np.eye(4), "", None
 
     def describe(self):
         return {"model": self.model, "engine": "fake", "size": str(self.config.size)}
@@ -26,12 +27,21 @@ class FakeEstimator:
     def reset(self):
         self.resets += 1
 
+    def memory(self):
+        return len(self.sets)
+
+    def recall(self, memory):
+        self.recalled = memory
+
     def depth(self):
         depth = np.linspace(2, 3, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, axis=0)
         depth[:4, :4], depth[:4, -4:], depth[-4:, :4] = np.nan, np.inf, -np.inf
         return depth
 
-    def __call__(self, view_set):
+    def reconfigure(self, config):
+        self.config = config
+
+    def __call__(self, view_set, *, odometry=False):
         self.sets.append(view_set)
         time.sleep(self.delay)
         if self.fail:
@@ -40,12 +50,13 @@ class FakeEstimator:
         views = []
         for index, view in enumerate(view_set.views):
             known = view.pose is not None
-            pose = PoseEstimate(
-                view.pose if known else np.eye(4), "calibrated" if known else "network", 0.01 * np.eye(6)
-            )
+            source = view.pose_source if known else "network"
+            pose = PoseEstimate(view.pose if known else np.eye(4), source, 0.01 * np.eye(6))
             camera = (view.camera or CAMERA).scaled(WIDTH, HEIGHT)
             image = cv2.resize(view.image, (WIDTH, HEIGHT))
             confidence = np.full((HEIGHT, WIDTH), 1.5 + index, np.float32)
             views.append(ViewEstimate(view.name, view.stamp_ns, image, self.depth(), confidence, camera, pose))
         scale = ScaleEstimate("rig", 1.25, 0.0, 0.03, 120, True) if metric else ScaleEstimate("none", message="no rig")
-        return Estimate(tuple(views), scale, {"preprocess": 1.0, "engine": 2.0, "scale": 0.5, "post": 0.25})
+        timing = {"preprocess": 1.0, "engine": 2.0, "scale": 0.5, "poses": 0.1, "post": 0.25}
+        motion = OdometryEstimate(self.motion, 0.01 * np.eye(6), 50, self.lost) if odometry else None
+        return Estimate(tuple(views), scale, timing, motion, self.rig)

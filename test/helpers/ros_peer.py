@@ -63,7 +63,7 @@ class Peer:
         self._executor.shutdown()
         self.node.destroy_node()
 
-    def collect(self, topic, kind, *, latched=False, reliability="reliable"):
+    def collect(self, topic, kind, *, latched=False, profile="DEFAULT"):
         """Subscribe; messages go to `received[topic]`."""
         self.received[topic] = []
 
@@ -72,7 +72,7 @@ class Peer:
                 self.received[topic].append(message)
                 self._new.notify_all()
 
-        self.node.create_subscription(TYPES[kind], topic, keep, qos_profile(50, reliability, latched=latched))
+        self.node.create_subscription(TYPES[kind], topic, keep, qos_profile(50, profile, latched=latched))
 
     def wait(self, condition, timeout=20.0, what="condition"):
         """Until `condition()` is true; returns its value. Fails the test after `timeout` seconds."""
@@ -95,7 +95,7 @@ class Peer:
 
     def publisher(self, topic, kind, *, latched=False):
         if topic not in self._publishers:
-            profile = qos_profile(10, "reliable", latched=latched)
+            profile = qos_profile(10, latched=latched)
             self._publishers[topic] = self.node.create_publisher(TYPES[kind], topic, profile)
         return self._publishers[topic]
 

@@ -9,8 +9,10 @@ import pytest
 from fake_estimator import CAMERA
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from ros_peer import TYPES
 
-from da3_ros.messages import decode_cloud, decode_depth, stamp_to_ns
+from da3_ros.estimation import RigDeviation
+from da3_ros.messages import CloudEncoder, decode_cloud, decode_depth, encode_transform, stamp_to_ns
 
 IMAGE, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
 CLOUD, POSE = "sensor_msgs/msg/PointCloud2", "geometry_msgs/msg/PoseWithCovarianceStamped"
@@ -331,13 +333,13 @@ def test_cameras_that_never_match_are_named(bench):
 
 
 def test_incompatible_qos_is_named(bench):
-    b = bench(qos__image_reliability="reliable").start()
+    b = bench(input_qos="DEFAULT").start()
     from ros_peer import TYPES
 
     from da3_ros.node.compat import qos_profile
 
-    b.peer.node.create_publisher(TYPES[IMAGE], "/left/image_raw", qos_profile(5, "best_effort"))
-    words = ["/left/image_raw", "less than reliable", "set qos.image_reliability to best_effort"]
+    b.peer.node.create_publisher(TYPES[IMAGE], "/left/image_raw", qos_profile(5, "SENSOR_DATA"))
+    words = ["/left/image_raw", "less than input_qos: DEFAULT", "set input_qos to SENSOR_DATA"]
     b.peer.wait(lambda: status_matches(b, "left", ERROR, words), what="the diagnostic")
 
 
@@ -385,9 +387,9 @@ def test_lifecycle_round(bench):
     node = b.node
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
     assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-    result = node.set_parameters([Parameter("max_range", value=20.0)])[0]
+    result = node.set_parameters([Parameter("input_qos", value="DEFAULT")])[0]
     assert not result.successful
-    assert "max_range" in result.reason
+    assert "input_qos" in result.reason
     assert "clean it up" in result.reason
     assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
     assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
@@ -402,6 +404,142 @@ def test_lifecycle_round(bench):
     assert b.estimator.config.max_range == 20
     assert node.get_parameter("front.image_topic").value == "/front/image_raw"
     assert node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
+
+
+def test_parameters_change_while_the_node_works(bench):
+    b = bench(sync__policy="exact").start()
+    b.peer.collect("/da3/left/depth/image_rect", IMAGE)
+    b.peer.collect("/da3/points", CLOUD)
+    b.peer.send_static(RIG)
+    b.connect()
+    feed_until(b, lambda: b.peer.received["/da3/points"])
+    b.node.set_parameters([Parameter("max_range", value=20.0), Parameter("cloud.max_range", value=2.5)])
+    feed_until(b, lambda: b.estimator.config.max_range == 20)
+    b.peer.received["/da3/points"].clear()
+    feed_until(b, lambda: b.peer.received["/da3/points"])
+    assert decode_cloud(b.peer.received["/da3/points"][-1])["x"].max() < 2.71
+
+    # Frames 15 ms apart match only once the policy allows it; nothing has to be started anew.
+    def skewed(now):
+        b.send(now, ["left"])
+        b.send(now + 15_000_000, ["right"])
+
+    for _ in range(10):
+        skewed(b.peer.now_ns())
+        time.sleep(0.05)
+    before = len(b.estimator.sets)
+    assert b.node.set_parameters([Parameter("sync.policy", value="anchor")])[0].successful
+    feed_until(b, lambda: len(b.estimator.sets) > before + 2, send=skewed)
+    refused = b.node.set_parameters([Parameter("max_range", value=0.01)])[0]
+    assert not refused.successful
+    assert "> 0.05" in refused.reason
+    assert b.estimator.config.max_range == 20
+    for name, value in (("diagnostics.period", 0.1), ("watchdog.timeout", 0.5)):
+        assert b.node.set_parameters([Parameter(name, value=value)])[0].successful
+    feed_until(b, lambda: status_matches(b, "left", WARN, ["no image for"]), send=lambda now: None)
+
+
+def test_latency_and_overload(bench):
+    b = bench(estimator_options={"delay": 0.06}, diagnostics__max_latency=0.05).start()
+    b.peer.collect("/da3/latency", "diagnostic_msgs/msg/DiagnosticArray")  # which alone does not make it work
+    b.peer.collect("/da3/left/points", CLOUD)
+    b.connect()
+    feed_until(b, lambda: b.peer.received["/da3/latency"])
+    message = b.peer.received["/da3/latency"][0]
+    assert stamp_to_ns(message.header.stamp) in {v.stamp_ns for s in b.estimator.sets for v in s.views}
+    values = {pair.key: float(pair.value) for pair in message.status[0].values}
+    assert values["engine_ms"] == 2
+    assert values["total_ms"] > 50
+    feed_until(b, lambda: status_matches(b, "pipeline", WARN, ["overloaded", "inference.size"]))
+
+
+def test_odometry(bench):
+    b = bench(odometry__publish_tf=True).start()
+    b.peer.collect("/da3/odometry", "nav_msgs/msg/Odometry")
+    b.peer.collect("/tf", "tf2_msgs/msg/TFMessage")
+    b.peer.send_static(RIG)
+    b.connect()
+    feed_until(b, lambda: b.peer.received["/da3/odometry"] and b.peer.received["/tf"])
+    b.estimator.motion[0, 3], b.estimator.lost = 1.5, "fewer than 20 matches"
+    feed_until(b, lambda: b.peer.received["/da3/odometry"][-1].pose.pose.position.x == 1.5)
+    message = b.peer.received["/da3/odometry"][-1]
+    assert (message.header.frame_id, message.child_frame_id) == ("da3_odom", "base_link")
+    assert message.pose.covariance[0] == 0.01
+    transform = b.peer.received["/tf"][-1].transforms[0]
+    assert (transform.header.frame_id, transform.child_frame_id) == ("da3_odom", "base_link")
+    feed_until(b, lambda: status_matches(b, "pipeline", WARN, ["fewer than 20 matches"]))
+
+
+def test_a_bumped_camera_is_named(bench):
+    b = bench(diagnostics__rig_tolerance=2.0).start()
+    b.peer.collect("/da3/points", CLOUD)
+    b.peer.send_static(RIG)
+    b.connect()
+    b.estimator.rig = (RigDeviation(("left", "right"), 5.0, 0.04, 0.1, 80),)
+    feed_until(b, lambda: status_matches(b, "right", WARN, ["left and right", "5.0 deg", "0.040 m"]))
+    assert b.peer.diagnostics()["poses"][2]["left_right_off_deg"] == "5.00"
+    b.estimator.rig = (RigDeviation(("left", "right"), 0.3, 0.0, 0.1, 80),)
+    feed_until(b, lambda: status_matches(b, "right", OK, []))
+
+
+def test_a_lidar_reaches_the_estimator_in_the_cameras_frame(bench):
+    b = bench(scale__points_topic="/velodyne", scale__max_age=0.2).start()
+    b.peer.collect("/da3/points", CLOUD)
+    T_base_lidar = np.eye(4)
+    T_base_lidar[:3, 3] = [0, 0, 1.5]
+    b.peer.send_static({**RIG, ("base_link", "lidar"): T_base_lidar})
+    b.connect()
+    encode = CloudEncoder(TYPES)
+    points = np.array([[5.0, 0.1, 0.5], [7.0, -1, 0]], np.float32)
+
+    def send(now):
+        header = TYPES.header(now, "lidar")
+        cloud = encode(points, np.zeros((2, 3), np.uint8), np.ones(2, np.float32), header)
+        b.peer.publisher("/velodyne", CLOUD).publish(cloud)
+        time.sleep(0.02)
+        b.send(now)
+
+    def measured():
+        return [s.views[0].measured for s in b.estimator.sets if s.views[0].measured is not None]
+
+    feed_until(b, measured, send=send)
+    # (5, 0.1, 0.5) from the scanner, 1.5 m up: 4.8 m ahead of the left camera, at its y, 1 m above it.
+    np.testing.assert_allclose(measured()[0][0], [0, -1, 4.8], atol=1e-5)
+    b.peer.send_static({("base_link", "lidar"): T_base_lidar})
+
+
+def test_the_robots_odometry_moves_the_world_and_the_window_keeps_past_views(bench):
+    b = bench(odometry_frame="odom", sync__window=1).start()
+    b.peer.collect("/da3/left/pose", POSE)
+    b.peer.send_static(RIG)
+    b.connect()
+    start = b.peer.now_ns()
+
+    def send(now):
+        T = np.eye(4)
+        T[0, 3] = (now - start) * 1e-9
+        message = encode_transform(TYPES, T, TYPES.header(now, "odom"), "base_link")
+        b.peer.publisher("/tf", "tf2_msgs/msg/TFMessage").publish(TYPES["tf2_msgs/msg/TFMessage"](transforms=[message]))
+        time.sleep(0.02)
+        b.send(now)
+
+    feed_until(b, lambda: any(len(s.views) == 4 and s.views[2].pose is not None for s in b.estimator.sets), send=send)
+    views = next(s.views for s in b.estimator.sets if len(s.views) == 4 and s.views[2].pose is not None)
+    assert [view.body for view in views] == [0, 0, 1, 1]
+    assert {view.pose_source for view in views} == {"odometry"}
+    moved = views[0].pose[0, 3] - views[2].pose[0, 3]
+    assert moved == pytest.approx((views[0].stamp_ns - views[2].stamp_ns) * 1e-9, abs=1e-6)
+    np.testing.assert_allclose(views[0].mount, T_BASE_LEFT, atol=1e-12)
+    feed_until(b, lambda: [m for m in b.peer.received["/da3/left/pose"] if m.header.frame_id == "odom"], send=send)
+    sent = {stamp_to_ns(m.header.stamp) for m in b.peer.received["/da3/left/pose"]}
+    assert len(sent) == len(b.peer.received["/da3/left/pose"])  # past views are not published again
+
+
+def test_a_subscriber_that_asks_for_too_much_is_named(bench):
+    b = bench(output_qos="SENSOR_DATA").start()
+    b.peer.collect("/da3/left/depth/image_rect", IMAGE, profile="DEFAULT")
+    words = ["left/depth/image_rect", "output_qos", "DEFAULT"]
+    b.peer.wait(lambda: status_matches(b, "pipeline", WARN, words), what="the hint")
 
 
 def test_configure_fails_with_a_reason(bench, capfd):

@@ -164,7 +164,7 @@ def test_fused_cloud_in_the_rig_frame(rig):
 
 def test_diagnostics(rig):
     statuses = rig.peer.diagnostics()
-    assert set(statuses) == {"pipeline", "left", "right", "scale", "timing"}
+    assert set(statuses) == {"pipeline", "left", "right", "scale", "poses", "timing"}
     level, message, values = statuses["scale"]
     assert (level, values["source"], values["metric"]) == (0, "rig", "true"), message
     assert float(values["metres_per_unit"]) > 0

@@ -27,12 +27,10 @@ def main() -> int:
     node = Node("demo_cameras")
     types = live_types()
     image, info = types["sensor_msgs/msg/Image"], types["sensor_msgs/msg/CameraInfo"]
-    qos = qos_profile(5, "reliable")
+    qos = qos_profile(5)
     images = {name: node.create_publisher(image, f"/{name}/image_raw", qos) for name in rig.cameras}
     infos = {name: node.create_publisher(info, f"/{name}/camera_info", qos) for name in rig.cameras}
-    static = node.create_publisher(
-        types["tf2_msgs/msg/TFMessage"], "/tf_static", qos_profile(1, "reliable", latched=True)
-    )
+    static = node.create_publisher(types["tf2_msgs/msg/TFMessage"], "/tf_static", qos_profile(1, latched=True))
     transforms = [
         encode_transform(types, pose, types.header(0, "base_link"), f"{name}_optical_frame")
         for name, pose in rig.poses.items()

@@ -33,7 +33,7 @@ def main() -> int:
     with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         for topic, kind in topics.items():
             connection = writer.add_connection(topic, kind, typestore=store)
-            qos: QoSProfile = qos_profile(50, "reliable", latched=topic == "/tf_static")
+            qos: QoSProfile = qos_profile(50, latched=topic == "/tf_static")
 
             def keep(raw: bytes, connection: Any = connection) -> None:
                 writer.write(connection, time.time_ns(), raw)

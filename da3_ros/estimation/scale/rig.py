@@ -6,6 +6,7 @@ This needs nothing of the network, so its errors are independent of the network'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -71,19 +72,23 @@ def triangulate_rig(
     cameras: list[CameraModel],
     poses: list[NDArray[np.float64]],
     config: MatchConfig | None = None,
+    pairs: Sequence[tuple[int, int]] | None = None,
 ) -> list[SparseDepth]:
     """Sparse metric depth of every view of a rig.
 
-    images: (H, W, 3) RGB without distortion; cameras: of these images; poses: T_world_camera (4, 4), metres.
-    Views that overlap with no other get no points.
+    images: (H, W, 3) RGB without distortion; cameras: of these images; poses: T_world_camera (4, 4), metres; pairs: of
+    views to match, by default all. Views that overlap with no other get no points.
     """
     config = config or MatchConfig()
+    wanted = None if pairs is None else {frozenset(pair) for pair in pairs}
     angles = _common_direction(poses)
     features = [_detect(*view, config) for view in zip(images, cameras, angles, strict=True)]
     pixels: list[list[NDArray]] = [[] for _ in images]
     depths: list[list[NDArray]] = [[] for _ in images]
     for i in range(len(images)):
         for j in range(i + 1, len(images)):
+            if wanted is not None and frozenset((i, j)) not in wanted:
+                continue
             T_j_i = invert(poses[j]) @ poses[i]
             if np.linalg.norm(T_j_i[:3, 3]) < config.min_baseline or not _may_overlap(features[i], features[j], T_j_i):
                 continue

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from da3_ros.node.transforms import TransformError, TransformTree
+from da3_ros.stream.transforms import TransformError, TransformTree
 
 S = 1_000_000_000
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from da3_ros.node.parameters import SPECS, ParameterError, camera_specs, read_parameters
+from da3_ros.stream.parameters import SPECS, ParameterError, camera_specs, read_parameters
 
 
 def read(**changes):
@@ -49,11 +49,35 @@ CHANGES = {
     "relative_suffix": ("", lambda p: p.relative_suffix),
     "publish_tf": (True, lambda p: p.publish_tf),
     "tf.prefix": ("est_", lambda p: p.tf_prefix),
-    "qos.image_reliability": ("reliable", lambda p: p.qos.image_reliability),
-    "qos.output_reliability": ("best_effort", lambda p: p.qos.output_reliability),
-    "qos.depth": (1, lambda p: p.qos.depth),
-    "diagnostics.period": (0.5, lambda p: p.diagnostics_period),
-    "watchdog.timeout": (5, lambda p: p.watchdog_timeout),
+    "sync.window": (2, lambda p: p.window.size),
+    "sync.window_spacing": (0.5, lambda p: p.window.spacing_ns),
+    "scale.camera_height": (1.2, lambda p: p.estimator.scale.camera_height),
+    "scale.smoothing": (0, lambda p: p.estimator.scale.smoothing),
+    "scale.hold": (1, lambda p: p.estimator.scale.hold),
+    "scale.max_jump": (0.5, lambda p: p.estimator.scale.max_jump),
+    "scale.confirm": (5, lambda p: p.estimator.scale.confirm),
+    "scale.min_matches": (30, lambda p: p.estimator.scale.min_matches),
+    "scale.points_topic": ("/velodyne_points", lambda p: p.reference.points_topic),
+    "scale.depth_topic": ("/depth", lambda p: p.reference.depth_topic),
+    "scale.depth_info_topic": ("/info", lambda p: p.reference.depth_info_topic),
+    "scale.max_age": (0.5, lambda p: p.reference.max_age_ns),
+    "pose.source": ("network", lambda p: p.estimator.pose.source),
+    "pose.min_matches": (30, lambda p: p.estimator.pose.matches.min_matches),
+    "odometry_frame": ("odom", lambda p: p.odometry_frame),
+    "cloud.min_confidence": (1.5, lambda p: p.cloud.min_confidence),
+    "cloud.max_range": (5, lambda p: p.cloud.max_range),
+    "depth.resolution": ("camera", lambda p: p.estimator.full_resolution),
+    "odometry.frame": ("vo", lambda p: p.odometry.frame),
+    "odometry.publish_tf": (True, lambda p: p.odometry.publish_tf),
+    "input_qos": ("DEFAULT", lambda p: p.input_qos.profile),
+    "input_qos_depth": (1, lambda p: p.input_qos.depth),
+    "output_qos": ("SENSOR_DATA", lambda p: p.output_qos.profile),
+    "output_qos_depth": (1, lambda p: p.output_qos.depth),
+    "diagnostics.period": (0.5, lambda p: p.checks.period),
+    "diagnostics.max_latency": (0.5, lambda p: p.checks.max_latency),
+    "diagnostics.rig_check_period": (0, lambda p: (p.checks.rig_period, p.estimator.rig_check_period)),
+    "diagnostics.rig_tolerance": (5, lambda p: p.checks.rig_tolerance_deg),
+    "watchdog.timeout": (5, lambda p: p.checks.watchdog_timeout),
     "left.image_topic": ("/a/image", lambda p: p.cameras[0].image_topic),
     "left.camera_info_topic": ("", lambda p: p.cameras[0].camera_info_topic),
     "left.transport": ("compressed", lambda p: (p.cameras[0].transport, p.cameras[0].image_topic)),
@@ -91,7 +115,10 @@ def test_the_table_above_is_complete():
         ("model", "", ["model = ''"]),
         ("watchdog.timeout", 0, ["watchdog.timeout = 0", "> 0"]),
         ("left.transport", "theora", ["left.transport = 'theora'", "raw, compressed"]),
-        ("scale.source", "lidar", ["scale.source = 'lidar'", "auto, rig"]),
+        ("scale.source", "lidar", ["scale.source = 'lidar'", "auto, reference, rig"]),
+        ("scale.source", "camera_height", ["scale.camera_height = 0.0", "metres above the ground"]),
+        ("input_qos", "best_effort", ["input_qos = 'best_effort'", "SENSOR_DATA, DEFAULT"]),
+        ("pose.source", "gps", ["pose.source = 'gps'", "auto, calibrated, network, matches"]),
         ("cameras", [], ["cameras = []", "one or more names"]),
         ("cameras", ["front-left"], ["front-left", "letters, digits"]),
         ("cameras", ["a", "a"], ["each name once"]),
@@ -106,8 +133,8 @@ def test_refusals_name_value_allowed_and_remedy(name, value, words):
 
 
 def test_all_problems_are_said_at_once():
-    with pytest.raises(ParameterError, match=r"qos.depth = 0.*sync.policy = 'x'"):
-        read(**{"sync.policy": "x", "qos.depth": 0})
+    with pytest.raises(ParameterError, match=r"output_qos_depth = 0.*sync.policy = 'x'"):
+        read(**{"sync.policy": "x", "output_qos_depth": 0})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from da3_ros.geometry.poses import (
     quaternion_from_matrix,
 )
 from da3_ros.messages import MessageError, matrix_from_transform, stamp_to_ns
-from da3_ros.node.compat import qos_profile
 
 Matrix = NDArray[np.float64]
 HISTORY_NS = 10_000_000_000  # as tf2 keeps
@@ -152,38 +152,13 @@ def _interpolate(a: Matrix, b: Matrix, ratio: float) -> Matrix:
     return np.asarray(from_rotation_translation(matrix_from_quaternion(rotation), translation))
 
 
-class TransformListener:
-    """Feeds a tree from /tf and /tf_static of a node; `close` ends it."""
-
-    def __init__(self, node: Any, kind: type, tree: TransformTree) -> None:
-        """kind: class of tf2_msgs/msg/TFMessage."""
-        self._node, self._tree = node, tree
-        self._refused: set[str] = set()
-        # Depth 100 as tf2's listener: many publishers share these topics.
-        self._subscriptions = [
-            node.create_subscription(kind, "/tf", self._on_moving, qos_profile(100, "reliable")),
-            node.create_subscription(kind, "/tf_static", self._on_static, qos_profile(100, "reliable", latched=True)),
-        ]
-
-    def close(self) -> None:
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
-
-    def _on_moving(self, message: Any) -> None:
-        self._add(message, static=False)
-
-    def _on_static(self, message: Any) -> None:
-        self._add(message, static=True)
-
-    def _add(self, message: Any, *, static: bool) -> None:
-        for entry in message.transforms:
-            parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
-            try:
-                matrix = matrix_from_transform(entry.transform)
-            except MessageError as error:
-                if child not in self._refused:
-                    self._refused.add(child)
-                    self._node.get_logger().error(f"transform {parent} -> {child} is ignored: {error}")
-                continue
-            self._tree.add(parent, child, matrix, stamp_to_ns(entry.header.stamp), static=static)
+def add_transforms(tree: TransformTree, message: Any, *, static: bool) -> Iterator[tuple[str, str, MessageError]]:
+    """Put a TFMessage into the tree; yields parent, child and error of every transform that is no rigid motion."""
+    for entry in message.transforms:
+        parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
+        try:
+            matrix = matrix_from_transform(entry.transform)
+        except MessageError as error:
+            yield parent, child, error
+            continue
+        tree.add(parent, child, matrix, stamp_to_ns(entry.header.stamp), static=static)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
 
-from da3_ros.estimation import ScaleEstimate
-from da3_ros.node.diagnostics import ERROR, OK, WARN, Health
+from da3_ros.estimation import Estimate, OdometryEstimate, RigDeviation, ScaleEstimate
+from da3_ros.stream.diagnostics import ERROR, OK, WARN, Health
 from da3_ros.sync import CameraCounts
 
 
@@ -33,7 +34,7 @@ def by_name(health, counts=None, note=""):
 
 
 def test_names():
-    assert list(by_name(Health(["a", "b"], print))) == ["pipeline", "a", "b", "scale", "timing"]
+    assert list(by_name(Health(["a", "b"], print))) == ["pipeline", "a", "b", "scale", "poses", "timing"]
 
 
 def test_an_issue_shows_at_its_camera_for_a_while(health, clock, logged):
@@ -98,7 +99,7 @@ def test_scale_and_timing(health):
         health.set_done(
             {"left": 0, "right": -2_000_000},
             {"engine": 5.0, "total": float(total)},
-            ScaleEstimate("rig", 1.5, 0, 0.02, 99, True),
+            Estimate((), ScaleEstimate("rig", 1.5, 0, 0.02, 99, True)),
         )
     statuses = by_name(health)
     assert statuses["scale"].level == OK
@@ -106,13 +107,25 @@ def test_scale_and_timing(health):
     assert statuses["scale"].values["residual"] == "0.0200"
     assert statuses["timing"].values["total_ms_p50"] == "50.5"
     assert statuses["timing"].values["total_ms_p95"] == "95.0"
+    assert statuses["timing"].values["total_ms_p99"] == "99.0"
     assert statuses["timing"].values["engine_ms_p50"] == "5.0"
     assert statuses["right"].values["skew_ms_p95"] == "2.00"
-    health.set_done({}, {}, ScaleEstimate("none", message="one camera"))
+    health.set_done({}, {}, Estimate((), ScaleEstimate("none", message="one camera")))
     assert (by_name(health)["scale"].level, by_name(health)["scale"].message) == (
         WARN,
         "depth is relative: one camera",
     )
+
+
+def test_poses_the_rig_and_the_odometry(health):
+    scale = ScaleEstimate("none")
+    motion = OdometryEstimate(np.eye(4), np.diag([0.01] * 3 + [0] * 3), 77)
+    health.set_done({}, {}, Estimate((), scale, {}, motion, (RigDeviation(("left", "right"), 4.5, 0.06, 0.1, 90),)))
+    values = by_name(health)["poses"].values
+    assert (values["left_right_off_deg"], values["left_right_off_m"]) == ("4.50", "0.0600")
+    assert (values["odometry_matches"], values["odometry_std_m"]) == ("77", "0.173")
+    health.set_done({}, {}, Estimate((), scale))  # not checked this time: the last word stands
+    assert by_name(health)["poses"].values["left_right_off_deg"] == "4.50"
 
 
 def test_note(health):

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from da3_ros.estimation import ScaleEstimate
+from da3_ros.estimation import Estimate, OdometryEstimate, RigDeviation, ScaleEstimate
 from da3_ros.messages import MessageTypes
 from da3_ros.sync import CameraCounts
 
 OK, WARN, ERROR = 0, 1, 2
-STAGES = ("decode", "preprocess", "engine", "scale", "post", "publish", "total")
+STAGES = ("decode", "preprocess", "engine", "scale", "poses", "post", "publish", "total")
 _RATE_WINDOW_S = 5.0
 _LOG_EVERY_S = 10.0
 
@@ -68,8 +68,11 @@ class Health:
         self._arrivals: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=1000))
         self._sets: deque[float] = deque(maxlen=1000)
         self._skew_ns: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=100))
-        self._stages: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=100))
+        self._stages: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=500))
         self._scale: ScaleEstimate | None = None
+        self._odometry: OdometryEstimate | None = None
+        self._rig: tuple[RigDeviation, ...] = ()
+        self._poses: dict[str, str] = {}
         self.engine: dict[str, str] = {}
 
     def report(self, camera: str, kind: str, text: str, level: int = ERROR) -> None:
@@ -94,6 +97,11 @@ class Health:
         with self._lock:
             self._issues.pop((camera, kind), None)
 
+    def issues(self) -> dict[tuple[str, str], Issue]:
+        """Everything that was reported and not resolved, by camera and kind."""
+        with self._lock:
+            return dict(self._issues)
+
     def frame_arrived(self, camera: str) -> None:
         with self._lock:
             self._arrivals[camera].append(self._clock())
@@ -104,7 +112,7 @@ class Health:
             arrivals = self._arrivals[camera]
             return self._clock() - arrivals[-1] if arrivals else None
 
-    def set_done(self, offsets_ns: Mapping[str, int], stages: Mapping[str, float], scale: ScaleEstimate) -> None:
+    def set_done(self, offsets_ns: Mapping[str, int], stages: Mapping[str, float], estimate: Estimate) -> None:
         """A set was published.
 
         offsets_ns: each camera's stamp after the trigger's. stages: milliseconds; `total` goes from the first
@@ -114,7 +122,9 @@ class Health:
             self._sets.append(self._clock())
             for camera, offset in offsets_ns.items():
                 self._skew_ns[camera].append(abs(offset))
-            self._scale = scale
+            self._scale, self._odometry = estimate.scale, estimate.odometry
+            self._poses = {view.name: view.pose.source for view in estimate.views[: len(offsets_ns)]}
+            self._rig = estimate.rig if estimate.rig is not None else self._rig
             for name, value in stages.items():
                 self._stages[name].append(value)
 
@@ -127,7 +137,7 @@ class Health:
             node = [issue for (camera, _), issue in self._issues.items() if not camera]
             statuses = [self._overall(node, now, note)]
             statuses += [self._camera(camera, counts.get(camera), now) for camera in self._cameras]
-            statuses += [self._scale_status(), self._timing_status()]
+            statuses += [self._scale_status(), self._pose_status(), self._timing_status()]
         return statuses
 
     def _overall(self, issues: list[Issue], now: float, note: str) -> Status:
@@ -171,12 +181,24 @@ class Health:
         level = WARN if scale.message else OK
         return Status("scale", level, scale.message or f"metric, from {scale.source}", values)
 
+    def _pose_status(self) -> Status:
+        values = {f"{camera}_source": source for camera, source in self._poses.items()}
+        for pair in self._rig:
+            name = "_".join(pair.cameras)
+            values[f"{name}_off_deg"] = f"{pair.angle_deg:.2f}"
+            values[f"{name}_off_m"] = f"{pair.distance_m:.4f}"
+        if self._odometry is not None:
+            sigma = float(np.sqrt(np.trace(self._odometry.covariance[:3, :3])))
+            values["odometry_matches"], values["odometry_std_m"] = str(self._odometry.inliers), f"{sigma:.3f}"
+        text = "no set yet" if not self._poses else "sources: " + ", ".join(sorted(set(self._poses.values())))
+        return Status("poses", OK, text, values)
+
     def _timing_status(self) -> Status:
         values = {}
         for stage in STAGES:
             if self._stages[stage]:
-                p50, p95 = np.percentile(self._stages[stage], (50, 95))
-                values[f"{stage}_ms_p50"], values[f"{stage}_ms_p95"] = f"{p50:.1f}", f"{p95:.1f}"
+                for rank, value in zip((50, 95, 99), np.percentile(self._stages[stage], (50, 95, 99)), strict=True):
+                    values[f"{stage}_ms_p{rank}"] = f"{value:.1f}"
         text = f"stamp to publish {values['total_ms_p50']} ms" if "total_ms_p50" in values else "no set yet"
         return Status("timing", OK, text, values)
 

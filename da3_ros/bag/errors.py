@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ends a run; each message says what to do."""
+
+from __future__ import annotations
+
+import errno
+
+
+class BagError(RuntimeError):
+    """A recording cannot be read or written as asked."""
+
+
+class DiskFullError(BagError):
+    """There is no room for the output; what is finished stays valid."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a write failed for want of room: no space, quota, or largest file size."""
+    return error.errno in _FULL

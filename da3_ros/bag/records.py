@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is noted of each set beside the output, for the report, trajectories and clouds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from da3_ros.bag.intake import Job
+from da3_ros.stream.pipeline import Work
+
+STEP = 4
+"""Statistics of depth come from every so many pixels."""
+
+
+def set_record(job: Job, work: Work, timing: dict[str, float]) -> dict[str, Any]:
+    """Everything about a set that fits into a line of JSON. Poses are T_world_camera, 16 numbers row by row."""
+    estimate = work.estimate
+    scale = estimate.scale
+    views = []
+    for view, source in zip(estimate.views[: len(work.sources)], work.sources, strict=True):
+        depth, confidence = view.depth[::STEP, ::STEP], view.confidence[::STEP, ::STEP]
+        finite = depth[np.isfinite(depth)]
+        levels = np.percentile(finite, (2, 50, 98)).tolist() if len(finite) else None
+        views.append(
+            {
+                "camera": view.name,
+                "stamp_ns": view.stamp_ns,
+                "frame": source.frame_id,
+                "calibrated": source.view.camera is not None,
+                "pose_source": view.pose.source,
+                "T_world_camera": view.pose.T_world_camera.ravel().tolist(),
+                "depth": levels,
+                "valid": float(len(finite) / max(depth.size, 1)),
+                "confidence": float(np.median(confidence)),
+            }
+        )
+    return {
+        "index": job.index,
+        "log_ns": job.log_ns,
+        "stamp_ns": estimate.views[0].stamp_ns,
+        "world": work.world,
+        "missing": list(work.frames.missing),
+        "scale": {
+            "source": scale.source,
+            "metres_per_unit": scale.value,
+            "shift_m": scale.shift,
+            "residual": None if np.isnan(scale.residual) else scale.residual,
+            "inliers": scale.inliers,
+            "metric": scale.metric,
+            "message": scale.message,
+        },
+        "timing_ms": {name: value for name, value in timing.items() if name != "total"},
+        "views": views,
+    }

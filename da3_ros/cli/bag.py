@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``da3 bag``: every frame of a recorded bag gets its geometry, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+NAME = "bag"
+HELP = "reprocess a recorded bag: depth, confidence, clouds and poses of every frame, into a new bag"
+FAILED, LOST = 1, 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("input", type=Path, help="folder with metadata.yaml, or a .mcap, .db3 or ROS 1 .bag file")
+    parser.add_argument(
+        "output",
+        type=Path,
+        nargs="?",
+        help="a folder (a split bag), or a file ending in .mcap or .db3; never the input",
+    )
+    add_options(parser)
+    parser.add_argument("--dry-run", action="store_true", help="show cameras, topics and outputs, and end")
+    parser.add_argument("--restart", action="store_true", help="forget an unfinished or finished run and begin anew")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    parser.add_argument("--quiet", action="store_true", help="no table and no progress")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say what is made of a bag; `da3 fleet` has them, too."""
+    from da3_ros.bag.plan import DEFAULT_OUTPUTS, Options
+
+    default = Options()
+    parser.add_argument("--params", type=Path, help="parameter file of the live node")
+    parser.add_argument(
+        "-p", "--set", action="append", default=[], metavar="NAME:=VALUE", help="a parameter; wins over the file"
+    )
+    parser.add_argument("--model", help="name or folder of the model; wins over the file")
+    parser.add_argument("--cameras", nargs="+", default=[], help="cameras to use, the first one triggers")
+    parser.add_argument(
+        "--outputs",
+        nargs="+",
+        default=list(DEFAULT_OUTPUTS),
+        metavar="PATTERN",
+        help=f"topics to make, below /da3; a leading ! takes out (default: {' '.join(DEFAULT_OUTPUTS)})",
+    )
+    parser.add_argument(
+        "--copy",
+        nargs="+",
+        default=["none"],
+        metavar="PATTERN",
+        help="topics to copy byte for byte: all, none, or patterns; transforms always are",
+    )
+    parser.add_argument("--storage", default=default.form.storage, help="mcap or sqlite3")
+    parser.add_argument("--compress", action="store_true", help="compress the output with zstd")
+    parser.add_argument(
+        "--segment", type=int, default=default.segment_sets, help="sets in one file of a split output, at most lost"
+    )
+    parser.add_argument("--processes", type=int, default=default.processes, help="processes on this machine")
+    parser.add_argument(
+        "--warm-up", type=int, default=default.warm_up, help="sets before each segment, with several processes"
+    )
+    parser.add_argument("--pictures", type=int, default=default.pictures, help="sets shown in the report")
+
+
+def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any:
+    """The request that the arguments of `add_options` describe."""
+    from da3_ros.bag.plan import Options, Request
+    from da3_ros.bag.writer import Format
+
+    words = {"all": ("*",), "none": ()}
+    copy = [part for text in arguments.copy for part in words.get(text, (text,))]
+    suffix = {".db3": "sqlite3", ".mcap": "mcap"}.get(output.suffix, arguments.storage)
+    options = Options(
+        outputs=tuple(arguments.outputs),
+        copy=tuple(copy),
+        segment_sets=arguments.segment,
+        form=Format(suffix, arguments.compress),
+        processes=arguments.processes,
+        warm_up=arguments.warm_up,
+        pictures=arguments.pictures,
+    )
+    return Request(
+        source,
+        output,
+        arguments.params,
+        tuple(arguments.set),
+        arguments.model,
+        tuple(arguments.cameras),
+        options,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0: every frame; 3: finished, but something of the input could not be used; 1: not finished."""
+    from da3_ros.bag.plan import describe, make_plan
+    from da3_ros.bag.reader import Recording
+    from da3_ros.bag.reprocess import has_errors, reprocess
+
+    if arguments.output is None and not arguments.dry_run:
+        raise ValueError("name the output, or look with --dry-run")
+    request = request_of(arguments, arguments.input, arguments.output or Path("dry-run"))
+    if arguments.dry_run or not arguments.quiet:
+        with Recording(arguments.input) as recording:
+            print(describe(recording, make_plan(recording, request)), flush=True)
+    if arguments.dry_run:
+        return 0
+    with tqdm(unit="set", disable=arguments.quiet, dynamic_ncols=True) as bar:
+
+        def progress(done: int, most: int) -> None:
+            bar.total = most
+            bar.update(done - bar.n)
+
+        def log(level: int, text: str) -> None:
+            words = {1: "note", 2: "error"}
+            tqdm.write(f"{words.get(level, 'note')}: {text}", file=sys.stderr)
+
+        summary = reprocess(
+            request, progress=progress, log=log, restart=arguments.restart, overwrite=arguments.overwrite
+        )
+        bar.total = bar.n
+    if not arguments.quiet:
+        print(summary_text(summary))
+    return LOST if has_errors(summary) else 0
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """What became of the frames, as a table, and what was wrong."""
+    from da3_ros.bag.topics import table
+
+    rows = [("camera", "received", "used", "dropped")]
+    for camera, counts in summary["frames"].items():
+        dropped = ", ".join(f"{n} {cause}" for cause, n in sorted(counts["dropped"].items()))
+        rows.append((camera, str(counts["received"]), str(counts["used"]), dropped or "0"))
+    lines = [f"{len(summary['sets'])} sets in {summary['seconds']:.1f} s -> {summary['output']}", table(rows)]
+    return "\n".join([*lines, *(f"note: {problem}" for problem in summary["problems"])])

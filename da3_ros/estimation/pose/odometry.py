@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Visual odometry: the motion of the cameras since the start, from matches with a key frame and estimated depth.
+
+The key frame stays as long as enough of it is seen, so that errors add up from key frame to key frame, not from image
+to image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation.pose.matches import (
+    MatchedPose,
+    Matcher,
+    MatchesConfig,
+    PairMatches,
+    poses_from_matches,
+    sample_by,
+)
+from da3_ros.estimation.preprocess import Prepared
+from da3_ros.estimation.views import OdometryEstimate, View
+from da3_ros.geometry.cameras import CameraModel
+from da3_ros.geometry.poses import invert, rotation_angle
+
+Array = NDArray[np.float64]
+
+KEEP_SHARE = 0.5
+"""The key frame is replaced when its explained matches fall below this share of the first ones."""
+KEEP_TURN = np.radians(15.0)
+KEEP_SHIFT = 0.2
+"""... or when the cameras turned by more than this, or moved by more than this share of the median depth."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One moment: the views that are followed, at their own size."""
+
+    stamp_ns: int
+    names: tuple[str, ...]
+    images: tuple[NDArray[np.uint8], ...]
+    cameras: tuple[CameraModel, ...]
+    mounts: tuple[Array, ...]
+    """T_body_camera."""
+
+
+@dataclass
+class _Key:
+    frame: _Frame
+    depths: list[NDArray[np.float32]]
+    T_start_body: Array
+    covariance: Array
+    first_inliers: int = 0
+
+
+class Odometry:
+    """Follows one rigid body of cameras; time is that of the images."""
+
+    def __init__(self, config: MatchesConfig | None = None) -> None:
+        self._config = config or MatchesConfig()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew, for example after a jump in time."""
+        self._matcher = Matcher(self._config)
+        self._key: _Key | None = None
+        self._last: Array = np.eye(4)
+
+    def memory(self) -> tuple[Any, Array]:
+        """Key frame and last pose, for `recall`."""
+        return replace(self._key) if self._key is not None else None, self._last
+
+    def recall(self, memory: tuple[Any, Array]) -> None:
+        """Go on where `memory` was asked for."""
+        self.reset()
+        self._key, self._last = memory
+
+    def measure(self, views: tuple[View, ...], prepared: Prepared) -> tuple[_Frame, list[PairMatches]] | None:
+        """Matches with the key frame; None where no camera is known. Needs nothing of the network."""
+        frame = _frame(views, prepared)
+        if frame is None or self._key is None:
+            return None if frame is None else (frame, [])
+        key = self._key.frame
+        count = len(frame.names)
+        groups = [[0] * count + [1] * len(key.names)]  # one moment tells nothing of the motion
+        names = [(name, frame.stamp_ns, "now") for name in frame.names]
+        names += [(name, key.stamp_ns, "key") for name in key.names]
+        pairs = self._matcher([*frame.images, *key.images], [*frame.cameras, *key.cameras], names, groups)
+        return frame, pairs
+
+    def __call__(
+        self,
+        measured: tuple[_Frame, list[PairMatches]] | None,
+        depths: Sequence[NDArray[np.float32]],
+    ) -> OdometryEstimate:
+        """Motion since the start. measured: of `measure`; depths: (h, w) of every view of the set, in metres."""
+        if measured is None:
+            return OdometryEstimate(self._last, _lost(), 0, "a camera whose CameraInfo is known is needed")
+        frame, pairs = measured
+        metric = list(depths[: len(frame.names)])
+        if self._key is None:
+            self._key = _Key(frame, metric, self._last, np.zeros((6, 6)))
+            return OdometryEstimate(self._last, np.zeros((6, 6)), 0)
+        key = self._key
+        found = self._motion(frame, pairs, [*metric, *key.depths])
+        if found is None:
+            # The body goes on from where it was seen last; what lies between is not known.
+            self._key = _Key(frame, metric, self._last, key.covariance + _lost())
+            reason = (
+                f"fewer than {self._config.min_matches} matches with the last key frame: the motion between is lost"
+            )
+            return OdometryEstimate(self._last, self._key.covariance, 0, reason)
+        T_key_body = found.T_world_camera @ invert(frame.mounts[0])
+        self._last = key.T_start_body @ T_key_body
+        turn = np.kron(np.eye(2), key.T_start_body[:3, :3])
+        covariance = key.covariance + turn @ found.covariance @ turn.T
+        key.first_inliers = max(key.first_inliers, found.inliers)
+        if self._leaves(key, T_key_body, found.inliers, metric):
+            self._key = _Key(frame, metric, self._last, covariance)
+        return OdometryEstimate(self._last, covariance, found.inliers)
+
+    def _motion(self, frame: _Frame, pairs: list[PairMatches], depths: list[NDArray[np.float32]]) -> MatchedPose | None:
+        """T_key_camera of the first view; the world is the key frame's body."""
+        assert self._key is not None
+        key = self._key.frame
+        known = [None] * len(frame.names) + list(key.mounts)
+        mounts = [(0, mount) for mount in frame.mounts] + [None] * len(key.names)
+        return poses_from_matches(pairs, sample_by(depths), known, None, self._config, mounts)[0]
+
+    def _leaves(self, key: _Key, T_key_body: Array, inliers: int, depths: list[NDArray[np.float32]]) -> bool:
+        shift = float(np.linalg.norm(T_key_body[:3, 3]))
+        return bool(
+            inliers < KEEP_SHARE * key.first_inliers
+            or float(rotation_angle(T_key_body[:3, :3])) > KEEP_TURN
+            or shift > KEEP_SHIFT * float(np.median(depths[0]))
+        )
+
+
+def _frame(views: tuple[View, ...], prepared: Prepared) -> _Frame | None:
+    """The views of this moment that belong to one body and whose cameras are known, from the first on."""
+    chosen: list[int] = []
+    for i, view in enumerate(views):
+        if view.body != views[0].body or view.camera is None:
+            break
+        if i > 0 and (views[0].mount is None or view.mount is None):
+            break  # nothing says how these stand to each other
+        chosen.append(i)
+    if not chosen:
+        return None
+    cameras = [camera for i in chosen if (camera := views[i].straight_camera()) is not None]
+    mounts = [np.eye(4) if (mount := views[i].mount) is None else np.asarray(mount, np.float64) for i in chosen]
+    images = tuple(prepared.rectified[i] for i in chosen)
+    return _Frame(views[0].stamp_ns, tuple(views[i].name for i in chosen), images, tuple(cameras), tuple(mounts))
+
+
+def _lost() -> Array:
+    """Covariance of a step that nothing tells, but that a robot between two images can make: a metre, half a turn."""
+    return np.diag([1.0] * 3 + [np.pi**2] * 3)

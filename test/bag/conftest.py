@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings and runs that several test modules share."""
+
+import bags
+import pytest
+
+from da3_ros.bag.plan import Options, Request
+from da3_ros.bag.reprocess import reprocess
+
+
+@pytest.fixture(scope="session")
+def bag(tmp_path_factory):
+    """Six sets of a moving stereo rig, MCAP."""
+    return bags.write_bag(tmp_path_factory.mktemp("bags") / "rig")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Reprocess a bag with an estimator that has a memory; returns output and summary."""
+
+    def run(source, *assignments, name="out", load=bags.load_counting, log=None, restart=False, **options):
+        output = tmp_path / name
+        logged = {} if log is None else {"log": log}
+        request = Request(source, output, assignments=assignments, options=Options(**options))
+        return output, reprocess(request, load=load, restart=restart, **logged)
+
+    return run

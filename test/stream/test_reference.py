@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of other sensors -> points in a camera's frame; message classes of rosbags, no ROS."""
+
+import numpy as np
+import pytest
+from rosbags.typesys import Stores, get_typestore
+
+from da3_ros.geometry import CameraModel
+from da3_ros.messages import CloudEncoder, MessageError, MessageTypes, encode_camera_info, encode_depth_mm, encode_float
+from da3_ros.stream.reference import Reference
+from da3_ros.stream.transforms import TransformError, TransformTree
+
+TYPES = MessageTypes(get_typestore(Stores.ROS2_HUMBLE).types.__getitem__)
+CAMERA = CameraModel.pinhole(8, 6, 10.0, 10.0, 3.5, 2.5)
+MS = 1_000_000
+
+
+def cloud(stamp_ns, x=5.0, frame="lidar"):
+    points = np.array([[x, 0, 0], [np.nan, 0, 0]], np.float32)
+    encode = CloudEncoder(TYPES)
+    return encode(points, np.zeros((2, 3), np.uint8), np.ones(2, np.float32), TYPES.header(stamp_ns, frame))
+
+
+@pytest.fixture
+def tree():
+    found = TransformTree()
+    T = np.eye(4)
+    T[2, 3] = 1.0
+    found.add("base", "lidar", T, 0, static=True)
+    found.add("base", "camera", np.eye(4), 0, static=True)
+    return found
+
+
+def test_the_nearest_message_within_the_age_is_taken(tree):
+    reference = Reference(50 * MS)
+    for stamp, x in ((0, 1.0), (100 * MS, 2.0), (200 * MS, 3.0)):
+        reference.add_cloud(cloud(stamp, x))
+    np.testing.assert_allclose(reference.points(120 * MS, "camera", "", tree), [[2, 0, 1]])
+    assert reference.points(300 * MS, "camera", "", tree) is None
+    reference.max_age_ns = 150 * MS
+    np.testing.assert_allclose(reference.points(300 * MS, "camera", "", tree), [[3, 0, 1]])
+    reference.clear()
+    assert reference.points(120 * MS, "camera", "", tree) is None
+
+
+def test_motion_between_the_stamps_is_made_good_where_it_is_known(tree):
+    for stamp, x in ((0, 0.0), (100 * MS, 1.0)):
+        T = np.eye(4)
+        T[0, 3] = x
+        tree.add("odom", "base", T, stamp, static=False)
+    reference = Reference(200 * MS)
+    reference.add_cloud(cloud(0, 5.0))
+    np.testing.assert_allclose(reference.points(100 * MS, "camera", "odom", tree), [[4, 0, 1]], atol=1e-6)
+    np.testing.assert_allclose(reference.points(100 * MS, "camera", "", tree), [[5, 0, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("encode", [encode_float, encode_depth_mm])
+def test_a_depth_image_needs_its_calibration(tree, encode):
+    depth = np.full((6, 8), 2.0, np.float32)
+    depth[0, 0] = np.nan
+    reference, header = Reference(50 * MS), TYPES.header(0, "lidar")
+    reference.add_depth(encode(TYPES, depth, header))
+    assert reference.points(0, "camera", "", tree) is None
+    reference.set_depth_info(encode_camera_info(TYPES, CAMERA, header))
+    reference.add_depth(encode(TYPES, depth, header))
+    points = reference.points(0, "camera", "", tree)
+    assert len(points) == 47
+    np.testing.assert_allclose(points[:, 2], 3.0, atol=1e-6)
+
+
+def test_an_unknown_sensor_and_a_cloud_without_heights_are_named(tree):
+    reference = Reference(50 * MS)
+    reference.add_cloud(cloud(0, frame="radar"))
+    with pytest.raises(TransformError, match="radar"):
+        reference.points(0, "camera", "", tree)
+    flat = cloud(0)
+    flat.fields.pop(2)
+    reference.clear()
+    reference.add_cloud(flat)
+    with pytest.raises(MessageError, match="not z"):
+        reference.points(0, "camera", "", tree)
