@@ -11,10 +11,7 @@ VERBS = {
     "train": "train a network, or go on with a run",
     "label": "teacher labels for a data set, aligned to its own depth",
     "evaluate": "scores of a checkpoint on data sets, beside trivial guesses",
-    "from-bag": "records of a rosbag with images, depth or LiDAR, and poses",
-    "shards": "pack a data set into tar shards, or look into them",
     "scenes": "render rooms",
-    "experiment": "small runs that show a property: overfit, teacher-student",
 }
 
 
