@@ -168,8 +168,8 @@ class MultiCam(LifecycleNode):
         return session.close(timeout) if session else True
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the node until it is interrupted; 0, or 1 if it could not start by itself."""
+def main(args: list[str] | None = None, load: Callable[..., Estimator] = Estimator.from_model) -> int:
+    """Run the node until it is interrupted; 0, or 1 if it could not start by itself. load: as of `MultiCam`."""
     # rclpy's own handler ends the spinning. Python's would raise KeyboardInterrupt besides, anywhere in
     # rclpy.
     # OpenCV's own threads spin between calls; images of this size gain little from them and the engine loses more.
@@ -177,7 +177,7 @@ def main(args: list[str] | None = None) -> int:
     interrupted = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     rclpy.init(args=args)
-    node = MultiCam()
+    node = MultiCam(load)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     code = 0

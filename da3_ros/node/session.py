@@ -8,7 +8,6 @@ worker.
 from __future__ import annotations
 
 import threading
-import time
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from da3_ros.estimation import Estimator
 from da3_ros.messages import MessageTypes, stamp_to_ns
 from da3_ros.node.compat import incompatible_qos_callback, incompatible_subscriber_callback, qos_profile
 from da3_ros.node.listener import TransformListener
+from da3_ros.node.watchdog import Watchdog
 from da3_ros.stream.diagnostics import ERROR, WARN, Health, encode_diagnostics
 from da3_ros.stream.outputs import Outputs, Publisher, Qos
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
@@ -65,21 +65,10 @@ class Session:
         self._report_timer = node.create_timer(parameters.checks.period, self._report)
         self._pending: NodeParameters | None = None
         self._subscriptions: list[Any] = []
-        self._watchdog: Any = None
+        self._watchdog = Watchdog(node, parameters, self._buffer, self._health, self._hand_over)
         self._jumps: Any = None
         self._mailbox: Mailbox[FrameSet[Any]] = Mailbox()
         self._worker: threading.Thread | None = None
-        self._started = 0.0
-        self._last_set = 0.0
-        self._silent: set[str] = set()
-
-    def _log(self, level: int, text: str) -> None:
-        log = self._node.get_logger()
-        # rclpy wants one severity for each calling line.
-        if level == ERROR:
-            log.error(text)
-        else:
-            log.warning(text)
 
     def start(self) -> None:
         """Subscribe and work."""
@@ -88,11 +77,10 @@ class Session:
         self._mailbox = Mailbox()
         self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="da3 worker", daemon=True)
         self._worker.start()
-        self._started = self._last_set = time.monotonic()
         for camera in self._parameters.cameras:
             self._subscribe(camera)
         self._subscribe_reference()
-        self._watchdog = self._create_watchdog()
+        self._watchdog.start()
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
@@ -101,9 +89,7 @@ class Session:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
-        if self._watchdog is not None:
-            self._node.destroy_timer(self._watchdog)
-            self._watchdog = None
+        self._watchdog.stop()
         if self._jumps is not None:
             self._jumps.unregister()
             self._jumps = None
@@ -140,12 +126,7 @@ class Session:
         if parameters.checks.period != old.checks.period:
             self._node.destroy_timer(self._report_timer)
             self._report_timer = self._node.create_timer(parameters.checks.period, self._report)
-        if self._watchdog is not None and parameters.checks.watchdog_timeout != old.checks.watchdog_timeout:
-            self._node.destroy_timer(self._watchdog)
-            self._watchdog = self._create_watchdog()
-
-    def _create_watchdog(self) -> Any:
-        return self._node.create_timer(min(self._parameters.checks.watchdog_timeout / 4, 0.5), self._watch)
+        self._watchdog.reconfigure(parameters)
 
     def _subscribe(self, camera: CameraParameters) -> None:
         node, types = self._node, self._types
@@ -182,17 +163,15 @@ class Session:
             self._subscriptions.append(subscription)
 
     def _on_image(self, camera: str, message: Any) -> None:
-        if camera in self._silent:
-            self._silent.discard(camera)
-            self._health.resolve(camera, "silent")
-            if self._health.silence(camera) is not None:
-                self._node.get_logger().info(f"{camera}: images are back")
+        stamp_ns, before_ns = stamp_to_ns(message.header.stamp), self._buffer.newest.get(camera)
+        found = self._buffer.push(camera, stamp_ns, message)
+        self._watchdog.frame_came(camera, stamp_ns, before_ns)
         self._health.frame_arrived(camera)
-        self._hand_over(self._buffer.push(camera, stamp_to_ns(message.header.stamp), message))
+        self._hand_over(found)
 
     def _hand_over(self, frames: FrameSet[Any] | None) -> None:
         if frames is not None:
-            self._last_set = time.monotonic()
+            self._watchdog.set_came()
             self._drop(self._mailbox.put(frames), "superseded")
 
     def _drop(self, frames: FrameSet[Any] | None, cause: str) -> None:
@@ -213,53 +192,12 @@ class Session:
         self._health.report("", f"qos {topic}", f"{text}; {remedy}", WARN)
 
     def _on_jump(self, jump: Any) -> None:
-        del jump
+        seconds = jump.delta.nanoseconds / 1e9
+        if seconds < 0:
+            text = f"the clock went back by {-seconds:.1f} s: waiting frames, moving transforms, windows, odometry and "
+            self._health.report("", "jump", f"{text}scale start again", WARN)
         self._buffer.reset()
         self._transforms.clear_moving()
-
-    def _watch(self) -> None:
-        timeout = self._parameters.checks.watchdog_timeout
-        now = time.monotonic()
-        silent = {}
-        for name in self._parameters.names:
-            silence = self._health.silence(name)
-            seconds = now - self._started if silence is None else min(silence, now - self._started)
-            if seconds > timeout:
-                silent[name] = seconds
-        self._silent = set(silent)
-        if len(silent) == len(self._parameters.cameras):
-            # Nothing to go on with: when they come back, they are to come together.
-            self._buffer.include_all()
-        else:
-            for name in silent:
-                if name not in self._buffer.excluded:
-                    self._hand_over(self._buffer.exclude(name))
-        for camera in self._parameters.cameras:
-            if camera.name in silent:
-                self._report_silence(camera, silent[camera.name])
-
-        stamps = [stamp for name, stamp in self._buffer.newest.items() if name not in self._buffer.excluded]
-        if now - self._last_set > timeout and len(stamps) > 1:
-            apart, allowed = (max(stamps) - min(stamps)) / 1e6, self._parameters.sync.max_skew_ns / 1e6
-            text = (
-                f"no frames matched for {now - self._last_set:.0f} s: newest stamps are {apart:.0f} ms apart "
-                f"and sync.max_skew is {allowed:g} ms; synchronise the cameras' clocks or raise it"
-            )
-            self._health.report("", "unmatched", text, WARN)
-
-    def _report_silence(self, camera: CameraParameters, seconds: float) -> None:
-        publishers = self._node.count_publishers(camera.image_topic)
-        hint = "start its driver or correct image_topic" if publishers == 0 else "check driver, cable and QoS"
-        alone = len(self._silent) < len(self._parameters.cameras)
-        others = "the others go on without it" if alone else "no other camera sends either"
-        if len(self._parameters.cameras) == 1:
-            others = "there is no output"
-        self._health.report(
-            camera.name,
-            "silent",
-            f"{camera.image_topic}: no image for {seconds:.0f} s, {publishers} publishers; {others}: {hint}",
-            WARN,
-        )
 
     def _work(self, mailbox: Mailbox[FrameSet[Any]]) -> None:
         epoch = self._buffer.epoch
