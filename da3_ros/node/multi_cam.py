@@ -29,6 +29,7 @@ from da3_ros.node.compat import (
     qos_profile,
     transport_warning,
 )
+from da3_ros.node.memory import keep_freed_memory
 from da3_ros.node.session import Session
 from da3_ros.stream.parameters import (
     SPECS,
@@ -174,6 +175,7 @@ def main(args: list[str] | None = None, load: Callable[..., Estimator] = Estimat
     # rclpy.
     # OpenCV's own threads spin between calls; images of this size gain little from them and the engine loses more.
     cv2.setNumThreads(1)
+    keep_freed_memory()
     interrupted = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     rclpy.init(args=args)

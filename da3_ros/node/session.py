@@ -51,7 +51,7 @@ class Session:
         self._buffer: FrameBuffer[Any] = FrameBuffer(parameters.names, parameters.sync)
         self._transforms = TransformTree()
         self._publishers: list[Any] = []
-        self._outputs = Outputs(self._advertise, types, parameters)
+        self._outputs = Outputs(self._advertise, types, parameters, reuse=True)
         self._pipeline = Pipeline(
             parameters,
             estimator,

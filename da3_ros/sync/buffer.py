@@ -215,22 +215,18 @@ class FrameBuffer(Generic[T]):
         come.
         """
         skew = 0 if self.config.policy == "exact" else self.config.max_skew_ns
-        members = []
-        for camera in self.cameras:
-            if camera in self._excluded:
-                continue
-            if camera == pivot.camera:
-                members.append(pivot)
-                continue
-            closest = _closest(self._queues[camera], pivot.stamp_ns)
-            if closest is None or abs(closest.stamp_ns - pivot.stamp_ns) > skew:
-                continue
-            if settled and not self._is_settled(closest, pivot):
-                continue
-            members.append(closest)
+        others = [camera for camera in self.cameras if camera not in self._excluded and camera != pivot.camera]
         if self.config.policy == "approximate":
-            return _within(members, pivot, skew)
-        return members
+            members = _within({camera: self._queues[camera] for camera in others}, pivot, skew)
+        else:
+            members = []
+            for camera in others:
+                closest = _closest(self._queues[camera], pivot.stamp_ns)
+                if closest is None or abs(closest.stamp_ns - pivot.stamp_ns) > skew:
+                    continue
+                if not settled or self._is_settled(closest, pivot):
+                    members.append(closest)
+        return sorted([pivot, *members], key=lambda frame: self.cameras.index(frame.camera))
 
     def _is_settled(self, frame: Frame[T], pivot: Frame[T]) -> bool:
         if self._newest[frame.camera] >= pivot.stamp_ns:
@@ -280,12 +276,20 @@ def _closest(queue: list[Frame[T]], stamp_ns: int) -> Frame[T] | None:
     return min(neighbours, key=lambda frame: abs(frame.stamp_ns - stamp_ns), default=None)
 
 
-def _within(members: list[Frame[T]], pivot: Frame[T], skew: int) -> list[Frame[T]]:
-    """The largest part of `members` that holds `pivot` and lies within `skew`, the closest in time first."""
-    chosen: list[Frame[T]] = []
-    for frame in sorted(members, key=lambda frame: abs(frame.stamp_ns - pivot.stamp_ns)):
-        stamps = [frame.stamp_ns, *(other.stamp_ns for other in chosen)]
-        if max(stamps) - min(stamps) <= skew:
-            chosen.append(frame)
-    kept = {frame.camera for frame in chosen}
-    return [frame for frame in members if frame.camera in kept]
+def _within(queues: dict[str, list[Frame[T]]], pivot: Frame[T], skew: int) -> list[Frame[T]]:
+    """One frame of each queue, so that all of them and `pivot` lie within `skew` of each other; as many as can be, and
+    of those the closest to `pivot` in time.
+    """
+    best: list[Frame[T]] = []
+    near = [f for queue in queues.values() for f in queue if 0 <= pivot.stamp_ns - f.stamp_ns <= skew]
+    # Every group lies in a span of time that begins with its first frame.
+    for first in sorted({pivot.stamp_ns, *(frame.stamp_ns for frame in near)}, reverse=True):
+        spans = [[f for f in queue if first <= f.stamp_ns <= first + skew] for queue in queues.values()]
+        group = [frame for span in spans if (frame := _closest(span, pivot.stamp_ns)) is not None]
+        if (-len(group), _distance(group, pivot)) < (-len(best), _distance(best, pivot)):
+            best = group
+    return best
+
+
+def _distance(frames: list[Frame[T]], pivot: Frame[T]) -> int:
+    return sum(abs(frame.stamp_ns - pivot.stamp_ns) for frame in frames)
