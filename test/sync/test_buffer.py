@@ -3,7 +3,7 @@ import itertools
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from da3_ros.sync import POLICIES, FrameBuffer, SyncConfig
@@ -89,6 +89,11 @@ def test_approximate_bounds_the_spread_of_all():
     # b and c lie within 10 ms of a, but 16 ms apart.
     assert feed(buffer, ("b", 92), ("c", 108), ("a", 100)) == []
     assert feed(buffer, ("b", 101)) == [{"a": 100, "b": 101, "c": 108}]
+
+
+def test_approximate_passes_the_closest_frame_by_where_another_one_fits_all():
+    buffer = make("abc", policy="approximate", max_skew_ns=10)
+    assert feed(buffer, ("b", 92), ("b", 109), ("c", 109), ("a", 100)) == [{"a": 100, "b": 109, "c": 109}]
 
 
 def test_latest_takes_frames_of_any_age_again():
@@ -314,6 +319,7 @@ class Exhaustive:
     st.sampled_from(["anchor", "exact", "approximate"]),
     st.integers(0, 6),
 )
+@example([("b", 0, 2), ("b", 1, 3), ("c", 1, 3), ("a", 1, 0)], "approximate", 4)
 def test_the_sets_are_those_of_an_exhaustive_search(arrivals, policy, skew):
     """Frames of three cameras in any order, late and repeated ones among them: the same sets at the same moments."""
     buffer = make("abc", policy=policy, max_skew_ns=skew, capacity=100)
