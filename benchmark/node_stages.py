@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "test" / "helpers")]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(1, str(ROOT / "test" / "helpers"))
 
 WIDTH, HEIGHT = 1280, 720
 STAGES = ("decode", "preprocess", "scale", "poses", "post", "publish")

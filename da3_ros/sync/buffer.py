@@ -107,9 +107,8 @@ class FrameBuffer(Generic[T]):
             newest = self._newest.get(camera)
             if newest is not None and newest - stamp_ns > self.config.jump_ns:
                 self._reset()
-            if not self._insert(Frame(camera, stamp_ns, payload)):
-                return None
-            return self._match(camera)
+            frame = Frame(camera, stamp_ns, payload)
+            return self._match(camera, frame) if self._insert(frame) else None
 
     def exclude(self, camera: str) -> FrameSet[T] | None:
         """Don't wait for this camera until it sends again; returns the set that is complete without it."""
@@ -190,8 +189,8 @@ class FrameBuffer(Generic[T]):
         self._given -= {(camera, frame.stamp_ns) for frame in queue[:end]}
         del queue[:end]
 
-    def _match(self, camera: str) -> FrameSet[T] | None:
-        """The newest set that can be given out now that `camera` sent, or that less is waited for."""
+    def _match(self, camera: str, frame: Frame[T] | None = None) -> FrameSet[T] | None:
+        """The newest set that can be given out now that `camera` sent `frame`, or that less is waited for."""
         anchor = self._anchor()
         if anchor is None or not self._queues[camera]:
             return None
@@ -200,10 +199,12 @@ class FrameBuffer(Generic[T]):
             return self._latest(anchor) if camera == anchor else None
         trigger = anchor if policy == "anchor" else camera
         pending = self._queues[trigger]
-        for frame in reversed(pending):
-            members = self._around(frame, settled=policy == "anchor")
+        # A frame completes only sets that it is part of; in `anchor` it also settles what is older.
+        pivots = reversed(pending) if policy == "anchor" or frame is None else [frame]
+        for pivot in pivots:
+            members = self._around(pivot, settled=policy == "anchor")
             if len(members) == len(self.cameras) - len(self._excluded):
-                return self._give(frame.stamp_ns, members)
+                return self._give(pivot.stamp_ns, members)
         if self.config.allow_missing and trigger == camera and len(pending) > 1:
             # The frame before the newest has had a whole period's time to find its partners.
             previous = pending[-2]
