@@ -70,7 +70,7 @@ class Estimator:
         if wanted and not engine.info.takes_poses:
             raise ValueError(f"{record.name} was exported without known cameras: leave condition_on_poses unset")
         self.conditions = record.condition_on_poses and engine.info.takes_poses if wanted is None else wanted
-        self.scale_source = ScaleSource(self.config.scale)
+        self.scale_source = ScaleSource(self.config.scale, affine=engine.info.single_view)
         self.pose_source = PoseSource(self.config.pose)
         self.odometry = Odometry(self.config.pose.matches)
         self.rig_check = RigCheck(self.config.rig_check_period, self.config.pose.matches)
@@ -105,7 +105,7 @@ class Estimator:
             if getattr(config, name) != getattr(self.config, name):
                 raise ValueError(f"{name} cannot change while the engine runs")
         if config.scale != self.config.scale:
-            self.scale_source = ScaleSource(config.scale)
+            self.scale_source = ScaleSource(config.scale, affine=self.engine.info.single_view)
         if config.pose != self.config.pose:
             self.pose_source = PoseSource(config.pose)
             self.odometry = Odometry(config.pose.matches)
