@@ -33,7 +33,6 @@ from da3_ros.node.memory import keep_freed_memory
 from da3_ros.node.session import Session
 from da3_ros.stream.parameters import (
     SPECS,
-    ParameterError,
     Spec,
     camera_names,
     camera_specs,
@@ -113,10 +112,10 @@ class MultiCam(LifecycleNode):
             return SetParametersResult(successful=False, reason=reason)
         try:
             parameters = read_parameters(lambda name: ours[name] if name in ours else self._value(name))
-        except ParameterError as error:
+            if self._session is not None:
+                self._session.reconfigure(parameters)
+        except ValueError as error:  # ParameterError, or what the engine cannot serve
             return SetParametersResult(successful=False, reason=str(error))
-        if self._session is not None:
-            self._session.reconfigure(parameters)
         return SetParametersResult(successful=True)
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:

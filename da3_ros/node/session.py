@@ -39,7 +39,7 @@ class Session:
         diagnostics: Any,
     ) -> None:
         self._node, self._types, self._parameters = node, types, parameters
-        self._diagnostics = diagnostics
+        self._diagnostics, self._estimator = diagnostics, estimator
         log = node.get_logger()
         keep = max(5.0, 3 * parameters.checks.period)
         self._health = Health(
@@ -118,7 +118,10 @@ class Session:
         return publisher
 
     def reconfigure(self, parameters: NodeParameters) -> None:
-        """Go by other values of the parameters that may change now; what the worker uses changes with its next set."""
+        """Go by other values of the parameters that may change now; what the worker uses changes with its next set.
+        Raises ValueError, and changes nothing, for values that the engine cannot serve.
+        """
+        self._estimator.check(parameters.estimator)
         old, self._parameters = self._parameters, parameters
         self._pending = parameters
         if parameters.sync != old.sync:

@@ -566,3 +566,13 @@ def test_unknown_parameters_are_named(bench, capfd):
     assert "front.image_topic is unknown" not in text
     assert "sync.max_skev is unknown and has no effect; did you mean sync.max_skew?" in text
     assert "left.image_topik is unknown" in text
+
+
+def test_a_live_change_that_the_engine_cannot_serve_is_refused(bench):
+    b = bench().start()
+    [result] = b.node.set_parameters([Parameter("pose.source", value="rays")])
+    assert not result.successful
+    assert result.reason == "no rays in this one"
+    assert b.node.get_parameter("pose.source").value == "auto"
+    [result] = b.node.set_parameters([Parameter("pose.source", value="matches")])
+    assert result.successful
