@@ -184,7 +184,7 @@ def main(args: list[str] | None = None, load: Callable[..., Estimator] = Estimat
     code = 0
     try:
         if node.autostart and not _start(node):
-            code = 1
+            code = 1 if rclpy.ok() else 0  # whoever interrupts the configuration does not want it
         elif not interrupted.is_set():
             executor.spin()
     except ExternalShutdownException:

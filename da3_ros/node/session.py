@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lives while the node is configured: subscriptions, buffer, worker thread, watchdog, reports.
 
-The executor's thread only puts messages into the buffer. Whole sets go through a one-slot mailbox to the
-worker.
+The executor's thread only puts messages into the buffer. Whole sets go through a one-slot mailbox to the worker, and
+what it made of them to a second thread that publishes it, while the engine is at the next set already.
 """
 
 from __future__ import annotations
 
+import queue
 import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -22,7 +24,7 @@ from da3_ros.node.watchdog import Watchdog
 from da3_ros.stream.diagnostics import ERROR, WARN, Health, encode_diagnostics
 from da3_ros.stream.outputs import Outputs, Publisher, Qos
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
-from da3_ros.stream.pipeline import Pipeline
+from da3_ros.stream.pipeline import Pipeline, Work
 from da3_ros.stream.transforms import TransformTree
 from da3_ros.sync import Closed, FrameBuffer, FrameSet, Mailbox
 
@@ -68,15 +70,20 @@ class Session:
         self._watchdog = Watchdog(node, parameters, self._buffer, self._health, self._hand_over)
         self._jumps: Any = None
         self._mailbox: Mailbox[FrameSet[Any]] = Mailbox()
-        self._worker: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Subscribe and work."""
         node = self._node
         self._buffer.reset()
         self._mailbox = Mailbox()
-        self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="da3 worker", daemon=True)
-        self._worker.start()
+        finished: queue.Queue[Work | None] = queue.Queue(maxsize=1)
+        self._threads = [
+            threading.Thread(target=self._work, args=(self._mailbox, finished), name="da3 worker", daemon=True),
+            threading.Thread(target=self._publish, args=(finished,), name="da3 publisher", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
         for camera in self._parameters.cameras:
             self._subscribe(camera)
         self._subscribe_reference()
@@ -85,7 +92,7 @@ class Session:
         self._jumps = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """End subscriptions and the worker; False if it is still busy after `timeout` seconds."""
+        """End subscriptions and threads; False if one is still busy after `timeout` seconds."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -94,11 +101,11 @@ class Session:
             self._jumps.unregister()
             self._jumps = None
         self._drop(self._mailbox.close(), "reset")
-        worker, self._worker = self._worker, None
-        if worker is None:
-            return True
-        worker.join(timeout)
-        return not worker.is_alive()
+        threads, self._threads = self._threads, []
+        deadline = time.monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
 
     def close(self, timeout: float = 5.0) -> bool:
         """Stop and give every entity back; False if the worker is still busy after `timeout` seconds."""
@@ -202,7 +209,7 @@ class Session:
         self._buffer.reset()
         self._transforms.clear_moving()
 
-    def _work(self, mailbox: Mailbox[FrameSet[Any]]) -> None:
+    def _work(self, mailbox: Mailbox[FrameSet[Any]], finished: queue.Queue[Work | None]) -> None:
         epoch = self._buffer.epoch
         while True:
             try:
@@ -215,17 +222,29 @@ class Session:
                 pending, self._pending = self._pending, None
                 if pending is not None:
                     self._pipeline.reconfigure(pending)
-                self._pipeline(frames)
+                work = self._pipeline.estimate(frames)
+                if work is not None:
+                    finished.put(work)  # waits: a publisher that cannot follow slows the engine, not the memory
             except Closed:
+                finished.put(None)
                 return
             except Exception as error:  # one bad set must not end the node
                 if not self._node.context.ok():
+                    finished.put(None)
                     return
                 self._health.report("", "worker", f"{type(error).__name__}: {error}")
 
+    def _publish(self, finished: queue.Queue[Work | None]) -> None:
+        while (work := finished.get()) is not None:
+            try:
+                self._pipeline.publish(work)
+            except Exception as error:
+                if self._node.context.ok():
+                    self._health.report("", "publisher", f"{type(error).__name__}: {error}")
+
     def _report(self) -> None:
         note = ""
-        if self._worker is None:
+        if not self._threads:
             note = "inactive"
         elif not self._outputs.wanted():
             note = "idle: nobody subscribes to an output"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node in this process with a fake estimator: wiring, faults, lifecycle. Real processes: test/system."""
 
+import threading
 import time
 
 import cv2
@@ -366,6 +367,50 @@ def test_a_slow_engine_gets_the_newest_set(bench):
     assert stamps == sorted(set(stamps))
     # One waits while one runs: nothing that comes out is older than two runs.
     assert float(b.peer.diagnostics()["timing"][2]["total_ms_p95"]) < 900
+
+
+def test_the_engine_is_at_the_next_set_while_one_is_published(bench):
+    b = bench(diagnostics__period=0.1).start()
+    b.peer.collect("/da3/left/depth/image_rect", IMAGE)
+    b.peer.send_static(RIG)
+    b.connect()
+    feed_until(b, lambda: b.peer.received["/da3/left/depth/image_rect"], what="depth")
+    publisher = b.node._session._outputs.cameras["left"]
+    gate, publish = threading.Event(), publisher.publish
+
+    def slow(view):
+        gate.wait(10)
+        publish(view)
+
+    publisher.publish = slow
+    count = len(b.estimator.sets)
+    # One set is stuck in publishing, one waits for it, and one more was estimated: then the engine waits, too.
+    feed_until(b, lambda: len(b.estimator.sets) == count + 3, what="three sets in the engine")
+    for _ in range(5):
+        b.send(b.peer.now_ns())
+        time.sleep(0.05)
+    assert len(b.estimator.sets) == count + 3
+    gate.set()
+    feed_until(b, lambda: len(b.estimator.sets) > count + 5, what="sets after that")
+
+
+def test_a_set_that_cannot_be_published_does_not_end_the_node(bench):
+    b = bench(diagnostics__period=0.1).start()
+    b.peer.collect("/da3/left/depth/image_rect", IMAGE)
+    b.peer.send_static(RIG)
+    b.connect()
+    feed_until(b, lambda: b.peer.received["/da3/left/depth/image_rect"], what="depth")
+    publisher = b.node._session._outputs.cameras["left"]
+    publish = publisher.publish
+
+    def fail(view):
+        publisher.publish = publish
+        raise MemoryError("no room for the cloud")
+
+    publisher.publish = fail
+    feed_until(b, lambda: status_matches(b, "pipeline", ERROR, ["MemoryError: no room for the cloud"]))
+    count = len(b.peer.received["/da3/left/depth/image_rect"])
+    feed_until(b, lambda: len(b.peer.received["/da3/left/depth/image_rect"]) > count, what="depth after that")
 
 
 def test_time_set_back(bench):
