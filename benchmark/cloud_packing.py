@@ -52,8 +52,8 @@ def packed(points: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray:
     return cloud
 
 
-def main() -> int:
-    """Print medians and the range of each way, and how often ours fits into it."""
+def measure() -> dict[str, list[float]]:
+    """Sorted milliseconds of each way, ours first."""
     cv2.setNumThreads(1)
     keep_freed_memory()
     random = np.random.default_rng(0)
@@ -88,11 +88,16 @@ def main() -> int:
             ("packing by NumPy + create_cloud", lambda: create_cloud(header, fields, packed(points, image)), 10),
             ("create_cloud alone, packed before", lambda: create_cloud(header, fields, ready), 20),
         ]
+    return {title: milliseconds(function, repeat) for title, function, repeat in rows}
+
+
+def main() -> int:
+    """Print medians and the range of each way, and how often ours fits into it."""
+    measured = measure()
     print(f"{WIDTH}x{HEIGHT} points; milliseconds")
     print(f"{'':<36}{'median':>9}{'least':>9}{'most':>9}{'ratio':>8}")
     base = None
-    for title, function, repeat in rows:
-        times = milliseconds(function, repeat)
+    for title, times in measured.items():
         median = statistics.median(times)
         base = median if base is None else base
         print(f"{title:<36}{median:9.1f}{times[0]:9.1f}{times[-1]:9.1f}{median / base:8.1f}")
