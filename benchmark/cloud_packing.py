@@ -27,6 +27,7 @@ from da3_ros.node.compat import live_types
 from da3_ros.node.memory import keep_freed_memory
 
 HEIGHT, WIDTH = 720, 1280
+MISSING = "sensor_msgs_py is not installed"
 TYPES = live_types()
 NAMES = ("x", "y", "z", "rgb")
 

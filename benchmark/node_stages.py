@@ -17,6 +17,11 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage import data
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(1, str(ROOT / "test" / "helpers"))
@@ -29,6 +34,11 @@ CASES = (
     ("JPEG, depth of the network's size", {"transport": "compressed"}),
     ("raw, scale from matches of the rig", {"scale.source": "rig"}),
 )
+
+
+def picture() -> NDArray[np.uint8]:
+    """The left view of the Motorcycle pair (500, 741, 3), RGB."""
+    return np.ascontiguousarray(data.stereo_motorcycle()[0][..., :3])
 
 
 def serve() -> int:
@@ -61,10 +71,7 @@ def serve() -> int:
 
 def measure(cameras: int, seconds: float, changes: dict[str, str]) -> dict[str, float]:
     """Median milliseconds of every stage of a set, and `frames`, the number of frames that came."""
-    import cv2
-    import numpy as np
     from ros_peer import Peer, next_domain
-    from skimage import data
 
     from da3_ros.geometry import CameraModel
 
