@@ -24,6 +24,7 @@ from da3_ros.bag.journal import Journal
 from da3_ros.bag.line import assembly_line
 from da3_ros.bag.plan import Plan, Request, make_plan
 from da3_ros.bag.reader import Recording
+from da3_ros.bag.report import write_report
 from da3_ros.bag.stages import Item, Order, Stages
 from da3_ros.bag.writer import OutputTopic, SegmentWriter, join, write_metadata
 from da3_ros.estimation import Estimator
@@ -67,7 +68,7 @@ class Worker:
     def run(self, progress: Progress) -> None:
         """Do what is left. Raises DiskFullError, and whatever ends a run; finished segments stay."""
         plan, options = self._plan, self._options
-        stride = max(1, self.most // options.pictures) if options.pictures else 0
+        stride = max(1, -(-self.most // options.pictures)) if options.pictures else 0
         stages = Stages(
             self._recording, plan, self._estimator, self._health, self._journal.memory, stride, self._save_picture
         )
@@ -230,7 +231,7 @@ def reprocess(
         estimator = load(plan.parameters.model, plan.parameters.estimator)
         job = provenance.job(recording.files, plan.values, estimator.describe(), asdict(request.options))
         journal = Journal(request.output, request.options.form.suffix)
-        found = _begin(journal, job, request.output, restart=restart, overwrite=overwrite)
+        found, resumed = _begin(journal, job, request.output, restart=restart, overwrite=overwrite)
         if found is not None:
             return found
         try:
@@ -241,7 +242,9 @@ def reprocess(
 
                 run_processes(request, load, journal, progress, log)
             seconds = time.monotonic() - begin
-            return _finish(journal, request, plan.topics, job, seconds)
+            summary = _finish(journal, request, plan.topics, job, seconds, resumed=resumed)
+            write_report(request.output)
+            return summary
         finally:
             journal.close()
 
@@ -259,8 +262,8 @@ def _check_paths(request: Request) -> None:
 
 def _begin(
     journal: Journal, job: dict[str, Any], output: Path, *, restart: bool, overwrite: bool
-) -> dict[str, Any] | None:
-    """Summary of a run that is complete already, else None."""
+) -> tuple[dict[str, Any] | None, bool]:
+    """Summary of a run that is complete already, else None; and whether an earlier run left something."""
     if output.exists():
         ours = journal.summary() is not None
         if overwrite or (restart and ours):
@@ -268,12 +271,12 @@ def _begin(
             restart = True
         elif not ours:
             raise BagError(f"{output} exists: choose another name, or replace it with --overwrite")
-    journal.begin(job, restart=restart)
+    resumed = journal.begin(job, restart=restart)
     if output.exists():
         summary = journal.summary()
         journal.close()
-        return summary
-    return None
+        return summary, resumed
+    return None, resumed
 
 
 def _remove(output: Path) -> None:
@@ -284,7 +287,13 @@ def _remove(output: Path) -> None:
 
 
 def _finish(
-    journal: Journal, request: Request, topics: tuple[OutputTopic, ...], job: dict[str, Any], seconds: float
+    journal: Journal,
+    request: Request,
+    topics: tuple[OutputTopic, ...],
+    job: dict[str, Any],
+    seconds: float,
+    *,
+    resumed: bool,
 ) -> dict[str, Any]:
     """Put the output in its place and write the summary."""
     output, form = request.output, request.options.form
@@ -305,7 +314,9 @@ def _finish(
         "output": output.name,
         "job": job,
         "versions": provenance.versions(),
+        "input_sha256": {file["path"]: provenance.sha256(Path(file["path"])) for file in job["input"]},
         "seconds": seconds,
+        "resumed": resumed,
         "frames": frames,
         "messages": dict(messages),
         "issues": ending["issues"],
