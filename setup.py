@@ -43,7 +43,9 @@ setup(
         "pyyaml",
     ],
     extras_require={
-        "bag": ["rosbags", "mcap", "tqdm"],
+        "bag": ["rosbags", "mcap", "tqdm", "scipy"],
+        "fleet": ["ray", "fsspec"],
+        "rerun": ["rerun-sdk"],
         "network": ["torch>=2.1", "safetensors", "huggingface-hub", "onnx", "onnxscript"],
     },
     zip_safe=False,

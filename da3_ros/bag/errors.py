@@ -10,6 +10,10 @@ class BagError(RuntimeError):
     """A recording cannot be read or written as asked."""
 
 
+class BusyError(BagError):
+    """Another run is at the same output: later it may be free."""
+
+
 class DiskFullError(BagError):
     """There is no room for the output; what is finished stays valid."""
 

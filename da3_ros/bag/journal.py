@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from da3_ros.bag.errors import BagError
+from da3_ros.bag.errors import BagError, BusyError
 from da3_ros.bag.writer import Format, OutputTopic, Span, write_metadata
 
 SUFFIX = ".da3"
@@ -44,15 +44,15 @@ class Journal:
     def begin(self, job: Mapping[str, Any], *, restart: bool) -> bool:
         """Take the folder for this process; True where an earlier run of the same job left something.
 
-        Raises BagError where another process is at work, or where the folder belongs to another job: that is one with
-        another input, other parameters, another model or version.
+        Raises BusyError where another process is at work, BagError where the folder belongs to another job: that is one
+        with another input, other parameters, another model or version.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = (self.folder / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BagError(f"{self.folder} is in use by another run: wait for it, or choose another output") from None
+            raise BusyError(f"{self.folder} is in use by another run: wait for it, or choose another output") from None
         if restart:
             self.forget()
         path = self.folder / "job.json"

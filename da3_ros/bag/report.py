@@ -47,16 +47,15 @@ def report_html(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:
     sections = [
         _headline(summary),
         _wrong(summary),
-        _section("Trajectory", _trajectory(summary)),
-        _section("Scale", _scale(summary)),
-        _section("Frames", _frames(summary)),
-        _section("Time", _timing(summary)),
-        _section("Images, depth, confidence", _sheet(summary, pictures)),
-        _section("Messages", _messages(summary)),
-        _section("Provenance", _provenance(summary)),
+        section("Trajectory", _trajectory(summary)),
+        section("Scale", _scale(summary)),
+        section("Frames", _frames(summary)),
+        section("Time", _timing(summary)),
+        section("Images, depth, confidence", _sheet(summary, pictures)),
+        section("Messages", _messages(summary)),
+        section("Provenance", _provenance(summary)),
     ]
-    title = f"da3 bag: {summary['output']}"
-    return Template(_TEMPLATE.read_text()).substitute(title=escape(title), body="\n".join(sections))
+    return page(f"da3 bag: {summary['output']}", "\n".join(sections))
 
 
 def reconciled(counts: Mapping[str, Any]) -> bool:
@@ -64,7 +63,13 @@ def reconciled(counts: Mapping[str, Any]) -> bool:
     return bool(counts["received"] == counts["used"] + sum(counts["dropped"].values()))
 
 
-def _section(title: str, content: str) -> str:
+def page(title: str, body: str) -> str:
+    """A whole page that needs nothing else; body: HTML."""
+    return Template(_TEMPLATE.read_text()).substitute(title=escape(title), body=body)
+
+
+def section(title: str, content: str) -> str:
+    """A part of a page under a heading; content: HTML."""
     name = title.partition(",")[0].lower().replace(" ", "-")
     return f'<section id="{name}"><h2>{title}</h2>{content}</section>'
 
@@ -74,7 +79,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
     received, used = sum(c["received"] for c in frames), sum(c["used"] for c in frames)
     span = (sets[-1]["stamp_ns"] - sets[0]["stamp_ns"]) / 1e9 if sets else 0.0
     metric = sum(record["scale"]["metric"] for record in sets)
-    facts = [
+    values = [
         (str(len(sets)), "sets"),
         (str(len(summary["frames"])), "cameras"),
         (f"{used} of {received}", "frames used"),
@@ -82,7 +87,12 @@ def _headline(summary: Mapping[str, Any]) -> str:
         (f"{summary['seconds']:.1f} s", "of work" + (" in the last run" if summary.get("resumed") else "")),
         (f"{metric} of {len(sets)}", "sets in metres"),
     ]
-    return '<div class="facts">' + "".join(f"<div><b>{escape(v)}</b>{escape(n)}</div>" for v, n in facts) + "</div>"
+    return facts(values)
+
+
+def facts(values: Iterable[tuple[str, str]]) -> str:
+    """The first numbers of a page: value and what it is."""
+    return '<div class="facts">' + "".join(f"<div><b>{escape(v)}</b>{escape(n)}</div>" for v, n in values) + "</div>"
 
 
 def _wrong(summary: Mapping[str, Any]) -> str:
@@ -97,7 +107,7 @@ def _wrong(summary: Mapping[str, Any]) -> str:
         [f'<span class="{"bad" if level == "error" else "soft"}">{level}</span>', escape(text), str(count)]
         for level, text, count in rows
     ]
-    return _section("What was wrong", _table(["", "", "times"], body, numbers={2}))
+    return section("What was wrong", html_table(["", "", "times"], body, numbers={2}))
 
 
 def _sheet(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:
@@ -182,7 +192,7 @@ def _frames(summary: Mapping[str, Any]) -> str:
         dropped = [str(counts["dropped"].get(cause, 0)) for cause in causes]
         rows.append([escape(camera), str(counts["received"]), str(counts["used"]), *dropped, check])
     header = ["camera", "received", "used", *map(escape, causes), "received = used + dropped"]
-    table = _table(header, rows, numbers=set(range(1, 3 + len(causes))))
+    table = html_table(header, rows, numbers=set(range(1, 3 + len(causes))))
     return table if causes else table + '<p class="soft">No frame was dropped.</p>'
 
 
@@ -205,7 +215,7 @@ def _timing(summary: Mapping[str, Any]) -> str:
         '<p class="soft">Milliseconds of one set. Reading, decoding, estimating and writing run side by side: the sum '
         "is more than the time that passed.</p>"
     )
-    table = _table(["stage", "mean", "median", "95 %", "most", "share"], rows, numbers={1, 2, 3, 4, 5})
+    table = html_table(["stage", "mean", "median", "95 %", "most", "share"], rows, numbers={1, 2, 3, 4, 5})
     seconds = _seconds(records)
     lines = [Line(name, seconds, [r["timing_ms"].get(name, math.nan) for r in records]) for name in names]
     plot = line_plot(lines, "time of the recording [s]", "ms", zero=True)
@@ -214,7 +224,7 @@ def _timing(summary: Mapping[str, Any]) -> str:
 
 def _messages(summary: Mapping[str, Any]) -> str:
     rows = [[f"<code>{escape(topic)}</code>", str(count)] for topic, count in sorted(summary["messages"].items())]
-    return _table(["topic", "messages"], rows, numbers={1})
+    return html_table(["topic", "messages"], rows, numbers={1})
 
 
 def _provenance(summary: Mapping[str, Any]) -> str:
@@ -228,11 +238,11 @@ def _provenance(summary: Mapping[str, Any]) -> str:
     rows += [(f"version: {name}", str(value)) for name, value in summary["versions"].items()]
     rows += [(f"parameter: {name}", json.dumps(value)) for name, value in sorted(job["parameters"].items())]
     rows += [(f"option: {name}", json.dumps(value)) for name, value in job["options"].items()]
-    return _table(["", ""], [[escape(name), f"<code>{escape(value)}</code>"] for name, value in rows])
+    return html_table(["", ""], [[escape(name), f"<code>{escape(value)}</code>"] for name, value in rows])
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """Cells are HTML already."""
+def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+    """A table. Cells are HTML already; numbers: columns that are set to the right."""
     right = set(numbers)
 
     def line(cells: Sequence[str], tag: str) -> str:
