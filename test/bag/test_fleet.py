@@ -64,11 +64,11 @@ def test_bags_are_found_once(folder):
 
 
 def test_outputs_of_the_same_name_are_told_apart(tmp_path):
-    for name in ("one/run.mcap", "two/run.mcap", "two/run.db3", "two/other.mcap"):
+    for name in ("one/run.mcap", "two/run.mcap", "two/run.db3", "two/other.mcap", "a/other.mcap"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = [name for name, _ in names(tmp_path, "*/*")]
-    assert found == ["one_run", "two_other", "run_db3", "run_mcap"]
+    assert found == ["a_other", "run", "two_other", "run_db3", "run_mcap"]
 
 
 def test_an_output_never_lies_on_its_input(folder):
