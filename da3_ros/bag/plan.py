@@ -29,8 +29,9 @@ from da3_ros.stream.outputs import Outputs, Publisher, Qos
 from da3_ros.stream.parameters import NodeParameters
 
 NAMESPACE = "/da3"
-DEFAULT_OUTPUTS = ("*", "!/da3/*/points", "!/da3/*/depth/image_color")
-"""Clouds of single cameras and pictures for people are large, and made from depth at any time."""
+DEFAULT_OUTPUTS = ("*", "!/da3/*/points", "!/da3/*/depth/image_color", "!/da3/odometry")
+"""Clouds of single cameras and pictures for people are large, and made from depth at any time; following the motion
+takes longer than a small network where several cameras see the same."""
 
 
 @dataclass(frozen=True)
