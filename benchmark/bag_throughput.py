@@ -95,11 +95,12 @@ def _report(summary: dict[str, Any], frames: int, first: Any, second: Any, momen
     ratio = (sets / wall) / (frames / bare_s)
     print(f"ratio        {ratio:7.3f}")
     extra = cpu / sets - bare_cpu / frames
+    share = bare_cpu / frames / (cpu / sets)
     print(
-        f"beside the engine a set takes {1e3 * extra:.1f} core-ms; {cores} cores shared with the engine would allow ",
+        f"beside the engine a set takes {1e3 * extra:.1f} core-ms: where the engine keeps all {cores} cores busy,",
         end="",
     )
-    print(f"{bare_s / frames / (bare_s / frames + max(extra, 0) / cores):.3f} if nothing ever waited")
+    print(f" no more than {share:.3f} is possible")
     stages = {k: np.array([r["timing_ms"][k] for r in summary["sets"]]) for k in summary["sets"][0]["timing_ms"]}
     print("stage ms: " + ", ".join(f"{name} {values.mean():.1f}" for name, values in stages.items()))
     fine = all(map(reconciled, summary["frames"].values())) and sets == frames
