@@ -18,10 +18,11 @@ from typing import Any
 from da3_ros.bag import places
 from da3_ros.bag.errors import BagError, BusyError
 from da3_ros.bag.journal import companion
+from da3_ros.bag.outcome import has_errors, lost_frames
 from da3_ros.bag.plan import Request
 from da3_ros.bag.provenance import package_version
 from da3_ros.bag.report import NAME as REPORT
-from da3_ros.bag.reprocess import Load, Progress, has_errors, lost_frames, reprocess
+from da3_ros.bag.reprocess import Load, Progress, reprocess
 from da3_ros.estimation import Estimator, EstimatorConfig
 
 _MARK = "fleet.json"
@@ -160,6 +161,7 @@ def _with_threads(load: Load, threads: int) -> Callable[[str, EstimatorConfig], 
     def loaded(model: str, config: EstimatorConfig) -> Estimator:
         config = config if config.threads else dataclasses.replace(config, threads=threads)
         estimator = _kept(load, str(model), config)
+        estimator.reconfigure(config)  # an earlier bag may have changed it
         estimator.reset()
         return estimator
 

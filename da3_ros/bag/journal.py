@@ -37,6 +37,7 @@ class Journal:
         self.parts = self.folder / "parts"
         self.scratch = self.folder / "scratch"
         self.pictures = self.folder / "pictures"
+        self.chunks = self.folder / "chunks"
         self._records = self.folder / "segments"
         self._stem, self._suffix = output.stem, suffix
         self._lock: Any = None
@@ -144,7 +145,7 @@ class Journal:
     def complete(self) -> None:
         """The output is in its place: only the summary stays."""
         (self.folder / "run.json.pending").replace(self.folder / "run.json")
-        for folder in (self.parts, self._records, self.scratch):
+        for folder in (self.parts, self._records, self.scratch, self.chunks):
             shutil.rmtree(folder, ignore_errors=True)
         for path in self.folder.glob("end_*.json"):
             path.unlink()

@@ -13,9 +13,10 @@ from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
 from da3_ros.bag.errors import BagError
+from da3_ros.bag.outcome import has_errors, lost_frames
 from da3_ros.bag.plan import Request
 from da3_ros.bag.reader import Recording
-from da3_ros.bag.reprocess import has_errors, lost_frames, reprocess
+from da3_ros.bag.reprocess import reprocess
 from da3_ros.messages import decode_cloud, decode_depth, matrix_from_pose, stamp_to_ns
 from da3_ros.stream.parameters import ParameterError
 
