@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chunks of a rendered walk, aligned and naively chained: absolute trajectory error (evo, after a similarity) of each, and
-the distance of the fused cloud to the true surface. ``python benchmark/bag_trajectory.py``; ``--frames 60`` is quick.
+"""Chunks of a rendered walk, aligned and naively chained: absolute trajectory error (evo, after a similarity) of each,
+and the distance of the fused cloud to the true surface. ``python benchmark/bag_trajectory.py``; ``--frames 60`` is
+quick.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from evo.core import metrics, sync
 from evo.core.trajectory import PoseTrajectory3D
 from evo.tools import file_interface
 from scipy.spatial import cKDTree
 from walk import Walk, add_arguments, walk_of
-from walk_bag import START_NS, write_walk_bag
+from walk_bag import trajectory_error, write_walk_bag
 
 from da3_ros.bag.chunks import read_chunk
 from da3_ros.bag.long_windows import LookUp, long_windows
@@ -68,9 +68,9 @@ def main() -> int:
         found = file_interface.read_tum_trajectory_file(f"{output}.da3/trajectory.tum")
         edges = sequence(chunks)
         errors = {
-            "naive chaining": _error(_poses(solve(chunks, naive_sequence(chunks))), walk),
-            "neighbours aligned": _error(_poses(solve(chunks, edges)), walk),
-            "aligned, adjusted, loops closed (da3 bag --chunk --loops)": _error(found, walk),
+            "naive chaining": trajectory_error(_poses(solve(chunks, naive_sequence(chunks))), walk),
+            "neighbours aligned": trajectory_error(_poses(solve(chunks, edges)), walk),
+            "aligned, adjusted, loops closed (da3 bag --chunk --loops)": trajectory_error(found, walk),
         }
         length = np.linalg.norm(np.diff(walk.poses[:, :3, 3], axis=0), axis=1).sum()
         print(f"walk of {len(walk.poses)} frames, {length:.2f} m; loops: {len(summary['trajectory']['loops'])}")
@@ -98,17 +98,6 @@ def _poses(trajectory: Trajectory) -> PoseTrajectory3D:
     numbers = sorted(trajectory.bodies)
     stamps = np.array([trajectory.stamps[number] for number in numbers]) / 1e9
     return PoseTrajectory3D(poses_se3=[trajectory.bodies[number] for number in numbers], timestamps=stamps)
-
-
-def _error(found: PoseTrajectory3D, walk: Walk) -> tuple[float, float, Any]:
-    """RMSE and largest error in metres after alignment by a similarity, and that one (R, t, s)."""
-    stamps = (START_NS + np.arange(len(walk.poses)) * 100_000_000) / 1e9
-    truth = PoseTrajectory3D(poses_se3=list(walk.poses), timestamps=stamps)
-    truth, found = sync.associate_trajectories(truth, found)
-    alignment = found.align(truth, correct_scale=True)
-    ape = metrics.APE(metrics.PoseRelation.translation_part)
-    ape.process_data((truth, found))
-    return ape.get_statistic(metrics.StatisticsType.rmse), ape.get_statistic(metrics.StatisticsType.max), alignment
 
 
 def _chamfer(ply: Path, walk: Walk, alignment: Any) -> None:

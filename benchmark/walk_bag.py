@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rendered walk as a recording: the camera's images, its calibration, and the true poses if asked for."""
+"""A rendered walk as a recording: the camera's images, its calibration, and the true poses if asked for; and how far a
+trajectory is off the walk.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from evo.core import metrics, sync
+from evo.core.trajectory import PoseTrajectory3D
 from rosbags.rosbag2 import StoragePlugin, Writer
 from walk import Walk
 
@@ -38,3 +43,14 @@ def write_walk_bag(walk: Walk, path: Path, *, poses: bool = False) -> Path:
             writer.write(info, stamp, store.serialize_cdr(encode_camera_info(types, walk.camera, header), INFO))
             writer.write(image, stamp, store.serialize_cdr(encode_rgb(types, pixels, header), IMAGE))
     return path
+
+
+def trajectory_error(found: PoseTrajectory3D, walk: Walk) -> tuple[float, float, Any]:
+    """RMSE and largest error of the position in metres after alignment by a similarity, and that one (R, t, s)."""
+    stamps = (START_NS + np.arange(len(walk.poses)) * PERIOD_NS) / 1e9
+    truth = PoseTrajectory3D(poses_se3=list(walk.poses), timestamps=stamps)
+    truth, found = sync.associate_trajectories(truth, found)
+    alignment = found.align(truth, correct_scale=True)
+    ape = metrics.APE(metrics.PoseRelation.translation_part)
+    ape.process_data((truth, found))
+    return ape.get_statistic(metrics.StatisticsType.rmse), ape.get_statistic(metrics.StatisticsType.max), alignment

@@ -202,6 +202,18 @@ def test_a_silent_camera_is_not_waited_for(tmp_path, make):
     assert len(bags.messages(output, "/da3/left/depth/image_rect")) == used
 
 
+def test_a_pause_of_the_recording_makes_no_camera_silent(tmp_path, make):
+    late = 5_000_000_000
+    stream = [
+        *bags.events(4),
+        *(event for event in bags.events(4, start=bags.START + late) if event[0] != "/tf_static"),
+    ]
+    _, summary = make(bags.write_bag(tmp_path / "pause", bags.serialised(stream)))
+    assert [record["missing"] for record in summary["sets"]] == [[]] * 8
+    assert summary["frames"]["right"] == {"received": 8, "used": 8, "dropped": {}}
+    assert not summary["issues"]
+
+
 def damage(event, index=2):
     """The left image number `index`, cut short by ten bytes."""
     topic, log_ns, raw = event
