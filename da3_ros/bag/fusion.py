@@ -23,6 +23,8 @@ VOXEL_SHARE = 0.006
 """Voxel as a share of the median depth where depth has no unit."""
 QUANTILE = 0.2
 """So much of a view's depth, the least confident, is left out where no confidence is asked for."""
+NEAR = 0.02
+"""Views whose cameras are nearer than this share of the median depth err alike: they confirm little."""
 _BATCH = 40
 
 
@@ -103,8 +105,7 @@ class Fusion:
         """Views that look at about the same place from somewhere else."""
         apart = np.linalg.norm(self._centres - self._centres[number], axis=1)
         looks = np.linalg.norm(self._looks - self._looks[number], axis=1)
-        # Views from the same spot err alike: they confirm little.
-        cost = looks + 0.5 * self._middle * (apart < 0.02 * self._middle)
+        cost = looks + 0.5 * self._middle * (apart < NEAR * self._middle)
         cost[number] = np.inf
         order = np.argsort(cost, kind="stable")[:NEIGHBOURS]
         return [int(other) for other in order if np.isfinite(cost[other])]

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from da3_ros.bag.errors import BagError, BusyError
+from da3_ros.bag.errors import BagError, BusyError, disk_full, is_disk_full
 from da3_ros.bag.writer import Format, OutputTopic, Span, write_metadata
 
 SUFFIX = ".da3"
@@ -48,8 +48,14 @@ class Journal:
         Raises BusyError where another process is at work, BagError where the folder belongs to another job: that is one
         with another input, other parameters, another model or version.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / "lock").open("w")
+        except OSError as error:
+            if is_disk_full(error):
+                raise disk_full(self.folder, error, "nothing was begun") from error
+            reason = f"{self.folder} cannot be made or written to ({error.strerror})"
+            raise BagError(f"{reason}: choose another place for the output, or change its permissions") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -33,8 +33,8 @@ def output(request, bag, tmp_path_factory):
 
 
 def test_mcap_is_sound(output):
-    """What `mcap doctor` looks at: order of records, indexes, statistics that fit the content, and checksums where there
-    are any (rosbags writes none of single chunks).
+    """What `mcap doctor` looks at: order of records, indexes, statistics that fit the content, and checksums where
+    there are any (rosbags writes none of single chunks).
     """
     with output.open("rb") as file:
         records = list(StreamReader(file, emit_chunks=True, validate_crcs=True).records)
