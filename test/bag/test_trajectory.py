@@ -277,7 +277,7 @@ def test_options_that_do_not_go_together(bag, tmp_path, options, assignment, tex
 @pytest.mark.slow
 def test_a_real_rig_keeps_its_path_and_its_metres(tmp_path):
     """Two cameras of the recorded robot, da3-nano, against its true odometry; nothing is aligned afterwards."""
-    options = Options(chunk=4, overlap=2, loops=True, pictures=1)
+    options = Options(chunk=4, overlap=1, loops=True, pictures=1)
     request = Request(
         FOUR,
         tmp_path / "out",
