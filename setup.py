@@ -29,7 +29,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed", "bag/report.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -43,7 +43,9 @@ setup(
         "pyyaml",
     ],
     extras_require={
-        "bag": ["rosbags", "mcap", "tqdm"],
+        "bag": ["rosbags", "mcap", "tqdm", "scipy"],
+        "fleet": ["ray", "fsspec"],
+        "rerun": ["rerun-sdk"],
         "network": ["torch>=2.1", "safetensors", "huggingface-hub", "onnx", "onnxscript"],
     },
     zip_safe=False,

@@ -67,6 +67,7 @@ def test_packages_import_from_lower_floors_only(path):
         "da3_ros.cli.main",
         "da3_ros.bag.reprocess",
         "da3_ros.bag.processes",
+        "da3_ros.bag.fleet",
         "da3_ros.node",
         pytest.param("da3_ros.node.multi_cam", marks=pytest.mark.system),
     ],

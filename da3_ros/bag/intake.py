@@ -148,6 +148,9 @@ class Intake:
             return []
         if len(silent) == len(self._parameters.names):
             self.buffer.include_all()
+            # A pause of the whole recording: the first camera after it must not make the others look silent.
+            self._begin = now
+            self._last.clear()
             return []
         sets = []
         for name in silent:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from da3_ros.bag.errors import BagError
+from da3_ros.bag.errors import BagError, BusyError, disk_full, is_disk_full
 from da3_ros.bag.writer import Format, OutputTopic, Span, write_metadata
 
 SUFFIX = ".da3"
@@ -37,6 +37,7 @@ class Journal:
         self.parts = self.folder / "parts"
         self.scratch = self.folder / "scratch"
         self.pictures = self.folder / "pictures"
+        self.chunks = self.folder / "chunks"
         self._records = self.folder / "segments"
         self._stem, self._suffix = output.stem, suffix
         self._lock: Any = None
@@ -44,15 +45,21 @@ class Journal:
     def begin(self, job: Mapping[str, Any], *, restart: bool) -> bool:
         """Take the folder for this process; True where an earlier run of the same job left something.
 
-        Raises BagError where another process is at work, or where the folder belongs to another job: that is one with
-        another input, other parameters, another model or version.
+        Raises BusyError where another process is at work, BagError where the folder belongs to another job: that is one
+        with another input, other parameters, another model or version.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / "lock").open("w")
+        except OSError as error:
+            if is_disk_full(error):
+                raise disk_full(self.folder, error, "nothing was begun") from error
+            reason = f"{self.folder} cannot be made or written to ({error.strerror})"
+            raise BagError(f"{reason}: choose another place for the output, or change its permissions") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BagError(f"{self.folder} is in use by another run: wait for it, or choose another output") from None
+            raise BusyError(f"{self.folder} is in use by another run: wait for it, or choose another output") from None
         if restart:
             self.forget()
         path = self.folder / "job.json"
@@ -144,7 +151,7 @@ class Journal:
     def complete(self) -> None:
         """The output is in its place: only the summary stays."""
         (self.folder / "run.json.pending").replace(self.folder / "run.json")
-        for folder in (self.parts, self._records, self.scratch):
+        for folder in (self.parts, self._records, self.scratch, self.chunks):
             shutil.rmtree(folder, ignore_errors=True)
         for path in self.folder.glob("end_*.json"):
             path.unlink()

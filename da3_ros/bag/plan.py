@@ -29,8 +29,9 @@ from da3_ros.stream.outputs import Outputs, Publisher, Qos
 from da3_ros.stream.parameters import NodeParameters
 
 NAMESPACE = "/da3"
-DEFAULT_OUTPUTS = ("*", "!/da3/*/points", "!/da3/*/depth/image_color")
-"""Clouds of single cameras and pictures for people are large, and made from depth at any time."""
+DEFAULT_OUTPUTS = ("*", "!/da3/*/points", "!/da3/*/depth/image_color", "!/da3/odometry")
+"""Clouds of single cameras and pictures for people are large, and made from depth at any time; following the motion
+takes longer than a small network where several cameras see the same."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,21 @@ class Options:
     sets (a held scale) is there."""
     pictures: int = 12
     """Sets shown in the report."""
+    chunk: int = 0
+    """Consecutive sets that the network sees together; 0: each set alone (with `sync.window` of those before it)."""
+    overlap: int = 0
+    """Sets that a chunk has in common with the one before it."""
+    loops: bool = False
+    """Whether chunks that see a place again are brought to agree on it."""
+    scene: tuple[str, ...] = ()
+    """Files to lay beside the output: ``ply``, ``colmap``, ``rerun``."""
 
     def __post_init__(self) -> None:
-        for name, lowest in (("segment_sets", 1), ("processes", 1), ("warm_up", 0), ("pictures", 0)):
+        for name, lowest in (("segment_sets", 1), ("processes", 1), ("warm_up", 0), ("pictures", 0), ("chunk", 0)):
             if getattr(self, name) < lowest:
                 raise BagError(f"{name} = {getattr(self, name)}; it must be at least {lowest}")
+        if self.chunk and self.outputs == DEFAULT_OUTPUTS:  # the motion comes with the chunks
+            object.__setattr__(self, "outputs", tuple(p for p in self.outputs if p != "!/da3/odometry"))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ STEP = 4
 
 
 def set_record(job: Job, work: Work, timing: dict[str, float]) -> dict[str, Any]:
-    """Everything about a set that fits into a line of JSON. Poses are T_world_camera, 16 numbers row by row."""
+    """Everything about a set that fits into a line of JSON. Poses are T_world_camera and T_start_body, 16 numbers
+    row by row.
+    """
     estimate = work.estimate
     scale = estimate.scale
     views = []
@@ -51,6 +54,25 @@ def set_record(job: Job, work: Work, timing: dict[str, float]) -> dict[str, Any]
             "metric": scale.metric,
             "message": scale.message,
         },
+        "T_start_body": None if estimate.odometry is None else estimate.odometry.T_start_body.ravel().tolist(),
         "timing_ms": {name: value for name, value in timing.items() if name != "total"},
         "views": views,
     }
+
+
+def camera_positions(records: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float, float]]]:
+    """Where each camera was, set by set, in the frame of the poses; cameras without a pose are left out."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for view in (view for record in records for view in record["views"]):
+        if view["pose_source"] != "none":
+            found.setdefault(view["camera"], []).append(_position(view["T_world_camera"]))
+    return found
+
+
+def motion(records: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, float]]:
+    """Where the body of the cameras was since the start, where its motion was followed."""
+    return [_position(record["T_start_body"]) for record in records if record.get("T_start_body")]
+
+
+def _position(matrix: Sequence[float]) -> tuple[float, float, float]:
+    return matrix[3], matrix[7], matrix[11]

@@ -13,21 +13,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 
 from da3_ros.bag import provenance
-from da3_ros.bag.errors import BagError, DiskFullError, is_disk_full
+from da3_ros.bag.errors import BagError, disk_full, is_disk_full
 from da3_ros.bag.intake import Intake, Job
 from da3_ros.bag.journal import Journal
 from da3_ros.bag.line import assembly_line
+from da3_ros.bag.long_windows import LookUp, check_options, long_windows, write_trajectory
 from da3_ros.bag.plan import Plan, Request, make_plan
 from da3_ros.bag.reader import Recording
+from da3_ros.bag.report import write_report
+from da3_ros.bag.scene import check_scene, write_poses, write_scene
 from da3_ros.bag.stages import Item, Order, Stages
 from da3_ros.bag.writer import OutputTopic, SegmentWriter, join, write_metadata
 from da3_ros.estimation import Estimator
-from da3_ros.stream.diagnostics import ERROR, Health
+from da3_ros.stream.diagnostics import Health
 from da3_ros.sync import FrameCounters
 
 Load = Callable[..., Estimator]
@@ -67,7 +70,7 @@ class Worker:
     def run(self, progress: Progress) -> None:
         """Do what is left. Raises DiskFullError, and whatever ends a run; finished segments stay."""
         plan, options = self._plan, self._options
-        stride = max(1, self.most // options.pictures) if options.pictures else 0
+        stride = max(1, -(-self.most // options.pictures)) if options.pictures else 0
         stages = Stages(
             self._recording, plan, self._estimator, self._health, self._journal.memory, stride, self._save_picture
         )
@@ -96,10 +99,7 @@ class Worker:
         except OSError as error:
             self._abort()
             if is_disk_full(error):
-                raise DiskFullError(
-                    f"no room for the output below {self._journal.folder} ({error.strerror}): free some and run the "
-                    f"same command again; it goes on after set {self._kept_sets()}"
-                ) from error
+                raise disk_full(self._journal.folder, error, f"it goes on after set {self._kept_sets()}") from error
             raise
         except BaseException:
             self._abort()
@@ -225,25 +225,49 @@ def reprocess(
     begin = time.monotonic()
     with Recording(request.source) as recording:
         plan = make_plan(recording, request)
+        check_options(request.options, plan.parameters.window.size)
+        check_scene(request.options.scene, plan, chunk=bool(request.options.chunk))
         for remark in (*recording.problems, *plan.remarks):
             log(1, remark)
         estimator = load(plan.parameters.model, plan.parameters.estimator)
         job = provenance.job(recording.files, plan.values, estimator.describe(), asdict(request.options))
         journal = Journal(request.output, request.options.form.suffix)
-        found = _begin(journal, job, request.output, restart=restart, overwrite=overwrite)
+        found, resumed = _begin(journal, job, request.output, restart=restart, overwrite=overwrite)
         if found is not None:
             return found
         try:
-            if request.options.processes == 1:
-                Worker(recording, plan, request, estimator, journal, log).run(progress)
-            else:
+            track: dict[str, Any] | None = None
+            if request.options.processes > 1:
                 from da3_ros.bag.processes import run_processes
 
                 run_processes(request, load, journal, progress, log)
+            elif request.options.chunk:
+                looked_up, track = _long_windows(recording, plan, request, estimator, journal, progress)
+                Worker(recording, plan, request, cast("Estimator", looked_up), journal, log).run(progress)
+            else:
+                Worker(recording, plan, request, estimator, journal, log).run(progress)
             seconds = time.monotonic() - begin
-            return _finish(journal, request, plan.topics, job, seconds)
+            summary = _finish(journal, request, plan.topics, job, seconds, resumed=resumed, trajectory=track)
+            write_poses(journal.folder, summary)
+            for text in write_scene(recording, plan, request, journal.folder, summary):
+                log(1, text)
+            write_report(request.output)
+            return summary
         finally:
             journal.close()
+
+
+def _long_windows(
+    recording: Recording, plan: Plan, request: Request, estimator: Estimator, journal: Journal, progress: Progress
+) -> tuple[LookUp, dict[str, Any]]:
+    """The first pass of a run with chunks."""
+    try:
+        looked_up = long_windows(recording, plan, estimator, journal.chunks, request.options, progress)
+        return looked_up, write_trajectory(looked_up, journal.folder)
+    except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(journal.folder, error, "it goes on after the last finished chunk") from error
+        raise
 
 
 def _check_paths(request: Request) -> None:
@@ -259,8 +283,8 @@ def _check_paths(request: Request) -> None:
 
 def _begin(
     journal: Journal, job: dict[str, Any], output: Path, *, restart: bool, overwrite: bool
-) -> dict[str, Any] | None:
-    """Summary of a run that is complete already, else None."""
+) -> tuple[dict[str, Any] | None, bool]:
+    """Summary of a run that is complete already, else None; and whether an earlier run left something."""
     if output.exists():
         ours = journal.summary() is not None
         if overwrite or (restart and ours):
@@ -268,12 +292,12 @@ def _begin(
             restart = True
         elif not ours:
             raise BagError(f"{output} exists: choose another name, or replace it with --overwrite")
-    journal.begin(job, restart=restart)
+    resumed = journal.begin(job, restart=restart)
     if output.exists():
         summary = journal.summary()
         journal.close()
-        return summary
-    return None
+        return summary, resumed
+    return None, resumed
 
 
 def _remove(output: Path) -> None:
@@ -284,7 +308,14 @@ def _remove(output: Path) -> None:
 
 
 def _finish(
-    journal: Journal, request: Request, topics: tuple[OutputTopic, ...], job: dict[str, Any], seconds: float
+    journal: Journal,
+    request: Request,
+    topics: tuple[OutputTopic, ...],
+    job: dict[str, Any],
+    seconds: float,
+    *,
+    resumed: bool,
+    trajectory: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Put the output in its place and write the summary."""
     output, form = request.output, request.options.form
@@ -305,11 +336,14 @@ def _finish(
         "output": output.name,
         "job": job,
         "versions": provenance.versions(),
+        "input_sha256": {file["path"]: provenance.sha256(Path(file["path"])) for file in job["input"]},
         "seconds": seconds,
+        "resumed": resumed,
         "frames": frames,
         "messages": dict(messages),
         "issues": ending["issues"],
         "problems": ending["problems"],
+        "trajectory": trajectory,
         "sets": sets,
     }
     journal.pending(summary)
@@ -323,17 +357,3 @@ def _finish(
         journal.parts.rename(output)
     journal.complete()
     return summary
-
-
-def lost_frames(summary: dict[str, Any]) -> dict[str, int]:
-    """Frames that were dropped for what is wrong with them, not because nothing fitted them: by cause."""
-    harmless = ("unmatched", "late", "superseded", "reset", "overflow")
-    lost: Counter[str] = Counter()
-    for counts in summary["frames"].values():
-        lost.update({cause: n for cause, n in counts["dropped"].items() if cause not in harmless})
-    return dict(lost)
-
-
-def has_errors(summary: dict[str, Any]) -> bool:
-    """Whether something of the input was lost."""
-    return bool(lost_frames(summary) or summary["problems"] or any(i["level"] == ERROR for i in summary["issues"]))

@@ -65,6 +65,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warm-up", type=int, default=default.warm_up, help="sets before each segment, with several processes"
     )
+    parser.add_argument(
+        "--chunk", type=int, default=default.chunk, metavar="N", help="N consecutive sets seen together, 0: each alone"
+    )
+    parser.add_argument(
+        "--overlap", type=int, metavar="M", help="sets that a chunk shares with the one before (default: half)"
+    )
+    parser.add_argument("--loops", action="store_true", help="with --chunk: close loops where places are seen again")
+    parser.add_argument("--ply", action="store_true", help="also one coloured cloud of the whole recording")
+    parser.add_argument("--colmap", action="store_true", help="also a COLMAP model with its images")
+    parser.add_argument("--rerun", action="store_true", help="also a recording for the Rerun viewer")
     parser.add_argument("--pictures", type=int, default=default.pictures, help="sets shown in the report")
 
 
@@ -84,6 +94,10 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
         processes=arguments.processes,
         warm_up=arguments.warm_up,
         pictures=arguments.pictures,
+        chunk=arguments.chunk,
+        overlap=arguments.chunk // 2 if arguments.overlap is None else arguments.overlap,
+        loops=arguments.loops,
+        scene=tuple(kind for kind in ("ply", "colmap", "rerun") if getattr(arguments, kind)),
     )
     return Request(
         source,
@@ -98,9 +112,10 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every frame; 3: finished, but something of the input could not be used; 1: not finished."""
+    from da3_ros.bag.outcome import has_errors
     from da3_ros.bag.plan import describe, make_plan
     from da3_ros.bag.reader import Recording
-    from da3_ros.bag.reprocess import has_errors, reprocess
+    from da3_ros.bag.reprocess import reprocess
 
     if arguments.output is None and not arguments.dry_run:
         raise ValueError("name the output, or look with --dry-run")

@@ -8,9 +8,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from da3_ros.cli import bag, build, doctor, export, images, models
+from da3_ros.cli import bag, build, doctor, export, fleet, images, models, report
 
-VERBS = (models, images, bag, export, build, doctor)
+VERBS = (models, images, bag, fleet, report, export, build, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,9 +13,10 @@ from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
 from da3_ros.bag.errors import BagError
+from da3_ros.bag.outcome import has_errors, lost_frames
 from da3_ros.bag.plan import Request
 from da3_ros.bag.reader import Recording
-from da3_ros.bag.reprocess import has_errors, lost_frames, reprocess
+from da3_ros.bag.reprocess import reprocess
 from da3_ros.messages import decode_cloud, decode_depth, matrix_from_pose, stamp_to_ns
 from da3_ros.stream.parameters import ParameterError
 
@@ -199,6 +200,18 @@ def test_a_silent_camera_is_not_waited_for(tmp_path, make):
     for counts in summary["frames"].values():
         assert counts["received"] == counts["used"] + sum(counts["dropped"].values())
     assert len(bags.messages(output, "/da3/left/depth/image_rect")) == used
+
+
+def test_a_pause_of_the_recording_makes_no_camera_silent(tmp_path, make):
+    late = 5_000_000_000
+    stream = [
+        *bags.events(4),
+        *(event for event in bags.events(4, start=bags.START + late) if event[0] != "/tf_static"),
+    ]
+    _, summary = make(bags.write_bag(tmp_path / "pause", bags.serialised(stream)))
+    assert [record["missing"] for record in summary["sets"]] == [[]] * 8
+    assert summary["frames"]["right"] == {"received": 8, "used": 8, "dropped": {}}
+    assert not summary["issues"]
 
 
 def damage(event, index=2):

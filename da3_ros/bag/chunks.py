@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks: sets of a recording that the network sees together, and their geometry in a frame and a unit of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation import Estimator, ScaleEstimate, View, ViewSet
+from da3_ros.estimation.pose.features import Features, detect, match
+from da3_ros.estimation.pose.matches import MatchesConfig, PairMatches, poses_from_matches, sample_by
+from da3_ros.estimation.preprocess import rectify
+from da3_ros.geometry import CameraModel
+from da3_ros.geometry.poses import invert
+
+Array = NDArray[np.float64]
+Key = tuple[int, str]
+"""A view: its set's number, and its camera."""
+
+
+@dataclass(frozen=True)
+class ChunkView:
+    """One view in a chunk."""
+
+    key: Key
+    stamp_ns: int
+    depth: NDArray[np.float32]
+    """(h, w) along the optical axis in the chunk's unit, neither cut at a range nor by confidence."""
+    confidence: NDArray[np.float32]
+    camera: CameraModel
+    """Of the depth image, without distortion."""
+    T_chunk_camera: Array
+    """(4, 4), in the chunk's unit."""
+    found: bool
+    """Whether matches or calibration tell the pose; else it is that of the set before."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Geometry of some consecutive sets."""
+
+    track: int
+    """Chunks of one track hang together; a jump in time begins another."""
+    views: tuple[ChunkView, ...]
+    mounts: dict[str, Array]
+    """T_body_camera (4, 4) of the cameras, in metres; the identity for the first camera where nothing is known."""
+    known: bool
+    """Whether the poses are the robot's own."""
+    scale: ScaleEstimate
+    timing: dict[str, float]
+    """Milliseconds."""
+
+    @property
+    def sets(self) -> list[int]:
+        """Numbers of the sets, in order."""
+        return sorted({view.key[0] for view in self.views})
+
+    def body(self, number: int) -> tuple[Array, bool]:
+        """T_chunk_body (4, 4) of a set by its first camera, and whether it is known."""
+        view = next(view for view in self.views if view.key[0] == number)
+        mount = self.mounts.get(view.key[1], np.eye(4))
+        return np.asarray(view.T_chunk_camera @ invert(mount)), view.found
+
+    def by_key(self) -> dict[Key, ChunkView]:
+        return {view.key: view for view in self.views}
+
+
+class ChunkEstimator:
+    """Estimates chunks; remembers features of the sets that the next chunk has in common."""
+
+    def __init__(self, estimator: Estimator, config: MatchesConfig) -> None:
+        """estimator: asked for depth only (`pose.source: network`, no range, no confidence filter)."""
+        self._estimator, self.config = estimator, config
+        self._features: dict[Key, Features] = {}
+
+    def __call__(self, track: int, sets: Sequence[tuple[int, Sequence[View]]]) -> Chunk:
+        """Geometry of sets, each with its number and views. The chunk's frame is that of the first set's poses."""
+        views: list[View] = []
+        keys: list[Key] = []
+        for place, (number, own) in enumerate(sets):
+            keys += [(number, view.name) for view in own]
+            # The robot's own motion is kept; mounts alone tell the first set's poses, and later ones are to be found.
+            fixed = place == 0
+            views += [
+                replace(view, body=place, pose=view.pose if fixed or view.pose_source == "odometry" else None)
+                for view in own
+            ]
+        self._estimator.reset()  # a chunk depends on nothing before it
+        estimate = self._estimator(ViewSet(views))
+        depths = [view.depth for view in estimate.views]
+        known = all(view.pose is not None for view in views)
+        poses = [view.pose.T_world_camera for view in estimate.views]
+        found = [True] * len(views)
+        milliseconds = dict(estimate.timing)
+        if not known:
+            begin = cv2.getTickCount()
+            cameras = [view.camera for view in estimate.views]
+            poses, found = self._poses(views, keys, depths, cameras)
+            milliseconds["poses"] = 1e3 * (cv2.getTickCount() - begin) / cv2.getTickFrequency()
+        mounts = {view.name: view.mount for view in views if view.mount is not None}
+        chunk = tuple(
+            ChunkView(key, view.stamp_ns, view.depth, view.confidence, view.camera, np.asarray(pose), at)
+            for key, view, pose, at in zip(keys, estimate.views, poses, found, strict=True)
+        )
+        return Chunk(track, chunk, mounts, known, estimate.scale, milliseconds)
+
+    def _poses(
+        self,
+        views: Sequence[View],
+        keys: Sequence[Key],
+        depths: Sequence[NDArray[np.float32]],
+        cameras: Sequence[CameraModel],
+    ) -> tuple[list[Array], list[bool]]:
+        features = {}
+        for view, key, camera in zip(views, keys, cameras, strict=True):
+            kept = self._features.get(key)
+            image = rectify(view.image, view.camera)[0]
+            large = view.straight_camera() or camera.scaled(image.shape[1], image.shape[0])
+            features[key] = kept if kept is not None else detect(image, large, self.config.features)
+        self._features = features
+        pairs = []
+        for i, j in _partners(views):
+            a, b = features[keys[i]], features[keys[j]]
+            matches = match(a, b, self.config.features.ratio)
+            if len(matches) >= self.config.min_matches:
+                at_i, at_j = matches.T
+                pairs.append(PairMatches(i, j, a.pixels[at_i], b.pixels[at_j], a.camera, b.camera))
+        mounts = [None if view.mount is None else (view.body, view.mount) for view in views]
+        matched = poses_from_matches(pairs, sample_by(depths), [view.pose for view in views], None, self.config, mounts)
+        return _held(views, [None if pose is None else pose.T_world_camera for pose in matched])
+
+
+def _partners(views: Sequence[View]) -> list[tuple[int, int]]:
+    """Pairs of views to match: the same camera at some distances in time, and cameras of one moment that nothing
+    else relates.
+    """
+    last = views[-1].body
+    spans = {1, 2, 4, 8, 16, last}
+    pairs = []
+    for i, a in enumerate(views):
+        for j in range(i + 1, len(views)):
+            b = views[j]
+            if a.name == b.name:
+                if b.body - a.body in spans and (a.pose is None or b.pose is None):
+                    pairs.append((i, j))
+            elif a.body == b.body and (a.mount is None or b.mount is None):
+                pairs.append((i, j))
+    return pairs
+
+
+def _held(views: Sequence[View], poses: Sequence[Array | None]) -> tuple[list[Array], list[bool]]:
+    """Poses without gaps: where nothing tells one, the same camera's of the set before (or after) stands."""
+    out, last = list(poses), {view.name: np.eye(4) for view in views}
+    for view, pose in reversed(list(zip(views, poses, strict=True))):
+        if pose is not None:
+            last[view.name] = pose
+    for place, (view, pose) in enumerate(zip(views, poses, strict=True)):
+        if pose is None:
+            out[place] = last[view.name]
+        else:
+            last[view.name] = pose
+    return [np.asarray(pose) for pose in out], [pose is not None for pose in poses]
+
+
+def write_chunk(path: Path, chunk: Chunk) -> None:
+    """Keep a chunk; whole or not at all."""
+    head = {
+        "track": chunk.track,
+        "known": chunk.known,
+        "scale": asdict(chunk.scale),
+        "timing": chunk.timing,
+        "mounts": {name: mount.tolist() for name, mount in chunk.mounts.items()},
+        "views": [
+            {
+                "key": list(view.key),
+                "stamp_ns": view.stamp_ns,
+                "camera": [view.camera.width, view.camera.height, view.camera.K.tolist()],
+                "pose": view.T_chunk_camera.tolist(),
+                "found": view.found,
+            }
+            for view in chunk.views
+        ],
+    }
+    arrays: dict[str, Any] = {f"depth_{i}": view.depth for i, view in enumerate(chunk.views)}
+    arrays.update({f"confidence_{i}": view.confidence for i, view in enumerate(chunk.views)})
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
+    temporary.replace(path)
+
+
+def read_chunk(path: Path) -> Chunk:
+    """What `write_chunk` kept."""
+    with np.load(path) as content:
+        head = json.loads(content["head"].tobytes())
+        views = []
+        for i, view in enumerate(head["views"]):
+            width, height, k = view["camera"]
+            views.append(
+                ChunkView(
+                    (view["key"][0], view["key"][1]),
+                    view["stamp_ns"],
+                    content[f"depth_{i}"],
+                    content[f"confidence_{i}"],
+                    CameraModel.from_matrix(np.array(k), width, height),
+                    np.array(view["pose"]),
+                    view["found"],
+                )
+            )
+    mounts = {name: np.array(mount) for name, mount in head["mounts"].items()}
+    return Chunk(head["track"], tuple(views), mounts, head["known"], ScaleEstimate(**head["scale"]), head["timing"])

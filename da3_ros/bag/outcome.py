@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from da3_ros.stream.diagnostics import ERROR
+
+
+def lost_frames(summary: dict[str, Any]) -> dict[str, int]:
+    """Frames that were dropped for what is wrong with them, not because nothing fitted them: by cause."""
+    harmless = ("unmatched", "late", "superseded", "reset", "overflow")
+    lost: Counter[str] = Counter()
+    for counts in summary["frames"].values():
+        lost.update({cause: n for cause, n in counts["dropped"].items() if cause not in harmless})
+    return dict(lost)
+
+
+def has_errors(summary: dict[str, Any]) -> bool:
+    """Whether something of the input was lost."""
+    return bool(lost_frames(summary) or summary["problems"] or any(i["level"] == ERROR for i in summary["issues"]))

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Long windows: chunks aligned into one trajectory and one scale, by arithmetic and on a real recording."""
+
+import json
+from pathlib import Path
+
+import bags
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from da3_ros.bag.chunks import Chunk, ChunkView, read_chunk, write_chunk
+from da3_ros.bag.errors import BagError
+from da3_ros.bag.plan import Options, Request
+from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.similarity import Similarities, Similarity, align
+from da3_ros.bag.trajectory import Edge, naive_sequence, sequence, shared_views, solve, write_tum
+from da3_ros.estimation import ScaleEstimate
+from da3_ros.geometry import CameraModel, umeyama
+from da3_ros.geometry.poses import invert
+from da3_ros.messages import matrix_from_pose
+
+FOUR = Path(__file__).resolve().parents[1] / "data" / "four_cameras"
+CAMERA = CameraModel.pinhole(32, 24, 30.0, 30.0, 15.5, 11.5)
+SETS = 60
+
+
+def wall_depth(pose):
+    """Depth of the inside of a sphere of 4 m around the origin."""
+    u, v = np.meshgrid(np.arange(32), np.arange(24))
+    rays = np.stack([(u - 15.5) / 30, (v - 11.5) / 30, np.ones_like(u)], -1) @ pose[:3, :3].T
+    c = pose[:3, 3]
+    a, b = (rays**2).sum(-1), rays @ c
+    return ((-b + np.sqrt(b**2 - a * (c @ c - 16))) / a).astype(np.float32)
+
+
+def circle(number):
+    """T_world_camera of a camera that walks around 1 m from the middle and looks outward."""
+    angle = 2 * np.pi * number / SETS
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_euler("y", -angle).as_matrix()
+    pose[:3, 3] = [np.sin(-angle), 0.02 * np.sin(3 * angle), np.cos(angle)]
+    return pose
+
+
+def make_chunk(rng, numbers, scale, *, track=0, metric=False, noise=0.0, outliers=0.0):
+    """The circle's sets in the frame of the first one, in a unit of `scale` metres."""
+    first = invert(circle(numbers[0]))
+    views = []
+    for number in numbers:
+        pose = first @ circle(number)
+        pose[:3, 3] = (pose[:3, 3] + noise * 0.2 * rng.normal(size=3)) / scale
+        pose[:3, :3] = pose[:3, :3] @ Rotation.from_rotvec(noise * 0.1 * rng.normal(size=3)).as_matrix()
+        depth = wall_depth(circle(number)) / np.float32(scale) * (1 + noise * rng.normal(size=(24, 32)))
+        bad = rng.random(depth.shape) < outliers
+        depth = np.where(bad, depth * rng.uniform(0.3, 3, depth.shape), depth).astype(np.float32)
+        depth[0, 0] = np.nan
+        # Where depth is wrong the network is less sure.
+        confidence = np.where(bad, 1.2, 3.0).astype(np.float32)
+        views.append(ChunkView((number, "cam"), 10**9 + number, depth, confidence, CAMERA, pose, True))
+    source = ScaleEstimate("rig", metric=True) if metric else ScaleEstimate("none")
+    return Chunk(track, tuple(views), {}, False, source, {})
+
+
+def chunks_of(rng, **options):
+    scales = rng.uniform(0.5, 2, 40)
+    starts = range(0, SETS - 8 + 1, 4)
+    return [make_chunk(rng, range(s, s + 8), scales[k], **options) for k, s in enumerate(starts)], scales
+
+
+def error(trajectory):
+    """Absolute trajectory error in metres after a similarity."""
+    numbers = sorted(trajectory.bodies)
+    found = np.stack([trajectory.bodies[n][:3, 3] for n in numbers])
+    truth = np.stack([circle(n)[:3, 3] for n in numbers])
+    s, R, t = umeyama(found, truth)
+    return float(np.sqrt((((s * found @ R.T + t) - truth) ** 2).sum(1).mean()))
+
+
+def random_similarity(rng):
+    return Similarity(float(np.exp(rng.normal())), Rotation.random(random_state=1).as_matrix(), rng.normal(size=3))
+
+
+def test_similarities_are_a_group():
+    rng = np.random.default_rng(0)
+    a, b = random_similarity(rng), random_similarity(rng)
+    points = rng.normal(size=(5, 3))
+    np.testing.assert_allclose((a @ b).points(points), a.points(b.points(points)), atol=1e-12)
+    np.testing.assert_allclose(a.inverse().points(a.points(points)), points, atol=1e-12)
+    np.testing.assert_allclose(Similarity.from_vector(a.vector()).points(points), a.points(points), atol=1e-12)
+    many = Similarities.of([a, b])
+    both = (many @ many[np.array([1, 0])].inverse()).vectors()
+    np.testing.assert_allclose(both[0], (a @ b.inverse()).vector(), atol=1e-9)
+
+
+@pytest.mark.parametrize(("noise", "outliers", "tolerance"), [(0, 0, 1e-4), (0.03, 0.0, 0.02), (0.03, 0.3, 0.03)])
+def test_chunks_are_aligned_by_what_they_share(noise, outliers, tolerance):
+    rng = np.random.default_rng(1)
+    a = make_chunk(rng, range(8), 1.7, noise=noise, outliers=outliers)
+    b = make_chunk(rng, range(4, 12), 0.6, noise=noise, outliers=outliers)
+    shared = shared_views(a, b)
+    assert len(shared) == 4
+    found = align(shared)
+    truth = (
+        Similarity(1 / 1.7, np.eye(3), np.zeros(3))
+        @ Similarity.rigid(invert(circle(0)) @ circle(4))
+        @ Similarity(0.6, np.eye(3), np.zeros(3))
+    )
+    gap = (truth.inverse() @ found).vector()
+    assert np.abs(gap[3:]).max() < tolerance  # rotation, and scale
+    assert np.abs(gap[:3]).max() < tolerance * 4 / 0.6
+    with pytest.raises(ValueError, match="without a common view"):
+        align([])
+
+
+def test_alignment_keeps_what_naive_chaining_loses():
+    rng = np.random.default_rng(2)
+    chunks, scales = chunks_of(rng, noise=0.01, outliers=0.1)
+    aligned, naive = solve(chunks, sequence(chunks)), solve(chunks, naive_sequence(chunks))
+    assert error(aligned) < 0.1 * error(naive)
+    assert sorted(aligned.bodies) == list(range(SETS))
+    # One unit: that of the first chunk.
+    np.testing.assert_allclose([c.scale for c in aligned.chunks], scales[: len(chunks)] / scales[0], rtol=0.1)
+    assert not aligned.metric
+    assert aligned.drift > 2
+
+
+def test_loops_take_the_drift_away_and_wrong_ones_do_no_harm():
+    rng = np.random.default_rng(3)
+    chunks, _ = chunks_of(rng, noise=0.08, outliers=0.2)
+    edges = sequence(chunks)
+    last = len(chunks) - 1
+    # The last chunk sees what the first one sees.
+    truth = Similarity.rigid(invert(circle(0)) @ circle(4 * last))
+    one, other = chunks[0], chunks[last]
+    scale_0 = float(np.nanmedian(wall_depth(circle(0)) / one.views[0].depth))
+    scale_1 = float(np.nanmedian(wall_depth(circle(4 * last)) / other.views[0].depth))
+    S = Similarity(1 / scale_0, np.eye(3), np.zeros(3)) @ truth @ Similarity(scale_1, np.eye(3), np.zeros(3))
+    loop = Edge(0, last, S, (0.01, np.radians(0.3), 0.02), doubtful=True)
+    wrong = Edge(2, last - 3, Similarity(1.0, np.eye(3), np.array([9.0, 0, 0])), loop.sigma, doubtful=True)
+    open_, closed = solve(chunks, edges), solve(chunks, edges, loops=[loop])
+    assert error(closed) < 0.6 * error(open_)
+    assert error(solve(chunks, edges, loops=[loop, wrong])) < 1.3 * error(closed)
+
+
+def test_metric_chunks_give_the_unit():
+    rng = np.random.default_rng(4)
+    chunks = [make_chunk(rng, range(s, s + 8), 1.0, metric=s != 4, noise=0.02) for s in range(0, 52, 4)]
+    chunks[1] = make_chunk(rng, range(4, 12), 3.0, noise=0.02)
+    found = solve(chunks, sequence(chunks))
+    assert found.metric
+    np.testing.assert_allclose([c.scale for i, c in enumerate(found.chunks) if i != 1], 1.0, rtol=0.03)
+    assert found.chunks[1].scale == pytest.approx(3.0, rel=0.03)
+
+
+def test_chunks_without_a_common_set_begin_anew():
+    rng = np.random.default_rng(5)
+    chunks = [make_chunk(rng, range(4), 1.0), make_chunk(rng, range(10, 14), 1.0, track=1)]
+    assert sequence(chunks) == [None, None]
+    found = solve(chunks, sequence(chunks))
+    np.testing.assert_allclose(found.bodies[10], np.eye(4), atol=1e-9)
+
+
+def test_chunk_files(tmp_path):
+    chunk = make_chunk(np.random.default_rng(6), range(3), 1.2, noise=0.1)
+    write_chunk(tmp_path / "000000.npz", chunk)
+    again = read_chunk(tmp_path / "000000.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["000000.npz"]
+    assert (again.sets, repr(again.scale), again.track) == ([0, 1, 2], repr(chunk.scale), 0)
+    for a, b in zip(again.views, chunk.views, strict=True):
+        assert (a.key, a.stamp_ns, a.camera, a.found) == (b.key, b.stamp_ns, b.camera, b.found)
+        np.testing.assert_array_equal(a.depth, b.depth)
+        np.testing.assert_array_equal(a.T_chunk_camera, b.T_chunk_camera)
+
+
+def test_tum_keeps_every_nanosecond(tmp_path):
+    pose = np.eye(4)
+    pose[:3, 3] = 1, 2, 3
+    text = write_tum(tmp_path / "t.tum", [1_700_000_000_000_000_001], [pose]).read_text()
+    assert text == "1700000000.000000001 1 2 3 0 0 0 1\n"
+
+
+# --- Through the whole tool ---
+
+
+class Stops(bags.CountingEstimator):
+    """Ends the run with the third chunk."""
+
+    def __call__(self, view_set, *, odometry=False):
+        if len(self.sets) == 2:
+            raise KeyboardInterrupt
+        return super().__call__(view_set, odometry=odometry)
+
+
+def chunked(bag, output, load=bags.load_fake, *assignments, **options):
+    options = {"chunk": 4, "overlap": 2, "segment_sets": 3, **options}
+    request = Request(bag, output, assignments=("cloud.rate:=0", *assignments), options=Options(**options))
+    return reprocess(request, load=load)
+
+
+def test_every_set_is_seen_with_its_neighbours_and_published_once(bag, tmp_path):
+    estimators = []
+
+    def load(model, config):
+        estimators.append(bags.load_fake(model, config))
+        return estimators[-1]
+
+    summary = chunked(bag, tmp_path / "out", load, "odometry_frame:=odom")
+    seen = [[view.stamp_ns for view in views.views] for views in estimators[0].sets]
+    stamps = [bags.START + i * bags.PERIOD for i in range(6)]
+    assert [sorted({s for s in chunk if s in stamps}) for chunk in seen] == [stamps[:4], stamps[2:]]
+    assert len(seen[0]) == 8
+    found = bags.read(tmp_path / "out", "/da3/left/depth/image_rect")
+    assert len(found) == 6
+    assert summary["trajectory"]["chunks"] == 2
+    assert summary["frames"]["left"] == {"received": 6, "used": 6, "dropped": {}}
+    # The robot's own odometry stands: 1 m/s along x.
+    rows = np.loadtxt(tmp_path / "out.da3" / "trajectory.tum")
+    np.testing.assert_allclose(rows[:, 1], [0, 0.1, 0.2, 0.3, 0.4, 0.5], atol=1e-6)
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "out.da3" / "poses_left.tum")[:, 1], rows[:, 1], atol=1e-6)
+    odometry = bags.read(tmp_path / "out", "/da3/odometry")
+    np.testing.assert_allclose([m.pose.pose.position.x for _, m in odometry], rows[:, 1], atol=1e-6)
+    assert {m.header.frame_id for _, m in odometry} == {"da3_odom"}
+
+
+def test_an_interrupted_first_pass_goes_on(bag, tmp_path):
+    long = bags.write_bag(tmp_path / "long", bags.serialised(bags.events(14)))
+    whole = chunked(long, tmp_path / "whole", bags.load_fake, "odometry_frame:=odom")
+    with pytest.raises(KeyboardInterrupt):
+        chunked(long, tmp_path / "out", Stops, "odometry_frame:=odom")
+    kept = sorted(p.name for p in (tmp_path / "out.da3" / "chunks").glob("*[0-9].npz"))
+    assert kept == ["000000.npz", "000001.npz"]
+    estimators = []
+
+    def load(model, config):
+        estimators.append(bags.load_fake(model, config))
+        return estimators[-1]
+
+    again = chunked(long, tmp_path / "out", load, "odometry_frame:=odom")
+    assert len(estimators[0].sets) == whole["trajectory"]["chunks"] - 2
+    assert again["trajectory"]["chunks"] == whole["trajectory"]["chunks"]
+    assert len(again["sets"]) == 14
+    assert not (tmp_path / "out.da3" / "chunks").exists()
+
+
+def test_a_jump_back_in_time_begins_another_track(tmp_path):
+    late = 30_000_000_000
+    first = [(t, n - late, m) for t, n, m in bags.events(6, start=bags.START + late)]
+    again = [(t, n + 600_000_000, m) for t, n, m in bags.events(5) if t != "/tf_static"]
+    source = bags.write_bag(tmp_path / "loop", bags.serialised([*first, *again]))
+    summary = chunked(source, tmp_path / "out", bags.load_fake, "odometry_frame:=odom")
+    assert summary["trajectory"]["files"] == ["trajectory.tum", "trajectory_1.tum"]
+    assert len(np.loadtxt(tmp_path / "out.da3" / "trajectory_1.tum")) == 5
+    assert len(bags.messages(tmp_path / "out", "/da3/left/depth/image_rect")) == 11
+
+
+def test_motion_that_nothing_tells_is_said(bag, tmp_path):
+    summary = chunked(bag, tmp_path / "out")  # pictures of noise: nothing matches
+    assert summary["trajectory"]["lost"] == [1, 2, 3, 4, 5]
+    assert any("stands where the one before does" in issue["text"] for issue in summary["issues"])
+
+
+@pytest.mark.parametrize(
+    ("options", "assignment", "text"),
+    [
+        ({"overlap": 4}, "cloud.rate:=0", "the overlap must be from 1 to 3"),
+        ({"processes": 2}, "cloud.rate:=0", "leave --processes out"),
+        ({}, "sync.window:=2", "chunks take the place of sync.window"),
+        ({"scene": ("obj",)}, "cloud.rate:=0", "unknown scene obj; there are ply, colmap, rerun"),
+    ],
+)
+def test_options_that_do_not_go_together(bag, tmp_path, options, assignment, text):
+    with pytest.raises(BagError, match=text):
+        chunked(bag, tmp_path / "out", bags.load_fake, assignment, **options)
+
+
+@pytest.mark.slow
+def test_a_real_rig_keeps_its_path_and_its_metres(tmp_path):
+    """Two cameras of the recorded robot, da3-nano, against its true odometry; nothing is aligned afterwards."""
+    options = Options(chunk=4, overlap=1, loops=True, pictures=1)
+    request = Request(
+        FOUR,
+        tmp_path / "out",
+        assignments=("inference.size:=140", "cloud.rate:=0.5"),
+        cameras=("cam_0", "cam_1"),
+        options=options,
+    )
+    summary = reprocess(request)
+    rows = np.loadtxt(tmp_path / "out.da3" / "trajectory.tum")
+    truth = bags.read(FOUR, "/ground_truth/odom")
+    poses = np.stack([matrix_from_pose(m.pose.pose) for _, m in truth])
+    poses = invert(poses[:1]) @ poses
+    length = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).sum()
+    off = np.linalg.norm(rows[:, 1:4] - poses[:, :3, 3], axis=1)
+    assert len(rows) == len(poses) == 20
+    assert off.max() < 0.2 * length  # the small network's metres are 17 % too long here
+    assert summary["trajectory"]["metric"]
+    assert json.loads((tmp_path / "out.da3" / "run.json").read_text())["trajectory"]["lost"] == []
+    print(f"largest error {off.max():.3f} m of {length:.2f} m")

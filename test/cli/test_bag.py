@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``da3 bag`` as it is called: tables, progress, exit codes, one line for what is wrong."""
+
+import bags
+import pytest
+
+from da3_ros.cli.main import main
+
+SMALL = ["-p", "inference.size:=42", "-p", "cloud.rate:=0", "--pictures", "1"]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    return bags.write_bag(tmp_path_factory.mktemp("bags") / "rig", bags.serialised(bags.events(3)))
+
+
+def test_dry_run_shows_what_would_be_done(recording, tmp_path, capsys):
+    assert main(["bag", str(recording), "--dry-run", "--chunk", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "/left/image_raw" in shown
+    assert "transforms: /tf_static (1), /tf (6)" in shown
+    assert "/da3/odometry" in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_frame_with_progress_and_a_table(recording, tmp_path, capsys):
+    assert main(["bag", str(recording), str(tmp_path / "out.mcap"), *SMALL]) == 0
+    shown = capsys.readouterr()
+    assert "left    3         3     0" in shown.out
+    assert "3/3" in shown.err  # with rate and time left
+    assert "set/s" in shown.err or "s/set" in shown.err
+    assert len(bags.messages(tmp_path / "out.mcap", "/da3/left/depth/image_rect")) == 3
+    assert (tmp_path / "out.mcap.da3" / "report.html").exists()
+
+
+def test_losses_end_with_3_and_the_rest_is_valid(tmp_path, capsys):
+    events = list(bags.serialised(bags.events(3)))
+    number = next(i for i, event in enumerate(events) if event[0] == "/left/image_raw")
+    events[number] = (*events[number][:2], events[number][2][:-10])
+    source = bags.write_bag(tmp_path / "bad", events)
+    assert main(["bag", str(source), str(tmp_path / "out"), *SMALL]) == 3
+    assert "error: left: /left/image_raw" in capsys.readouterr().err
+    assert len(bags.messages(tmp_path / "out", "/da3/left/depth/image_rect")) == 2
+    assert len(bags.messages(tmp_path / "out", "/da3/right/depth/image_rect")) == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "extra", "text"),
+    [
+        ("/proc/out.mcap", [], "choose another place for the output, or change its permissions"),
+        ("OUT", ["--cameras", "nobody"], "nobody"),
+        ("OUT", ["-p", "left.camera_info_topic:=/nothing"], "/nothing is not in the recording"),
+        ("OUT", ["--model", "no-such-model"], "no-such-model"),
+        ("OUT", ["--chunk", "3", "--overlap", "3"], "the overlap must be from 1 to 2"),
+        ("OUT", ["--ply"], "need the motion of the cameras"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_1(recording, tmp_path, capsys, target, extra, text):
+    output = target.replace("OUT", str(tmp_path / "out"))
+    assert main(["bag", str(recording), output, *SMALL, *extra, "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert text in error
+    assert error.startswith("da3 bag: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
