@@ -93,7 +93,7 @@ def test_overlap_falls_with_distance_and_guides_the_choice(rooms):
     assert overlap_of(views[0], behind) == 0
     mixed = replace(cluster, views=(views[0], behind, views[1]))
     for seed in range(20):
-        chosen = choose_views(np.random.default_rng(seed), mixed, 2, "overlap", 0.3)
+        chosen = choose_views(np.random.default_rng(seed), mixed.views, 2, "overlap", 0.3)
         if chosen[0].key != "a/behind":
             assert {v.key for v in chosen} == {"a/0", "a/1"}
 
@@ -101,7 +101,7 @@ def test_overlap_falls_with_distance_and_guides_the_choice(rooms):
 def test_unknown_selection_is_refused(rooms):
     cluster = load_room(list_rooms(rooms)[0])[0]
     with pytest.raises(ValueError, match="random, near, overlap"):
-        choose_views(np.random.default_rng(0), cluster, 2, "best")
+        choose_views(np.random.default_rng(0), cluster.views, 2, "best")
 
 
 def test_a_window_keeps_points_where_they_are(rooms):

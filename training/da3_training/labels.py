@@ -156,6 +156,15 @@ def label_path(folder: Path, key: str) -> Path:
     return folder / f"{key}.npz"
 
 
+def read_label(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A label (H, W) = `shape`, 0 where unknown; raises `BrokenSampleError` for one of another size."""
+    with np.load(path) as file:
+        depth = file["depth"].astype(np.float32)
+    if depth.shape != shape:
+        raise BrokenSampleError(f"{path} has size {depth.shape}, its image {shape}: label it again")
+    return np.where(np.isfinite(depth), depth, 0)
+
+
 def apply_label(record: Record, folder: Path, key: str) -> Record:
     """The record with its label as depth; without one (rejected) it teaches no depth at all.
 
@@ -166,11 +175,8 @@ def apply_label(record: Record, folder: Path, key: str) -> Record:
         if not (folder / SUMMARY).is_file():
             raise BrokenSampleError(f"{folder} holds no labels: run `da3-train label` with this output first")
         return record._replace(depth=np.zeros_like(record.depth), valid=np.zeros_like(record.valid))
-    with np.load(path) as file:
-        depth = file["depth"].astype(np.float32)
-    if depth.shape != record.depth.shape:
-        raise BrokenSampleError(f"{path} has size {depth.shape}, its image {record.depth.shape}: label it again")
-    valid = (depth > 0) & np.isfinite(depth)
+    depth = read_label(path, record.depth.shape)
+    valid = depth > 0
     if record.sky is not None:
         valid &= ~record.sky
     return record._replace(depth=np.where(valid, depth, 0), valid=valid)

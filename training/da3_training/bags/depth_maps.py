@@ -104,7 +104,7 @@ class DepthTrack:
         distorted = self.info is None or self._depth_camera(depth).is_distorted
         if camera.is_distorted and distorted:
             grid = np.mgrid[: camera.height, : camera.width].astype(np.float32)[::-1] + 1  # 0 stays free for "outside"
-            through, _ = rectify(np.ascontiguousarray(grid.transpose(1, 2, 0)), camera)  # type: ignore[arg-type]
+            through, _ = rectify(np.ascontiguousarray(grid.transpose(1, 2, 0)), camera)
             column, row = np.rint(x).astype(int), np.rint(y).astype(int)
             source = through[row.clip(0, camera.height - 1), column.clip(0, camera.width - 1)]
             outside = (source < 1).any(-1)

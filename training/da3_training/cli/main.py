@@ -14,6 +14,7 @@ VERBS = {
     "train": "train a network, or go on with a run",
     "label": "teacher labels for a data set, aligned to its own depth",
     "evaluate": "scores of a checkpoint on data sets, beside trivial guesses",
+    "shards": "records as tar files, for a cluster",
     "scenes": "render rooms",
 }
 
