@@ -98,6 +98,17 @@ def test_overlap_falls_with_distance_and_guides_the_choice(rooms):
             assert {v.key for v in chosen} == {"a/0", "a/1"}
 
 
+def test_overlap_of_a_lidar_s_sparse_depth(rooms):
+    rng = np.random.default_rng(0)
+    for path in rooms.glob("*/*.png"):
+        sparse = np.where(rng.random((84, 112)) < 0.03, 2000, 0).astype(np.uint16)
+        cv2.imwrite(str(path), sparse)
+    cluster = load_room(list_rooms(rooms)[0])[0]
+    views = [replace(v, key=f"sparse/{i}") for i, v in enumerate(cluster.views)]
+    assert overlap_of(views[0], views[0]) > 0.9
+    assert overlap_of(views[0], views[1]) > overlap_of(views[0], views[2]) > 0
+
+
 def test_unknown_selection_is_refused(rooms):
     cluster = load_room(list_rooms(rooms)[0])[0]
     with pytest.raises(ValueError, match="random, near, overlap"):

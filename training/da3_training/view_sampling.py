@@ -107,7 +107,14 @@ def _cached_depth(path: Path, view_key: str, reader: _Reader) -> tuple[NDArray[n
     depth = reader.view.depth()
     factor = POINTS * 2 / max(depth.shape)
     size = (max(1, round(depth.shape[1] * factor)), max(1, round(depth.shape[0] * factor)))
-    return cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST), size[0] / depth.shape[1]
+    known = np.isfinite(depth) & (depth > 0)
+    if known.mean() > 0.5:
+        return cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST), size[0] / depth.shape[1]
+    # Of sparse depth (a LiDAR's) picking single pixels would keep nothing: the nearest value of each cell.
+    v, u = np.nonzero(known)
+    out = np.full(size[::-1], np.inf, np.float32)
+    np.minimum.at(out, (v * size[1] // depth.shape[0], u * size[0] // depth.shape[1]), depth[v, u])
+    return np.where(np.isfinite(out), out, 0), size[0] / depth.shape[1]
 
 
 class _Reader:
