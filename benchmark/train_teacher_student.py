@@ -40,7 +40,7 @@ from da3_training.samples import SampleConfig
 from da3_training.trainer import train
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = (112, 154)
+SIZE = (84, 112)
 STUDENT = dataclasses.replace(PRESETS["da3-nano"], name="experiment-student")  # type: ignore[type-var]
 TEACHER = Preset(
     "experiment-teacher", 384, 8, 6, (3, 5, 6, 7), SINGLE_VIEW, 48, (32, 64, 128, 192), normalise_qk=False, rope=False
@@ -150,8 +150,8 @@ def scores(checkpoint: Path, heldout: SceneSet) -> str:
 def main() -> int:
     """Print the table; the exit status says whether labels won at one view."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rooms", type=int, nargs=3, default=[48, 24, 16], metavar=("TEACHER", "REAL", "HELDOUT"))
-    parser.add_argument("--steps", type=int, nargs=2, default=[300, 150], metavar=("TEACHER", "STUDENT"))
+    parser.add_argument("--rooms", type=int, nargs=3, default=[40, 20, 12], metavar=("TEACHER", "REAL", "HELDOUT"))
+    parser.add_argument("--steps", type=int, nargs=2, default=[240, 120], metavar=("TEACHER", "STUDENT"))
     parser.add_argument("--seeds", type=int, default=1, help="students of each kind")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

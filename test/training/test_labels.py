@@ -39,7 +39,7 @@ def scenes(rooms):
 
 
 def test_alignment_survives_forty_per_cent_outliers():
-    """The issue's bar: scale and shift within 1 %."""
+    """Scale and shift within 1 %."""
     rng = np.random.default_rng(1)
     relative = rng.uniform(0.5, 3.0, 4000)
     metric = 2.5 * relative + 0.7 + rng.normal(0, 0.01, 4000)
@@ -57,6 +57,23 @@ def test_labels_have_the_scale_of_the_sensor_and_the_density_of_the_teacher(scen
     record = apply_label(view.load(), tmp_path / "labels", view.key)
     assert record.valid.all()
     np.testing.assert_allclose(record.depth, np.tile(np.linspace(1, 3, 112), (84, 1)), rtol=0.01)
+
+
+def test_there_is_no_label_where_the_teacher_sees_sky(scenes, tmp_path):
+    class Outdoors(Teacher):
+        def forward(self, images):
+            out = super().forward(images)
+            sky = torch.zeros_like(out["depth"])
+            sky[..., :20, :] = 1
+            out["depth"] = torch.where(sky > 0, 50.0, out["depth"])
+            return {**out, "sky": sky}
+
+    write_labels(Outdoors(), scenes, tmp_path / "labels", CONFIG)
+    view = scenes[0][0].views[0]
+    record = apply_label(view.load(), tmp_path / "labels", view.key)
+    assert not record.valid[:20].any()
+    assert record.valid[22:].mean() > 0.95
+    assert record.depth.max() < 3.2
 
 
 def test_what_does_not_fit_is_rejected_and_teaches_nothing(scenes, tmp_path):

@@ -55,6 +55,16 @@ def test_single_view_networks_train(config, micros, task):
     assert set(trainer.read_log(folder.parent)[0]) >= {"depth", "gradient", "normals", "sky", "object"}
 
 
+def test_sky_stays_unseen_where_the_data_do_not_tell_it(config, micros):
+    stage = replace(config.stages[0], samples=replace(config.stages[0].samples, view_counts=(1,)))
+    options = replace(config.optimiser, learning_rate=3e-3)
+    run = replace(config, task="teacher", preset="micro-single", steps=8, stages=(stage,), optimiser=options)
+    model = load_checkpoint(trainer.train(run))
+    sky = model.head_outputs(torch.randn(2, 1, 3, 28, 42))["sky"]
+    assert sky.max() < 0.3
+    assert sky.min() > 0
+
+
 def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(config, monkeypatch):
     trainer.train(config)
     whole = losses(config)

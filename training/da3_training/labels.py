@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift
 from da3_ros.network import DepthAnything3
+from da3_ros.network.sky import is_sky
 from da3_training.datasets.registry import SceneSet
 from da3_training.records import BrokenSampleError, Record
 from da3_training.window import normalise_image, window
@@ -47,14 +48,17 @@ def label_view(model: DepthAnything3, record: Record, config: LabelConfig) -> tu
 
     D_label = s D_teacher + t with (s, t) from RANSAC least squares on the record's valid depth, s > 0; the inlier
     threshold is the mean absolute deviation of the residuals from their median (paper section 3.2). Returns (None,
-    cause) for a view that does not fit.
+    cause) for a view that does not fit. Where the teacher sees sky there is no label.
     """
     if record.valid.sum() < config.fewest:
         return None, "too little depth"
     small = window(record, *config.size)
     with torch.no_grad():
         out = model(torch.from_numpy(normalise_image(small.image))[None, None])
-    depth = out["depth"][0, 0].float().cpu().numpy()
+    depth = out["depth"][0, 0].float()
+    if "sky" in out:  # its depth is a convention, not a measurement
+        depth = depth.masked_fill(is_sky(out["sky"][0, 0]), 0)
+    depth = depth.cpu().numpy()
     h, w = record.depth.shape
     side = min(w / config.size[1], h / config.size[0])
     cut_w, cut_h = round(config.size[1] * side), round(config.size[0] * side)
@@ -62,6 +66,9 @@ def label_view(model: DepthAnything3, record: Record, config: LabelConfig) -> tu
     part = np.s_[y : y + cut_h, x : x + cut_w]
     dense = np.zeros_like(record.depth)
     dense[part] = cv2.resize(depth, (cut_w, cut_h), interpolation=cv2.INTER_LINEAR)
+    if (depth == 0).any():  # no value in between depth and sky
+        near = cv2.erode((depth > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+        dense[part][cv2.resize(near, (cut_w, cut_h), interpolation=cv2.INTER_NEAREST) == 0] = 0
     known = np.flatnonzero(record.valid & (dense > 0))
     if len(known) < config.fewest:
         return None, "too little depth"
