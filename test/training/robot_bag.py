@@ -69,7 +69,7 @@ def cloud(stamp):
     return ((points - pose[:3, 3]) @ pose[:3, :3]).astype(np.float32)
 
 
-def events(frames=6, *, tf_frames=None, depth="raw", lidar=True, odometry=False, moving_tf=True):
+def events(frames=6, *, tf_frames=None, depth="raw", lidar=True, odometry=False, moving_tf=True, tf_off=0.0):
     """(topic, log time, message). depth: raw, compressed (transport compressedDepth) or none."""
     chains = [("base_link", f"{n}_optical", pose) for n, pose in POSES.items()] + [("base_link", "lidar", LIDAR)]
     static = [encode_transform(TYPES, pose, TYPES.header(START, parent), child) for parent, child, pose in chains]
@@ -81,7 +81,9 @@ def events(frames=6, *, tf_frames=None, depth="raw", lidar=True, odometry=False,
             now = START + index * PERIOD + part * PERIOD // 2
             header = TYPES.header(now, "odom")
             if moving_tf and index < (frames + 1 if tf_frames is None else tf_frames):
-                yield "/tf", now, kind(transforms=[encode_transform(TYPES, base_pose(now), header, "base_link")])
+                pose = base_pose(now)
+                pose[0, 3] += tf_off
+                yield "/tf", now, kind(transforms=[encode_transform(TYPES, pose, header, "base_link")])
             if odometry:
                 message = encode_odometry(TYPES, base_pose(now), np.eye(6), header, "base_link")
                 yield "/odometry", now, message

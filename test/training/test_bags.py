@@ -162,6 +162,14 @@ def test_poses_of_a_topic_in_place_of_tf(tmp_path):
         convert(bag, tmp_path / "wrong", BagOptions(pose_topic="/odom"))
 
 
+@pytest.mark.parametrize("frame", ["", "base_link"])
+def test_a_pose_topic_wins_over_tf(tmp_path, frame):
+    bag = robot_bag.write(tmp_path / "drive", odometry=True, tf_off=5.0, frames=2)
+    convert(bag, tmp_path / "out", BagOptions(pose_topic="/odometry", pose_frame=frame))
+    for view, stamp in views_of(tmp_path / "out", "left"):
+        np.testing.assert_allclose(view.pose, robot_bag.camera_pose("left", stamp), atol=1e-4)
+
+
 def test_images_without_pose_or_depth_are_counted_and_named(tmp_path):
     bag = robot_bag.write(tmp_path / "drive", tf_frames=4)
     report = convert(bag, tmp_path / "out", BagOptions(cloud="/lidar/points", max_age=0.02, max_skew=0.001))

@@ -9,7 +9,7 @@ import torch
 from da3_ros.geometry import unproject_depth
 from da3_training.datasets.registry import SceneSet
 from da3_training.records import BrokenSampleError, Record, list_rooms, load_room
-from da3_training.samples import SampleConfig, Sampler
+from da3_training.samples import SampleConfig, Sampler, draw
 from da3_training.view_sampling import choose_views, image_sizes, nearest, overlap_of, views_of
 from da3_training.window import mirror, window
 
@@ -60,6 +60,23 @@ def test_pose_probability_takes_effect(scenes):
     for probability in (0.0, 1.0):
         sampler = Sampler([scenes], replace(SMALL, pose_probability=probability), 0)
         assert all(sampler[i].posed == bool(probability) for i in range(4))
+
+
+def test_cameras_are_given_in_a_fifth_of_the_steps():
+    posed = [draw(replace(SMALL, pose_probability=0.2), 0, step).posed for step in range(2000)]
+    assert np.mean(posed) == pytest.approx(0.2, abs=0.03)
+    alone = [draw(replace(SMALL, view_counts=(1,), pose_probability=1.0), 0, step).posed for step in range(20)]
+    assert not any(alone)  # one camera has no pose to tell
+
+
+def test_every_step_costs_about_the_same():
+    """The paper's views and sizes: the number of tokens stays within a constant budget."""
+    config = SampleConfig(views_per_batch=18, view_counts=(2, 18), base=504)
+    drawn = [draw(config, 0, step) for step in range(300)]
+    tokens = [d.scenes * d.views * d.height * d.width / 196 for d in drawn]
+    assert {d.views for d in drawn} == set(range(2, 19))
+    assert max(tokens) <= 18 * 1296
+    assert np.mean(tokens) > 0.8 * 18 * 1296
 
 
 def test_the_first_view_is_the_reference_and_motions_stay(scenes):

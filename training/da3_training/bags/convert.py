@@ -114,7 +114,7 @@ class _Conversion:
             for topic in (source.depth_topic, source.cloud_topic)
             if topic
         }
-        self._poses = Poses(options.world, round(options.max_gap * 1e9), options.pose_frame)
+        self._poses = Poses(options.world, round(options.max_gap * 1e9))
         self._infos: dict[str, Any] = {}
         self._pending: deque[_Pending] = deque()
         self._newest: dict[str, int] = {}
@@ -127,8 +127,7 @@ class _Conversion:
         recording, options = self._recording, self._options
         self._static, self._moving = transform_topics(recording)
         if options.pose_topic:
-            self._check_pose_topic()
-            self._poses.expect_pose_topic()
+            self._poses.follow_topic(self._moved_frame())
         self._first_values()
         wanted = {*self._images, *self._info_topics, *self._depth_infos, *self._tracks, *self._static, *self._moving}
         if options.pose_topic:
@@ -145,10 +144,15 @@ class _Conversion:
         self._report.problems += recording.problems
         return self._report
 
-    def _check_pose_topic(self) -> None:
-        known = self._report.pose_topics
-        if self._options.pose_topic not in known:
-            raise BagError(f"pose topic {self._options.pose_topic}: the recording has {', '.join(known) or 'none'}")
+    def _moved_frame(self) -> str:
+        """What the pose topic is the pose of; raises BagError where there is no such topic."""
+        topic, known = self._options.pose_topic, self._report.pose_topics
+        if topic not in known:
+            raise BagError(f"pose topic {topic}: the recording has {', '.join(known) or 'none'}")
+        if self._options.pose_frame:
+            return self._options.pose_frame
+        first = self._recording.read(topic, self._recording.first([topic])[topic].raw)
+        return getattr(first, "child_frame_id", "").lstrip("/") or "base_link"
 
     def _first_values(self) -> None:
         """Static transforms and calibrations hold from the beginning, whenever they were recorded."""

@@ -21,25 +21,22 @@ FIXED = ("odom", "map", "world")
 class Poses:
     """A `TransformTree` that refuses poses which are interpolated over a gap: a training pose must be measured."""
 
-    def __init__(self, world: str, max_gap_ns: int, moved_frame: str = "") -> None:
-        """world: fixed frame, empty to find it. moved_frame: frame that `add_pose` moves; TF's own moving transform of
-        it is ignored then.
-        """
+    def __init__(self, world: str, max_gap_ns: int) -> None:
+        """world: fixed frame, empty to find it."""
         self.tree = TransformTree()
         self.world = world
         self._max_gap_ns = max_gap_ns
-        self._moved = moved_frame
-        self._by_topic = False
+        self._moved = ""
         self._parents: dict[str, str] = {}
         self._stamps: dict[str, deque[int]] = {}
 
-    def expect_pose_topic(self) -> None:
-        """A topic moves `moved_frame`, whatever TF says of it."""
-        self._by_topic = True
+    def follow_topic(self, frame: str) -> None:
+        """From now on `add_pose` moves `frame`, whatever TF says of it."""
+        self._moved = frame
 
     def add_transforms(self, message: Any, *, static: bool) -> list[str]:
         """Take a TFMessage; returns what is wrong with some of its transforms, in words."""
-        kept = [t for t in message.transforms if not (self._by_topic and t.child_frame_id.lstrip("/") == self._moved)]
+        kept = [t for t in message.transforms if t.child_frame_id.lstrip("/") != self._moved]
         problems = [
             f"{parent} -> {child}: {error}"
             for parent, child, error in add_transforms(self.tree, SimpleNamespace(transforms=kept), static=static)
@@ -49,16 +46,15 @@ class Poses:
         return problems
 
     def add_pose(self, message: Any) -> None:
-        """Take an Odometry, PoseStamped or PoseWithCovarianceStamped: T_world_moved. Raises MessageError."""
+        """Take an Odometry, PoseStamped or PoseWithCovarianceStamped of the frame of `follow_topic`: T_parent_frame.
+        Raises MessageError.
+        """
         pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
         parent = message.header.frame_id.lstrip("/")
-        child = self._moved or getattr(message, "child_frame_id", "").lstrip("/") or "base_link"
-        if not self._moved:
-            self._moved = child
         if not self.world:
             self.world = parent
-        self.tree.add(parent, child, matrix_from_pose(pose), stamp_to_ns(message.header.stamp), static=False)
-        self._note(message.header, child, False, parent)
+        self.tree.add(parent, self._moved, matrix_from_pose(pose), stamp_to_ns(message.header.stamp), static=False)
+        self._note(message.header, self._moved, False, parent)
 
     def clear_moving(self) -> None:
         """Time has jumped: what moves is not known any more."""
