@@ -119,7 +119,11 @@ def _floats(*values):
     return [np.frombuffer(np.array([v], "<f4").tobytes(), np.uint8) for v in values]
 
 
-def write(path, storage="mcap", **options):
-    """The recording as a bag; returns its path."""
-    raw = [(t, ns, bytes(STORE.serialize_cdr(m, bags.KINDS[t]))) for t, ns, m in events(**options)]
+def write(path, storage="mcap", loops=1, **options):
+    """The recording as a bag, `loops` times the same; returns its path."""
+    raw = [
+        (topic, ns + loop * 10 * len(POSES) * PERIOD, bytes(STORE.serialize_cdr(m, bags.KINDS[topic])))
+        for loop in range(loops)
+        for topic, ns, m in events(**options)
+    ]
     return bags.write_bag(path, raw, storage=storage)

@@ -188,6 +188,17 @@ def test_poses_are_not_interpolated_over_gaps(tmp_path):
         convert(bag, tmp_path / "out", BagOptions(max_gap=0.03))
 
 
+def test_a_jump_back_in_time_begins_anew(tmp_path):
+    bag = robot_bag.write(tmp_path / "drive", loops=2)
+    report = convert(bag, tmp_path / "out", BagOptions())
+    assert (report.clusters, report.kept["left"]) == (2, 12)
+    assert any("time jumps back" in problem for problem in report.problems)
+    found = views_of(tmp_path / "out", "left")
+    assert len({view.image_path for view, _ in found}) == 12
+    for view, stamp in found:
+        np.testing.assert_allclose(view.pose, robot_bag.camera_pose("left", stamp), atol=1e-4)
+
+
 def test_a_robot_that_stands_still_gives_one_record(bag, tmp_path):
     report = convert(bag, tmp_path, BagOptions(motion=0.15, turn=30.0))
     assert (report.kept["left"], report.dropped["standing still"]) == (3, 3)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections import Counter, deque
@@ -12,30 +11,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.reader import Message, Recording
 from da3_ros.bag.topics import transform_topics
 from da3_ros.estimation.preprocess import rectify
-from da3_ros.geometry.poses import invert, rotation_angle
 from da3_ros.messages import MessageError, decode_camera_info, decode_image, stamp_to_ns
-from da3_ros.messages.images import MAX_DEPTH_16UC1, depth_to_millimetres
 from da3_ros.stream.transforms import TransformError
 from da3_training.bags.depth_maps import DepthTrack, Image, shrink
 from da3_training.bags.options import BagOptions
 from da3_training.bags.poses import Poses
+from da3_training.bags.scene import SceneWriter
 from da3_training.bags.topics import Source, find_sources, pose_topics
 
 WAIT_NS = 1_000_000_000
 """An image waits so long, in recorded time, for the transforms and the depth of its time."""
 KEEP_NS = 4_000_000_000
-JUMP_NS = 1_000_000_000
+JUMP_NS = 200_000_000
+"""A stamp this far before its camera's newest one means that time has jumped back: a simulation, or a bag in a loop."""
 DROPPED = "dropped.txt"
-QUALITY = 95
 
 
 @dataclass
@@ -118,10 +114,7 @@ class _Conversion:
         self._infos: dict[str, Any] = {}
         self._pending: deque[_Pending] = deque()
         self._newest: dict[str, int] = {}
-        self._last_pose: dict[str, NDArray[np.float64]] = {}
-        self._clusters: list[list[dict[str, Any]]] = []
-        self._last_ns: int | None = None
-        self._factor = max(1.0, options.max_depth / (0.99 * MAX_DEPTH_16UC1))
+        self._scene = SceneWriter(part, options)
 
     def run(self) -> Report:
         recording, options = self._recording, self._options
@@ -139,8 +132,8 @@ class _Conversion:
                 while self._pending and self._pending[0].log_ns < message.log_ns - WAIT_NS:
                     self._finish(self._pending.popleft())
             self._flush()
-        self._write_scene()
-        self._report.clusters = len(self._clusters)
+        self._scene.finish(f"bag {recording.path.name}", self._poses.world)
+        self._report.clusters = len(self._scene.clusters)
         self._report.problems += recording.problems
         return self._report
 
@@ -172,9 +165,12 @@ class _Conversion:
                 self._problem(f"{topic}: a message of {len(raw.raw)} bytes cannot be read ({error})")
             return
         if topic in self._static or topic in self._moving:
+            for entry in message.transforms if topic in self._moving else ():
+                self._watch(f"transform of {entry.child_frame_id}", stamp_to_ns(entry.header.stamp))
             for problem in self._poses.add_transforms(message, static=topic in self._static):
                 self._problem(f"{topic}: {problem}")
         elif topic == self._options.pose_topic:
+            self._watch(topic, stamp_to_ns(message.header.stamp))
             try:
                 self._poses.add_pose(message)
             except MessageError as error:
@@ -190,17 +186,24 @@ class _Conversion:
 
     def _receive(self, source: Source, log_ns: int, message: Any) -> None:
         stamp = stamp_to_ns(message.header.stamp)
-        if stamp < self._newest.get(source.name, stamp) - JUMP_NS:
+        before = self._newest.get(source.name)
+        self._watch(source.name, stamp)
+        if before is not None and stamp <= before == self._newest[source.name]:
+            self._drop(source.name, stamp, "repeated", "an image of this stamp or a later one came before")
+            return
+        self._pending.append(_Pending(source, log_ns, message, self._infos.get(source.camera.info_topic)))
+
+    def _watch(self, what: str, stamp: int) -> None:
+        """Begin anew where time jumps back, whichever message shows it first."""
+        if stamp < self._newest.get(what, stamp) - JUMP_NS:
             self._flush()
             self._poses.clear_moving()
             for track in self._tracks.values():
                 track.clear()
             self._newest.clear()
-            self._last_pose.clear()
-            self._last_ns = None
-            self._problem(f"{source.camera.topic}: time jumps back to {stamp / 1e9:.3f} s; a new cluster begins")
-        self._newest[source.name] = stamp
-        self._pending.append(_Pending(source, log_ns, message, self._infos.get(source.camera.info_topic)))
+            self._scene.begin_anew()
+            self._problem(f"time jumps back to {stamp / 1e9:.3f} s; a new cluster begins")
+        self._newest[what] = max(stamp, self._newest.get(what, stamp))
 
     def _flush(self) -> None:
         while self._pending:
@@ -220,7 +223,7 @@ class _Conversion:
             pose = self._poses.camera(frame, stamp)
         except TransformError as error:
             raise _Dropped("no pose", str(error)) from error
-        if self._stands_still(source.name, pose):
+        if self._scene.stands_still(source.name, pose):
             raise _Dropped("standing still", "moved less than --motion since the last record")
         try:
             pixels = decode_image(pending.message)
@@ -243,51 +246,8 @@ class _Conversion:
         if np.mean(depth > 0) < options.least_depth:
             share = float(np.mean(depth > 0))
             raise _Dropped("little depth", f"{share:.2%} of the pixels have depth (--least-depth)")
-        self._write(source.name, stamp, image, depth, straight.scaled(*small).K, pose)
-
-    def _stands_still(self, camera: str, pose: NDArray[np.float64]) -> bool:
-        last = self._last_pose.get(camera)
-        if last is None:
-            return False
-        moved = invert(last) @ pose
-        turned = np.degrees(float(rotation_angle(moved[:3, :3])))
-        return bool(np.linalg.norm(moved[:3, 3]) < self._options.motion and turned < self._options.turn)
-
-    def _write(self, camera: str, stamp: int, image: NDArray, depth: NDArray, k: NDArray, pose: NDArray) -> None:
-        stem = f"{camera}_{stamp}"
-        cv2.imwrite(
-            str(self._part / f"{stem}.jpg"),
-            cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
-            [cv2.IMWRITE_JPEG_QUALITY, QUALITY],
-        )
-        cv2.imwrite(str(self._part / f"{stem}.depth.png"), depth_to_millimetres(depth / np.float32(self._factor)))
-        pause = self._last_ns is None or stamp - self._last_ns > self._options.pause * 1e9
-        if pause or len(self._clusters[-1]) >= self._options.views:
-            self._clusters.append([])
-        self._clusters[-1].append(
-            {
-                "image": f"{stem}.jpg",
-                "depth": f"{stem}.depth.png",
-                "K": k.tolist(),
-                "T_world_camera": pose.tolist(),
-                "camera": camera,
-                "stamp_ns": stamp,
-            }
-        )
-        self._last_ns = stamp
-        self._last_pose[camera] = pose
-        self._report.kept[camera] += 1
-
-    def _write_scene(self) -> None:
-        scene = {
-            "version": 1,
-            "source": f"bag {self._recording.path.name}",
-            "metric": True,
-            "depth_factor": self._factor,
-            "world": self._poses.world,
-            "clusters": [{"kind": "recording", "views": views} for views in self._clusters],
-        }
-        (self._part / "scene.json").write_text(json.dumps(scene))
+        self._scene.add(source.name, stamp, image, depth, straight.scaled(*small).K, pose)
+        self._report.kept[source.name] += 1
 
     def _drop(self, camera: str, stamp: int, cause: str, why: str) -> None:
         self._report.dropped[cause] += 1
