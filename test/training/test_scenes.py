@@ -108,7 +108,17 @@ def test_sky_is_known(studio, tmp_path):
     studio.room(tmp_path / "room", seed=5, index=1, clusters=1, views=3, kind="open")
     records = [view.load() for view in load_room(tmp_path / "room")[0].views]
     assert any(record.sky.any() for record in records)
-    assert all((record.valid ^ record.sky).all() for record in records)
+    assert not any((record.valid & record.sky).any() for record in records)
+    assert all((record.valid | record.sky).mean() > 0.97 for record in records)
+
+
+def test_depth_too_far_for_16_bits_is_unknown_and_not_sky(tmp_path):
+    from da3_training.codecs import read_depth
+    from da3_training.scenes.generate import write_depth
+
+    write_depth(tmp_path / "d.png", np.array([[0.0, 1.5, 80.0]], np.float32))
+    depth = read_depth(tmp_path / "d.png", "png_mm", np.eye(3), {})
+    np.testing.assert_array_equal(depth, np.array([[0, 1.5, np.nan]], np.float32))
 
 
 def test_a_mild_lens_bends_image_and_depth_alike():

@@ -137,9 +137,9 @@ class Studio:
 
 
 def write_depth(path: Path, depth: np.ndarray) -> None:
-    """Depth (H, W) metres, 0 invalid -> 16-bit PNG in millimetres."""
+    """Depth (H, W) metres, 0 sky -> 16-bit PNG in millimetres; too far for it (beyond 65 m): 65535, unknown."""
     mm = np.round(depth * 1000)
-    mm[(mm > MAX_MM) | (mm < 1)] = 0
+    mm[mm > MAX_MM] = 65535
     cv2.imwrite(str(path), mm.astype(np.uint16), [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
