@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from da3_training.datasets.registry import SceneSet
-from da3_training.labels import apply_label
+from da3_training.labels import SUMMARY, apply_label, label_path
 from da3_training.look import random_look
-from da3_training.records import BrokenSampleError, Record
+from da3_training.records import BrokenSampleError, Record, ViewRecord
 from da3_training.view_sampling import choose_views, image_sizes, views_of
 from da3_training.window import mirror, normalise_image, window
 
 log = logging.getLogger(__name__)
-RETRIES = 20
+RETRIES = 100
 """Scenes that are drawn in place of a broken one before the step fails."""
 
 
@@ -130,6 +130,9 @@ class Sampler(torch.utils.data.Dataset):
     ) -> None:
         self.sets, self.config, self.seed = sets, config, seed
         self.labels = labels or [None] * len(sets)
+        for folder in self.labels:
+            if folder is not None and not (folder / SUMMARY).is_file():
+                raise FileNotFoundError(f"{folder} holds no labels: run `da3-train label` with this output first")
         share = np.array(weights or [1.0] * len(sets), dtype=np.float64)
         self.share = share / share.sum()
         self.rank, self.world = rank, world
@@ -149,13 +152,14 @@ class Sampler(torch.utils.data.Dataset):
             which = int(rng.choice(len(self.sets), p=self.share))
             scenes = self.sets[which]
             try:
-                clusters = [c for c in scenes[int(rng.integers(len(scenes)))] if len(c.views) >= drawn.views]
+                folder = self.labels[which]
+                clusters = [labelled_views(c.views, folder) for c in scenes[int(rng.integers(len(scenes)))]]
+                clusters = [views for views in clusters if len(views) >= drawn.views]
                 if not clusters:
                     continue
-                cluster = clusters[rng.integers(len(clusters))]
-                chosen = choose_views(rng, cluster.views, drawn.views, self.config.selection, self.config.overlap)
+                views = clusters[rng.integers(len(clusters))]
+                chosen = choose_views(rng, views, drawn.views, self.config.selection, self.config.overlap)
                 records = [view.load() for view in chosen]
-                folder = self.labels[which]
                 if folder is not None:
                     records = [apply_label(r, folder, v.key) for r, v in zip(records, chosen, strict=True)]
                 return arrays(self.config, rng, records, drawn)
@@ -165,6 +169,11 @@ class Sampler(torch.utils.data.Dataset):
             f"step {step}: {RETRIES} scenes in a row could not give {drawn.views} views ({broken[-3:]}): "
             "check the data, or lower view_counts"
         )
+
+
+def labelled_views(views: tuple[ViewRecord, ...], folder: Path | None) -> tuple[ViewRecord, ...]:
+    """Views whose teacher label was kept; all where no labels are in force."""
+    return views if folder is None else tuple(v for v in views if label_path(folder, v.key).is_file())
 
 
 def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], drawn: Draw) -> tuple:
@@ -184,6 +193,9 @@ def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], dra
         alpha = everything if r.alpha is None else r.alpha
         k, pose = r.intrinsics.astype(np.float32), r.pose.astype(np.float32)
         parts.append((normalise_image(image), r.depth, valid, sky, known, alpha, k, pose))
+    if not any(part[2].any() for part in parts):
+        # Without a single depth the scene has no scale, so that its translations could not be normalised.
+        raise BrokenSampleError(f"{records[0].source}: a sample without any depth up to {c.max_depth:g}")
     # Far from the origin single precision would blur small motions: the first view becomes the world.
     first = np.linalg.inv(records[0].pose if not flip else mirror(records[0]).pose)
     rows = [(*p[:7], (first @ _pose(r, flip)).astype(np.float32)) for p, r in zip(parts, records, strict=True)]

@@ -92,7 +92,8 @@ class Stream:
 
     def _views(self, sample: dict[str, Any], path: str) -> Sample:
         try:
-            return views_of_sample(sample, path, self._labelled)
+            views = views_of_sample(sample, path, self._labelled)
+            return tuple(v for v in views if "label" in v.entry) if self._labelled else views
         except BrokenSampleError as error:
             return error
 
