@@ -8,8 +8,9 @@ as a cheap sensor would (sparse, noisy, quantised, with gross errors), and train
 2. a student on the spoiled depth as it is,
 3. the same student, seeds and batches included, on the teacher's labels aligned to the spoiled depth by RANSAC.
 
-Both students are scored on other rooms with exact depth, after one median scale for each set of views. All three start
-from the backbone of `models/da3-nano`, with heads of random weights.
+With ``--teacher CHECKPOINT --folder ROOMS`` a teacher that exists labels rooms that exist, which spares the first step.
+Both students are scored on other rooms with exact depth, after one median scale for each set of views. All that is
+trained starts from the backbone of `models/da3-nano`, with heads of random weights.
 """
 
 from __future__ import annotations
@@ -88,15 +89,26 @@ def render(folder: Path, name: str, rooms: int, seed: int) -> SceneSet:
     return SceneSet("rooms", folder / name)
 
 
+def split(rooms: Path, folder: Path) -> tuple[SceneSet, SceneSet]:
+    """Two thirds of the rooms of a folder and the rest, by links."""
+    found = sorted(path.parent.resolve() for path in rooms.glob("*/scene.json"))
+    for number, room in enumerate(found):
+        link = folder / ("heldout" if number % 3 == 2 else "clean") / room.name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(room)
+    return SceneSet("rooms", folder / "clean"), SceneSet("rooms", folder / "heldout")
+
+
 def spoil(clean: SceneSet, folder: Path, sensor: Sensor) -> SceneSet:
     """A copy of rooms with the sensor's depth."""
     for index in range(len(clean)):
         target = folder / clean.name(index)
         target.mkdir(parents=True)
+        rng = np.random.default_rng(index)
         for cluster in clean[index]:
-            for number, view in enumerate(cluster.views):
+            for view in cluster.views:
                 (target / view.image_path.name).write_bytes(view.image_path.read_bytes())
-                depth = sensor.spoil(view.load().depth, np.random.default_rng((index, number)))
+                depth = sensor.spoil(view.load().depth, rng)
                 cv2.imwrite(str(target / view.depth_path.name), np.rint(depth * 1000).clip(0, 65534).astype(np.uint16))
         scene = json.loads((clean.folders[index] / "scene.json").read_text())
         (target / "scene.json").write_text(json.dumps({**scene, "source": "spoiled", "sky_is_zero": False}))
@@ -107,7 +119,12 @@ def errors_of_depth(clean: SceneSet, spoiled: SceneSet, labels: Path) -> tuple[f
     """AbsRel against the truth, in metres without any fitting, of the sensor's depth and of the labels."""
     raw, taught = [], []
     for index in range(len(clean)):
-        for a, b in zip(clean[index][0].views, spoiled[index][0].views, strict=True):
+        views = [
+            (a, b)
+            for c, d in zip(clean[index], spoiled[index], strict=True)
+            for a, b in zip(c.views, d.views, strict=True)
+        ]
+        for a, b in views:
             truth, measured = a.load(), b.load()
             known = measured.valid & truth.valid
             raw.append(np.abs(measured.depth[known] / truth.depth[known] - 1))
@@ -153,8 +170,14 @@ def main() -> int:
     parser.add_argument("--rooms", type=int, nargs=3, default=[40, 20, 12], metavar=("TEACHER", "REAL", "HELDOUT"))
     parser.add_argument("--steps", type=int, nargs=2, default=[240, 120], metavar=("TEACHER", "STUDENT"))
     parser.add_argument("--seeds", type=int, default=1, help="students of each kind")
+    parser.add_argument("--teacher", default="", help="checkpoint to label with, instead of training a teacher")
+    parser.add_argument(
+        "--folder", type=Path, help="rooms to use: two thirds real, one third held out (with --teacher)"
+    )
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if (options.folder is not None) != bool(options.teacher):
+        parser.error("--folder and --teacher go together: a teacher that has not seen these rooms")
     torch.set_num_threads(options.threads)
     PRESETS.update({preset.name: preset for preset in (STUDENT, TEACHER)})
     start = time.monotonic()
@@ -164,13 +187,18 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        synthetic, clean, heldout = (
-            render(folder, kind, count, seed)
-            for seed, (kind, count) in enumerate(zip(("synthetic", "clean", "heldout"), options.rooms, strict=True))
-        )
+        if options.folder is None:
+            synthetic, clean, heldout = (
+                render(folder, kind, count, seed)
+                for seed, (kind, count) in enumerate(zip(("synthetic", "clean", "heldout"), options.rooms, strict=True))
+            )
+        else:
+            clean, heldout = split(options.folder, folder)
         spoiled = spoil(clean, folder / "real", Sensor())
-        say(f"{len(synthetic)} rooms for the teacher, {len(clean)} with a poor sensor, {len(heldout)} held out")
-        teacher = run("teacher", TEACHER.name, synthetic.root, folder / "teacher", options.steps[0], 0)
+        say(f"{len(clean)} rooms with a poor sensor, {len(heldout)} held out")
+        teacher = Path(options.teacher or "")
+        if not options.teacher:
+            teacher = run("teacher", TEACHER.name, synthetic.root, folder / "teacher", options.steps[0], 0)
         labels = folder / "labels"
         kept = write_labels(load_checkpoint(teacher), spoiled, labels, LabelConfig(size=SIZE))
         raw, taught = errors_of_depth(clean, spoiled, labels)
@@ -184,7 +212,8 @@ def main() -> int:
                 text = scores(checkpoint, heldout)
                 found[kind].append(float(text.split(" ")[0]))
                 print(f"{kind + f', seed {seed}':<22} {text}", flush=True)
-        print(f"{'constant depth':<22} {_text(teacher, heldout, 'constant_')}")
+        print(f"{'(the teacher itself)':<22} {scores(teacher, heldout)}")
+        print(f"{'(constant depth)':<22} {_text(teacher, heldout, 'constant_')}")
     won = np.mean(found["aligned labels"]) < np.mean(found["sensor depth"])
     say(f"the student on aligned labels {'beats' if won else 'does not beat'} the one on the sensor's depth")
     return 0 if won else 1
