@@ -6,7 +6,7 @@ as a cheap sensor would (sparse, noisy, quantised, with gross errors), and train
 
 1. a teacher on rooms with exact depth,
 2. a student on the spoiled depth as it is,
-3. the same student, seeds and batches included, on the teacher's labels aligned to the spoiled depth by RANSAC.
+3. the same student, with the same seed, on the teacher's labels aligned to the spoiled depth by RANSAC.
 
 With ``--teacher CHECKPOINT --folder ROOMS`` a teacher that exists labels rooms that exist, which spares the first step.
 Both students are scored on other rooms with exact depth, after one median scale for each set of views. All that is
@@ -170,6 +170,7 @@ def main() -> int:
     parser.add_argument("--rooms", type=int, nargs=3, default=[40, 20, 12], metavar=("TEACHER", "REAL", "HELDOUT"))
     parser.add_argument("--steps", type=int, nargs=2, default=[240, 120], metavar=("TEACHER", "STUDENT"))
     parser.add_argument("--seeds", type=int, default=1, help="students of each kind")
+    parser.add_argument("--kept", type=float, default=Sensor.kept, help="share of pixels that the sensor measures")
     parser.add_argument("--teacher", default="", help="checkpoint to label with, instead of training a teacher")
     parser.add_argument(
         "--folder", type=Path, help="rooms to use: two thirds real, one third held out (with --teacher)"
@@ -194,7 +195,7 @@ def main() -> int:
             )
         else:
             clean, heldout = split(options.folder, folder)
-        spoiled = spoil(clean, folder / "real", Sensor())
+        spoiled = spoil(clean, folder / "real", Sensor(kept=options.kept))
         say(f"{len(clean)} rooms with a poor sensor, {len(heldout)} held out")
         teacher = Path(options.teacher or "")
         if not options.teacher:
