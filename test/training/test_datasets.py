@@ -319,7 +319,7 @@ def test_published_layout(make, tmp_path):
 
 
 def test_every_set_is_covered():
-    assert {make.__name__ for make in MAKERS} | {"rooms", "tabletop"} == set(DATASETS)
+    assert {make.__name__ for make in MAKERS} | {"rooms", "bags", "tabletop"} == set(DATASETS)
 
 
 def test_single_images_with_depth(tmp_path):

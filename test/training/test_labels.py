@@ -39,7 +39,7 @@ def scenes(rooms):
 
 
 def test_alignment_survives_forty_per_cent_outliers():
-    """The issue's bar: scale and shift within 1 %."""
+    """Scale and shift within 1 %."""
     rng = np.random.default_rng(1)
     relative = rng.uniform(0.5, 3.0, 4000)
     metric = 2.5 * relative + 0.7 + rng.normal(0, 0.01, 4000)
@@ -57,6 +57,23 @@ def test_labels_have_the_scale_of_the_sensor_and_the_density_of_the_teacher(scen
     record = apply_label(view.load(), tmp_path / "labels", view.key)
     assert record.valid.all()
     np.testing.assert_allclose(record.depth, np.tile(np.linspace(1, 3, 112), (84, 1)), rtol=0.01)
+
+
+def test_there_is_no_label_where_the_teacher_sees_sky(scenes, tmp_path):
+    class Outdoors(Teacher):
+        def forward(self, images):
+            out = super().forward(images)
+            sky = torch.zeros_like(out["depth"])
+            sky[..., :20, :] = 1
+            out["depth"] = torch.where(sky > 0, 50.0, out["depth"])
+            return {**out, "sky": sky}
+
+    write_labels(Outdoors(), scenes, tmp_path / "labels", CONFIG)
+    view = scenes[0][0].views[0]
+    record = apply_label(view.load(), tmp_path / "labels", view.key)
+    assert not record.valid[:20].any()
+    assert record.valid[22:].mean() > 0.95
+    assert record.depth.max() < 3.2
 
 
 def test_what_does_not_fit_is_rejected_and_teaches_nothing(scenes, tmp_path):
@@ -91,7 +108,33 @@ def test_batches_use_labels_when_they_are_told_to(scenes, tmp_path):
     torch.testing.assert_close(raw.images, labelled.images)
 
 
+def test_rejected_views_are_not_drawn(scenes, tmp_path):
+    """Nor scenes of which nothing is left: without depth a scene has no scale."""
+    write_labels(Teacher(), scenes, tmp_path / "labels", CONFIG)
+    for key in ("room_0/00_00000", "room_0/00_00001", "room_0/00_00002", "room_1/00_00001"):
+        label_path(tmp_path / "labels", key).unlink()
+    config = SampleConfig(views_per_batch=4, view_counts=(2,), sizes=((28, 42),), augment=False)
+    sampler = Sampler([scenes], config, 0, labels=[tmp_path / "labels"])
+    for step in range(6):
+        batch = sampler[step]
+        assert batch.valid.flatten(2).any(-1).all()
+        assert not batch.broken
+    with pytest.raises(BrokenSampleError, match="could not give 3 views"):
+        Sampler([scenes], replace(config, view_counts=(3,)), 0, labels=[tmp_path / "labels"])[0]
+
+
+def test_samples_without_any_depth_are_replaced(scenes):
+    for path in (Path(scenes.root) / "room_0").glob("*.png"):
+        cv2.imwrite(str(path), np.zeros((84, 112), np.uint16))
+    config = SampleConfig(views_per_batch=4, view_counts=(2,), sizes=((28, 42),), augment=False)
+    batches = [Sampler([scenes], config, 0)[step] for step in range(6)]
+    assert all(batch.valid.flatten(1).any(-1).all() for batch in batches)
+    assert any("without any depth" in line for batch in batches for line in batch.broken)
+
+
 def test_a_folder_without_labels_is_an_error(scenes, tmp_path):
+    with pytest.raises(FileNotFoundError, match="da3-train label"):
+        Sampler([scenes], SampleConfig(), 0, labels=[tmp_path])
     view = scenes[0][0].views[0]
     with pytest.raises(BrokenSampleError, match="da3-train label"):
         apply_label(view.load(), tmp_path, view.key)

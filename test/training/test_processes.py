@@ -57,7 +57,7 @@ def losses(path):
 
 @pytest.mark.slow
 def test_two_processes_learn_as_one_with_the_doubled_batch(run_file):
-    """20 steps, within 1e-3: the issue's own bar."""
+    """20 steps, within 1e-3."""
     one, two = run_file("one", 8, 20), run_file("two", 4, 20)
     subprocess.run([sys.executable, SCRIPT, "train", one], check=True, env=environment(), capture_output=True)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

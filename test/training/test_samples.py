@@ -9,7 +9,7 @@ import torch
 from da3_ros.geometry import unproject_depth
 from da3_training.datasets.registry import SceneSet
 from da3_training.records import BrokenSampleError, Record, list_rooms, load_room
-from da3_training.samples import SampleConfig, Sampler
+from da3_training.samples import SampleConfig, Sampler, draw
 from da3_training.view_sampling import choose_views, image_sizes, nearest, overlap_of, views_of
 from da3_training.window import mirror, window
 
@@ -62,6 +62,23 @@ def test_pose_probability_takes_effect(scenes):
         assert all(sampler[i].posed == bool(probability) for i in range(4))
 
 
+def test_cameras_are_given_in_a_fifth_of_the_steps():
+    posed = [draw(replace(SMALL, pose_probability=0.2), 0, step).posed for step in range(2000)]
+    assert np.mean(posed) == pytest.approx(0.2, abs=0.03)
+    alone = [draw(replace(SMALL, view_counts=(1,), pose_probability=1.0), 0, step).posed for step in range(20)]
+    assert not any(alone)  # one camera has no pose to tell
+
+
+def test_every_step_costs_about_the_same():
+    """The paper's views and sizes: the number of tokens stays within a constant budget."""
+    config = SampleConfig(views_per_batch=18, view_counts=(2, 18), base=504)
+    drawn = [draw(config, 0, step) for step in range(300)]
+    tokens = [d.scenes * d.views * d.height * d.width / 196 for d in drawn]
+    assert {d.views for d in drawn} == set(range(2, 19))
+    assert max(tokens) <= 18 * 1296
+    assert np.mean(tokens) > 0.8 * 18 * 1296
+
+
 def test_the_first_view_is_the_reference_and_motions_stay(scenes):
     batch = Sampler([scenes], replace(SMALL, augment=False), 0)[0]
     torch.testing.assert_close(batch.pose[:, 0], torch.eye(4).repeat(3, 1, 1))
@@ -93,15 +110,26 @@ def test_overlap_falls_with_distance_and_guides_the_choice(rooms):
     assert overlap_of(views[0], behind) == 0
     mixed = replace(cluster, views=(views[0], behind, views[1]))
     for seed in range(20):
-        chosen = choose_views(np.random.default_rng(seed), mixed, 2, "overlap", 0.3)
+        chosen = choose_views(np.random.default_rng(seed), mixed.views, 2, "overlap", 0.3)
         if chosen[0].key != "a/behind":
             assert {v.key for v in chosen} == {"a/0", "a/1"}
+
+
+def test_overlap_of_a_lidar_s_sparse_depth(rooms):
+    rng = np.random.default_rng(0)
+    for path in rooms.glob("*/*.png"):
+        sparse = np.where(rng.random((84, 112)) < 0.03, 2000, 0).astype(np.uint16)
+        cv2.imwrite(str(path), sparse)
+    cluster = load_room(list_rooms(rooms)[0])[0]
+    views = [replace(v, key=f"sparse/{i}") for i, v in enumerate(cluster.views)]
+    assert overlap_of(views[0], views[0]) > 0.9
+    assert overlap_of(views[0], views[1]) > overlap_of(views[0], views[2]) > 0
 
 
 def test_unknown_selection_is_refused(rooms):
     cluster = load_room(list_rooms(rooms)[0])[0]
     with pytest.raises(ValueError, match="random, near, overlap"):
-        choose_views(np.random.default_rng(0), cluster, 2, "best")
+        choose_views(np.random.default_rng(0), cluster.views, 2, "best")
 
 
 def test_a_window_keeps_points_where_they_are(rooms):

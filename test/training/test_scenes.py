@@ -3,7 +3,9 @@
 
 import json
 import os
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +15,10 @@ from da3_training.records import load_room
 
 os.environ.setdefault("LP_NUM_THREADS", "1")
 pytest.importorskip("moderngl")
+
+from da3_training.scenes.cameras import pose_of
+from da3_training.scenes.lens import bend, draw_distortion, focal_factor
+from da3_training.scenes.sensor import Sensor, smear
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +79,92 @@ def test_the_same_seed_gives_the_same_room(studio, room, tmp_path):
 def test_unknown_kind_is_refused(studio, tmp_path):
     with pytest.raises(ValueError, match="scene kind"):
         studio.room(tmp_path, seed=0, index=0, kind="moon")
+
+
+def test_normals_are_those_of_the_surface(studio):
+    """Against finite differences of the depth, where it is smooth; a wall is flat to the last bit."""
+    from da3_training.scenes.cameras import intrinsics
+    from da3_training.scenes.room import make_scene
+
+    scene = make_scene(studio.library, studio.bank, np.random.default_rng(3), "room")
+    studio.renderer.load(scene.mesh, studio.pixels(scene.own_textures), scene.lighting, (scene.lo, scene.hi))
+    pose = pose_of((scene.lo + scene.hi) / 2, 0.4, -0.2, 0.0)
+    k = intrinsics(160, 120, 1.2)
+    _, depth = studio.renderer.render(k, pose, 160, 120)
+    normals = studio.renderer.normals(k, pose, 160, 120)
+    known = depth > 0
+    np.testing.assert_allclose(np.linalg.norm(normals[known], axis=-1), 1, atol=1e-3)
+    assert (normals[~known] == 0).all()
+    points = unproject_depth(np.where(known, depth, np.nan), k)
+    assert ((normals * points).sum(-1)[known] < 1e-3).all()  # towards the camera
+    across, down = points[1:-1, 2:] - points[1:-1, :-2], points[2:, 1:-1] - points[:-2, 1:-1]
+    ours = np.cross(down, across)
+    ours /= np.linalg.norm(ours, axis=-1, keepdims=True)
+    error = np.degrees(np.arccos(np.abs((ours * normals[1:-1, 1:-1]).sum(-1)).clip(-1, 1)))
+    assert np.nanmedian(error) < 0.5
+
+
+def test_sky_is_known(studio, tmp_path):
+    studio.room(tmp_path / "room", seed=5, index=1, clusters=1, views=3, kind="open")
+    records = [view.load() for view in load_room(tmp_path / "room")[0].views]
+    assert any(record.sky.any() for record in records)
+    assert not any((record.valid & record.sky).any() for record in records)
+    assert all((record.valid | record.sky).mean() > 0.97 for record in records)
+
+
+def test_depth_too_far_for_16_bits_is_unknown_and_not_sky(tmp_path):
+    from da3_training.codecs import read_depth
+    from da3_training.scenes.generate import write_depth
+
+    write_depth(tmp_path / "d.png", np.array([[0.0, 1.5, 80.0]], np.float32))
+    depth = read_depth(tmp_path / "d.png", "png_mm", np.eye(3), {})
+    np.testing.assert_array_equal(depth, np.array([[0, 1.5, np.nan]], np.float32))
+
+
+def test_a_mild_lens_bends_image_and_depth_alike():
+    y, x = np.mgrid[:60, :80].astype(np.float32)
+    for coefficient in (-0.02, 0.02):
+        image, depth = bend(np.stack([x, y, x], -1), x + 1, coefficient)
+        assert np.abs(image[..., 0] + 1 - depth).max() <= 0.51  # depth is that of the nearest pixel
+        assert 0.3 < np.abs(image[..., 0] - x).max() < 2
+        centre = np.gradient(image[30, :, 0])[40]
+        assert centre == pytest.approx(1 / focal_factor(coefficient), abs=2e-3)
+    drawn = [draw_distortion(np.random.default_rng(i)) for i in range(200)]
+    assert 0.5 < np.mean(np.array(drawn) == 0) < 0.9
+    assert np.abs(drawn).max() <= 0.02
+
+
+def test_every_part_of_the_sensor_takes_effect():
+    rng = np.random.default_rng(0)
+    linear = cv2.resize(rng.random((12, 16, 3), np.float32), (160, 120))
+    depth = np.tile(np.where(np.arange(160) % 20 < 10, 1.5, 4).astype(np.float32), (120, 1))
+    plain = Sensor(0.2, 0.0, np.ones(3), 2.2, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 90)
+    before = plain.expose(linear, depth, np.random.default_rng(1)).astype(float)
+    changes = {
+        "brightness": 0.3, "exposure_jitter": 0.3, "white_balance": np.array([1.2, 1.0, 0.9]), "gamma": 1.8,
+        "contrast": 0.5, "saturation": 0.4, "vignette": 0.4, "blur": 1.0, "motion": 8.0, "noise": 0.03, "shade": 0.9,
+    }  # fmt: skip
+    for name, value in changes.items():
+        after = replace(plain, **{name: value}).expose(linear, depth, np.random.default_rng(1)).astype(float)
+        assert np.abs(after - before).mean() > 0.2, name
+    sharp = np.zeros((41, 41, 3), np.float32)
+    sharp[20, 20] = 1
+    line = smear(sharp, 9.0, 0.0)
+    assert line.sum() == pytest.approx(3, rel=1e-4)
+    assert (line[..., 0] > 1e-4).sum(0).max() == 1
+    assert 8 <= (line[20, :, 0] > 1e-4).sum() <= 11
+
+
+def test_cameras_are_drawn_from_all_kinds_and_fields_of_view(studio, tmp_path):
+    kinds, widths = set(), []
+    for index in range(4):
+        studio.room(tmp_path / str(index), seed=11, index=index, clusters=3, views=1)
+        scene = json.loads((tmp_path / str(index) / "scene.json").read_text())
+        for cluster in scene["clusters"]:
+            kinds.add(cluster["kind"])
+            f = cluster["views"][0]["K"][0][0]
+            widths.append(np.degrees(2 * np.arctan(scene["width"] / 2 / f)))
+    assert len(kinds & {"walk", "stereo", "wide", "rig"}) >= 3
+    assert min(widths) > 38
+    assert max(widths) < 112
+    assert max(widths) - min(widths) > 25

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_single_view_networks_train(config, micros, task):
     stage = replace(config.stages[0], samples=replace(config.stages[0].samples, view_counts=(1,)))
     folder = trainer.train(replace(config, task=task, preset="micro-single", steps=3, stages=(stage,)))
     assert set(trainer.read_log(folder.parent)[0]) >= {"depth", "gradient", "normals", "sky", "object"}
+
+
+def test_sky_stays_unseen_where_the_data_do_not_tell_it(config, micros):
+    stage = replace(config.stages[0], samples=replace(config.stages[0].samples, view_counts=(1,)))
+    options = replace(config.optimiser, learning_rate=3e-3)
+    run = replace(config, task="teacher", preset="micro-single", steps=8, stages=(stage,), optimiser=options)
+    model = load_checkpoint(trainer.train(run))
+    sky = model.head_outputs(torch.randn(2, 1, 3, 28, 42))["sky"]
+    assert sky.max() < 0.3
+    assert sky.min() > 0
 
 
 def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(config, monkeypatch):
@@ -130,6 +141,43 @@ def test_the_average_swaps_in_and_out():
     torch.testing.assert_close(layer.weight.detach(), start + 1.0)
 
 
+def test_the_moving_average_is_what_is_exported(config):
+    folder = trainer.train(replace(config, optimiser=replace(config.optimiser, learning_rate=1e-2, warmup=1)))
+    newest = sorted(Path(config.output).glob("step_*"))[-1]
+    raw, mean = (torch.load(newest / f"{n}.ckpt", weights_only=True)["learner"] for n in ("state", "average"))
+    exported = load_checkpoint(folder).state_dict()
+    key = "cam_dec.fc_t.weight"
+    torch.testing.assert_close(exported[key], mean[f"model.{key}"])
+    assert (exported[key] - raw[f"model.{key}"]).abs().max() > 1e-4
+
+
+def test_a_bad_step_is_skipped_and_harms_nothing(config, monkeypatch):
+    original, calls = tasks.Learner.forward, []
+
+    def bad_once(self, batch):
+        calls.append(1)
+        result = original(self, batch)
+        return result._replace(loss=result.loss * float("nan")) if len(calls) == 3 else result
+
+    monkeypatch.setattr(tasks.Learner, "forward", bad_once)
+    folder = trainer.train(config)
+    log = trainer.read_log(Path(config.output))
+    assert [math.isfinite(log[step]["norm"]) for step in range(6)] == [True, True, False, True, True, True]
+    assert all(torch.isfinite(value).all() for value in load_checkpoint(folder).state_dict().values())
+
+
+def test_metric_students_learn_from_metric_depth_alone(config, micros):
+    stage = replace(config.stages[0], samples=replace(config.stages[0].samples, view_counts=(1,)))
+    run = replace(config, task="metric", preset="micro-single", stages=(stage,))
+    learner = learner_of(run)
+    batch = Sampler([SceneSet("rooms", Path(config.data[0].root))], stage.samples, 0)[0]
+    assert learner(batch).terms["depth"] > 0
+    without = learner(replace(batch, metric=torch.zeros_like(batch.metric)))
+    assert without.terms["depth"] == 0
+    half = learner(replace(batch, intrinsics=batch.intrinsics * torch.tensor([0.5, 0.5, 1.0])[:, None]))
+    assert half.terms["depth"] != pytest.approx(learner(batch).terms["depth"], rel=1e-3)  # the focal length counts
+
+
 def test_ten_bad_steps_in_a_row_stop_the_run(config, monkeypatch):
     original = tasks.Learner.forward
 
@@ -205,4 +253,6 @@ def test_broken_samples_are_skipped_counted_and_named(config):
 def test_every_line_of_the_log_is_json(config):
     trainer.train(replace(config, steps=2))
     for line in (Path(config.output) / trainer.LOG).read_text().splitlines():
-        assert json.loads(line)["seconds"] > 0
+        entry = json.loads(line)
+        images = entry["views"][0] * entry["views"][1]
+        assert entry["images_per_second"] == pytest.approx(images / entry["seconds"], rel=0.05)

@@ -16,6 +16,7 @@ from da3_training.losses.any_view import LossConfig
 from da3_training.losses.teacher import SingleViewLossConfig
 from da3_training.samples import SampleConfig
 
+SHARDS, STORED = "shards", "stored"
 TASKS = ("any_view", "teacher", "mono", "metric")
 
 
@@ -24,12 +25,13 @@ class DataConfig:
     """One data set among those that are trained on."""
 
     dataset: str = "rooms"
-    """A name in `da3_training.datasets.DATASETS`."""
+    """A name in `da3_training.datasets.DATASETS`, or ``shards``: of all sets, or of none."""
     root: str = "rooms/train"
+    """Folder; of shards also a URL."""
     weight: float = 1.0
     """How often it is drawn, relative to the others."""
     labels: str = ""
-    """Folder of teacher labels (`da3-train label`) that replace its depth after the switch."""
+    """Folder of teacher labels (`da3-train label`) that replace its depth after the switch; of shards: ``stored``."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"unknown task {self.task!r}; allowed: {', '.join(TASKS)}")
+        streamed = [entry.dataset == SHARDS for entry in self.data]
+        if any(streamed) != all(streamed):
+            raise ValueError(
+                "some of `data` are shards and some are folders: write all of them with `da3-train shards`"
+            )
+        for entry in self.data:
+            if entry.dataset == SHARDS and entry.labels not in ("", STORED):
+                raise ValueError(f"labels of shards are {entry.labels!r}; allowed: {STORED}, or none")
         ends = [stage.until for stage in self.stages]
         if ends != sorted(ends) or not ends or abs(ends[-1] - 1) > 1e-9:
             raise ValueError(f"the stages end at {ends}: shares must rise and the last one be 1")

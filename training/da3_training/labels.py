@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift
 from da3_ros.network import DepthAnything3
+from da3_ros.network.sky import is_sky
 from da3_training.datasets.registry import SceneSet
 from da3_training.records import BrokenSampleError, Record
 from da3_training.window import normalise_image, window
@@ -47,14 +48,17 @@ def label_view(model: DepthAnything3, record: Record, config: LabelConfig) -> tu
 
     D_label = s D_teacher + t with (s, t) from RANSAC least squares on the record's valid depth, s > 0; the inlier
     threshold is the mean absolute deviation of the residuals from their median (paper section 3.2). Returns (None,
-    cause) for a view that does not fit.
+    cause) for a view that does not fit. Where the teacher sees sky there is no label.
     """
     if record.valid.sum() < config.fewest:
         return None, "too little depth"
     small = window(record, *config.size)
     with torch.no_grad():
         out = model(torch.from_numpy(normalise_image(small.image))[None, None])
-    depth = out["depth"][0, 0].float().cpu().numpy()
+    depth = out["depth"][0, 0].float()
+    if "sky" in out:  # its depth is a convention, not a measurement
+        depth = depth.masked_fill(is_sky(out["sky"][0, 0]), 0)
+    depth = depth.cpu().numpy()
     h, w = record.depth.shape
     side = min(w / config.size[1], h / config.size[0])
     cut_w, cut_h = round(config.size[1] * side), round(config.size[0] * side)
@@ -62,6 +66,9 @@ def label_view(model: DepthAnything3, record: Record, config: LabelConfig) -> tu
     part = np.s_[y : y + cut_h, x : x + cut_w]
     dense = np.zeros_like(record.depth)
     dense[part] = cv2.resize(depth, (cut_w, cut_h), interpolation=cv2.INTER_LINEAR)
+    if (depth == 0).any():  # no value in between depth and sky
+        near = cv2.erode((depth > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+        dense[part][cv2.resize(near, (cut_w, cut_h), interpolation=cv2.INTER_NEAREST) == 0] = 0
     known = np.flatnonzero(record.valid & (dense > 0))
     if len(known) < config.fewest:
         return None, "too little depth"
@@ -156,6 +163,15 @@ def label_path(folder: Path, key: str) -> Path:
     return folder / f"{key}.npz"
 
 
+def read_label(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A label (H, W) = `shape`, 0 where unknown; raises `BrokenSampleError` for one of another size."""
+    with np.load(path) as file:
+        depth = file["depth"].astype(np.float32)
+    if depth.shape != shape:
+        raise BrokenSampleError(f"{path} has size {depth.shape}, its image {shape}: label it again")
+    return np.where(np.isfinite(depth), depth, 0)
+
+
 def apply_label(record: Record, folder: Path, key: str) -> Record:
     """The record with its label as depth; without one (rejected) it teaches no depth at all.
 
@@ -166,11 +182,8 @@ def apply_label(record: Record, folder: Path, key: str) -> Record:
         if not (folder / SUMMARY).is_file():
             raise BrokenSampleError(f"{folder} holds no labels: run `da3-train label` with this output first")
         return record._replace(depth=np.zeros_like(record.depth), valid=np.zeros_like(record.valid))
-    with np.load(path) as file:
-        depth = file["depth"].astype(np.float32)
-    if depth.shape != record.depth.shape:
-        raise BrokenSampleError(f"{path} has size {depth.shape}, its image {record.depth.shape}: label it again")
-    valid = (depth > 0) & np.isfinite(depth)
+    depth = read_label(path, record.depth.shape)
+    valid = depth > 0
     if record.sky is not None:
         valid &= ~record.sky
     return record._replace(depth=np.where(valid, depth, 0), valid=valid)

@@ -56,12 +56,14 @@ class Monitor:
             return
         shape = list(batch.images.shape)
         entry = {"step": step, "loss": loss, "norm": norm, "rate": rate, **result.terms}
+        images_per_second = shape[0] * shape[1] / max(seconds, 1e-6)
         entry.update(views=shape[:2], size=shape[3:], posed=batch.posed, seconds=round(seconds, 4))
+        entry["images_per_second"] = round(images_per_second, 2)
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
         for name, value in {"loss": loss, "norm": norm, "rate": rate, **result.terms}.items():
             self._board.add_scalar(f"train/{name}", value, step)
-        self._board.add_scalar("speed/images_per_second", shape[0] * shape[1] / max(seconds, 1e-6), step)
+        self._board.add_scalar("speed/images_per_second", images_per_second, step)
         if batch.broken:
             self._broken += len(batch.broken)
             with (self._output / BROKEN).open("a") as file:
@@ -70,7 +72,7 @@ class Monitor:
         if self._picture_steps and step % self._picture_steps == 0:
             self._board.add_image("views", panel(batch, result.depth), step, dataformats="HWC")
         self._bar.update()
-        self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        self._bar.set_postfix_str(f"loss {loss:.3f}, {images_per_second:.1f} images/s", refresh=False)
 
 
 def panel(batch: Batch, depth: torch.Tensor) -> NDArray[np.uint8]:

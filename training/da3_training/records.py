@@ -143,6 +143,7 @@ def load_room(folder: Path) -> list[Cluster]:
                     folder / view["depth"],
                     np.array(view["K"], dtype=np.float64),
                     np.array(view["T_world_camera"], dtype=np.float64),
+                    factor=float(scene.get("depth_factor", 1.0)),
                     sky_is_zero=sky,
                     metric=metric,
                     source=source,

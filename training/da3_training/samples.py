@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,14 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from da3_training.datasets.registry import SceneSet
-from da3_training.labels import apply_label
+from da3_training.labels import SUMMARY, apply_label, label_path
 from da3_training.look import random_look
-from da3_training.records import BrokenSampleError, Record
+from da3_training.records import BrokenSampleError, Record, ViewRecord
 from da3_training.view_sampling import choose_views, image_sizes, views_of
 from da3_training.window import mirror, normalise_image, window
 
 log = logging.getLogger(__name__)
-RETRIES = 20
+RETRIES = 100
 """Scenes that are drawn in place of a broken one before the step fails."""
 
 
@@ -52,6 +53,8 @@ class SampleConfig:
     """Side of the window as a share of the largest one."""
     augment: bool = True
     """Whether windows, mirror images and looks are drawn at random."""
+    shuffle: int = 32
+    """Samples of shards that are mixed in memory, in each worker."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,27 @@ class Batch:
         return Batch(**moved)
 
 
+class Draw(NamedTuple):
+    """What all scenes of a step have in common, in all processes."""
+
+    height: int
+    width: int
+    views: int
+    scenes: int
+    """Of one process."""
+    posed: bool
+
+
+def draw(config: SampleConfig, seed: int, step: int) -> Draw:
+    """Size, views and pose-conditioning of a step."""
+    sizes = image_sizes(config.base) if config.base else list(config.sizes)
+    rng = np.random.default_rng((seed, step))
+    height, width = sizes[rng.integers(len(sizes))]
+    views = views_of(rng, config.view_counts)
+    posed = bool(views > 1 and rng.random() < config.pose_probability)
+    return Draw(height, width, views, max(1, config.views_per_batch // views), posed)
+
+
 class Sampler(torch.utils.data.Dataset):
     """Batch number `step` of process `rank` out of `world`.
 
@@ -106,71 +130,82 @@ class Sampler(torch.utils.data.Dataset):
     ) -> None:
         self.sets, self.config, self.seed = sets, config, seed
         self.labels = labels or [None] * len(sets)
+        for folder in self.labels:
+            if folder is not None and not (folder / SUMMARY).is_file():
+                raise FileNotFoundError(f"{folder} holds no labels: run `da3-train label` with this output first")
         share = np.array(weights or [1.0] * len(sets), dtype=np.float64)
         self.share = share / share.sum()
         self.rank, self.world = rank, world
-        self.sizes = image_sizes(config.base) if config.base else list(config.sizes)
 
     def __len__(self) -> int:
         return 2**31
 
     def __getitem__(self, step: int) -> Batch:
-        c = self.config
-        rng = np.random.default_rng((self.seed, step))
-        height, width = self.sizes[rng.integers(len(self.sizes))]
-        s = views_of(rng, c.view_counts)
-        posed = bool(s > 1 and rng.random() < c.pose_probability)
-        count = max(1, c.views_per_batch // s)
+        drawn = draw(self.config, self.seed, step)
         broken: list[str] = []
-        numbers = range(self.rank * count, (self.rank + 1) * count)
-        scenes = [self._scene(step, number, s, height, width, broken) for number in numbers]
-        stacked = [torch.from_numpy(np.stack(part)) for part in zip(*scenes, strict=True)]
-        return Batch(*stacked, posed=posed, broken=tuple(broken))
+        numbers = range(self.rank * drawn.scenes, (self.rank + 1) * drawn.scenes)
+        return collate([self._scene(step, number, drawn, broken) for number in numbers], drawn.posed, broken)
 
-    def _scene(self, step: int, number: int, s: int, height: int, width: int, broken: list[str]) -> tuple:
+    def _scene(self, step: int, number: int, drawn: Draw, broken: list[str]) -> tuple:
         for attempt in range(RETRIES):
             rng = np.random.default_rng((self.seed, step, number, attempt))
             which = int(rng.choice(len(self.sets), p=self.share))
             scenes = self.sets[which]
             try:
-                clusters = [c for c in scenes[int(rng.integers(len(scenes)))] if len(c.views) >= s]
+                folder = self.labels[which]
+                clusters = [labelled_views(c.views, folder) for c in scenes[int(rng.integers(len(scenes)))]]
+                clusters = [views for views in clusters if len(views) >= drawn.views]
                 if not clusters:
                     continue
-                cluster = clusters[rng.integers(len(clusters))]
-                chosen = choose_views(rng, cluster, s, self.config.selection, self.config.overlap)
+                views = clusters[rng.integers(len(clusters))]
+                chosen = choose_views(rng, views, drawn.views, self.config.selection, self.config.overlap)
                 records = [view.load() for view in chosen]
-                folder = self.labels[which]
                 if folder is not None:
                     records = [apply_label(r, folder, v.key) for r, v in zip(records, chosen, strict=True)]
-                return self._arrays(rng, records, height, width)
+                return arrays(self.config, rng, records, drawn)
             except BrokenSampleError as error:
                 broken.append(str(error))
         raise BrokenSampleError(
-            f"step {step}: {RETRIES} scenes in a row could not give {s} views ({broken[-3:]}): "
+            f"step {step}: {RETRIES} scenes in a row could not give {drawn.views} views ({broken[-3:]}): "
             "check the data, or lower view_counts"
         )
 
-    def _arrays(self, rng: np.random.Generator, records: list[Record], height: int, width: int) -> tuple:
-        c = self.config
-        zoom = rng.uniform(*c.zoom) if c.augment else 1.0
-        flip = c.augment and rng.random() < 0.5
-        look = random_look(rng) if c.augment else None
-        parts = []
-        for record in records:
-            r = window(record, height, width, zoom)
-            if flip:
-                r = mirror(r)
-            image = look(r.image, rng) if look else r.image
-            valid = r.valid & (r.depth < c.max_depth)
-            nothing, everything = np.zeros_like(valid), np.ones_like(valid)
-            sky, known = (nothing, nothing) if r.sky is None else (r.sky, everything)
-            alpha = everything if r.alpha is None else r.alpha
-            k, pose = r.intrinsics.astype(np.float32), r.pose.astype(np.float32)
-            parts.append((normalise_image(image), r.depth, valid, sky, known, alpha, k, pose))
-        # Far from the origin single precision would blur small motions: the first view becomes the world.
-        first = np.linalg.inv(records[0].pose if not flip else mirror(records[0]).pose)
-        rows = [(*p[:7], (first @ _pose(r, flip)).astype(np.float32)) for p, r in zip(parts, records, strict=True)]
-        return (*(np.stack(part) for part in zip(*rows, strict=True)), np.array(all(r.metric for r in records)))
+
+def labelled_views(views: tuple[ViewRecord, ...], folder: Path | None) -> tuple[ViewRecord, ...]:
+    """Views whose teacher label was kept; all where no labels are in force."""
+    return views if folder is None else tuple(v for v in views if label_path(folder, v.key).is_file())
+
+
+def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], drawn: Draw) -> tuple:
+    """The arrays of one scene in the order of `Batch`: windows, mirror image and look drawn with `rng`."""
+    zoom = rng.uniform(*c.zoom) if c.augment else 1.0
+    flip = c.augment and rng.random() < 0.5
+    look = random_look(rng) if c.augment else None
+    parts = []
+    for record in records:
+        r = window(record, drawn.height, drawn.width, zoom)
+        if flip:
+            r = mirror(r)
+        image = look(r.image, rng) if look else r.image
+        valid = r.valid & (r.depth < c.max_depth)
+        nothing, everything = np.zeros_like(valid), np.ones_like(valid)
+        sky, known = (nothing, nothing) if r.sky is None else (r.sky, everything)
+        alpha = everything if r.alpha is None else r.alpha
+        k, pose = r.intrinsics.astype(np.float32), r.pose.astype(np.float32)
+        parts.append((normalise_image(image), r.depth, valid, sky, known, alpha, k, pose))
+    if not any(part[2].any() for part in parts):
+        # Without a single depth the scene has no scale, so that its translations could not be normalised.
+        raise BrokenSampleError(f"{records[0].source}: a sample without any depth up to {c.max_depth:g}")
+    # Far from the origin single precision would blur small motions: the first view becomes the world.
+    first = np.linalg.inv(records[0].pose if not flip else mirror(records[0]).pose)
+    rows = [(*p[:7], (first @ _pose(r, flip)).astype(np.float32)) for p, r in zip(parts, records, strict=True)]
+    return (*(np.stack(part) for part in zip(*rows, strict=True)), np.array(all(r.metric for r in records)))
+
+
+def collate(scenes: list[tuple], posed: bool, broken: list[str]) -> Batch:
+    """Scenes as one batch."""
+    stacked = [torch.from_numpy(np.stack(part)) for part in zip(*scenes, strict=True)]
+    return Batch(*stacked, posed=posed, broken=tuple(broken))
 
 
 def _pose(record: Record, flip: bool) -> NDArray[np.float64]:

@@ -17,13 +17,14 @@ from torch.utils.data import DataLoader
 
 from da3_ros.network import create_model, save_checkpoint
 from da3_training import checkpoints
-from da3_training.config import TrainConfig
+from da3_training.config import SHARDS, TrainConfig
 from da3_training.datasets.registry import SceneSet
 from da3_training.initial import initialise
 from da3_training.monitor import Monitor
 from da3_training.optimiser import MovingAverage, make_optimiser, rate_factor
 from da3_training.parallel import make_fabric, recompute_blocks
 from da3_training.samples import Batch, Sampler, decode_threads
+from da3_training.shards import ShardSet, StreamSampler
 from da3_training.tasks import Learner, check_matching_block
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def train(config: TrainConfig) -> Path:
     fabric = make_fabric(config.runtime)
     fabric.launch()
     output = Path(config.output)
-    sets = [SceneSet(entry.dataset, Path(entry.root)) for entry in config.data]
+    sets = open_sets(config)
     for scenes in sets:
         if scenes.info.evaluation_only:
             raise ValueError(f"{scenes.dataset} is for evaluation only: take it out of `data`")
@@ -57,6 +58,13 @@ def train(config: TrainConfig) -> Path:
     with Monitor(output if fabric.global_rank == 0 else None, step, config.runtime.picture_steps) as monitor:
         step = _loop(fabric, config, sets, learner, optimiser, average, monitor, step, spent)
     return export(fabric, config, learner, average, step)
+
+
+def open_sets(config: TrainConfig) -> list[SceneSet] | list[ShardSet]:
+    """The data sets of a run; raises FileNotFoundError for one that is not there, naming its layout."""
+    if all(entry.dataset == SHARDS for entry in config.data):
+        return [ShardSet(entry.root) for entry in config.data]
+    return [SceneSet(entry.dataset, Path(entry.root)) for entry in config.data]
 
 
 def _set_up(fabric: Fabric, config: TrainConfig) -> tuple[Any, Any, MovingAverage]:
@@ -76,7 +84,7 @@ def _set_up(fabric: Fabric, config: TrainConfig) -> tuple[Any, Any, MovingAverag
 def _loop(
     fabric: Fabric,
     config: TrainConfig,
-    sets: list[SceneSet],
+    sets: list[SceneSet] | list[ShardSet],
     learner: Any,
     optimiser: Any,
     average: MovingAverage,
@@ -141,29 +149,31 @@ def _part(config: TrainConfig, step: int, progress: float) -> tuple[int, bool]:
 
 
 def _batches(
-    fabric: Fabric, config: TrainConfig, sets: list[SceneSet], step: int, stage: int, labelled: bool
+    fabric: Fabric,
+    config: TrainConfig,
+    sets: list[SceneSet] | list[ShardSet],
+    step: int,
+    stage: int,
+    labelled: bool,
 ) -> Iterator[Batch]:
-    labels = [Path(entry.labels) if labelled and entry.labels else None for entry in config.data]
-    sampler = Sampler(
-        sets,
-        config.stages[stage].samples,
-        config.runtime.seed,
-        [entry.weight for entry in config.data],
-        labels,
-        fabric.global_rank,
-        fabric.world_size,
-    )
+    samples, seed = config.stages[stage].samples, config.runtime.seed
+    weights = [entry.weight for entry in config.data]
+    taught = [labelled and bool(entry.labels) for entry in config.data]
+    rank, world = fabric.global_rank, fabric.world_size
     workers = config.runtime.workers
-    loader = DataLoader(
-        sampler,
-        batch_size=None,
-        sampler=range(step, len(sampler)),
-        num_workers=workers,
-        prefetch_factor=3 if workers else None,
-        worker_init_fn=_start_worker if workers else None,
-        pin_memory=fabric.device.type == "cuda",
-    )
-    return iter(loader)
+    options: dict[str, Any] = {
+        "batch_size": None,
+        "num_workers": workers,
+        "prefetch_factor": 3 if workers else None,
+        "worker_init_fn": _start_worker if workers else None,
+        "pin_memory": fabric.device.type == "cuda",
+    }
+    if sets and isinstance(sets[0], ShardSet):
+        stream = StreamSampler(sets, samples, seed, weights, taught, rank, world, step)  # type: ignore[arg-type]
+        return iter(DataLoader(stream, **options))
+    labels = [Path(entry.labels) if use else None for entry, use in zip(config.data, taught, strict=True)]
+    sampler = Sampler(sets, samples, seed, weights, labels, rank, world)  # type: ignore[arg-type]
+    return iter(DataLoader(sampler, sampler=range(step, len(sampler)), **options))
 
 
 def _start_worker(number: int) -> None:

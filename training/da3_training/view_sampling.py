@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -12,16 +14,32 @@ from numpy.typing import NDArray
 
 from da3_ros.geometry.poses import invert, rotation_angle
 from da3_ros.network.presets import PATCH
-from da3_training.records import Cluster, ViewRecord
 
 SELECTIONS = ("random", "near", "overlap")
+
+
+class PosedView(Protocol):
+    """What the choice of views looks at: a `ViewRecord`, or a view in a shard."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def depth_path(self) -> Path: ...
+    @property
+    def intrinsics(self) -> NDArray[np.float64]: ...
+    @property
+    def pose(self) -> NDArray[np.float64]: ...
+    def depth(self) -> NDArray[np.float32]: ...
+
+
+V = TypeVar("V", bound=PosedView)
 POINTS = 12
 """Points along the longer side with which overlap is measured."""
 
 
 def choose_views(
-    rng: np.random.Generator, cluster: Cluster, count: int, selection: str = "random", overlap: float = 0.2
-) -> list[ViewRecord]:
+    rng: np.random.Generator, views: Sequence[V], count: int, selection: str = "random", overlap: float = 0.2
+) -> list[V]:
     """`count` different views of a cluster; the first becomes the reference.
 
     ``random``: any. ``near``: a random view and those nearest to it in position and direction, for small baselines.
@@ -30,16 +48,16 @@ def choose_views(
     """
     if selection not in SELECTIONS:
         raise ValueError(f"unknown view selection {selection!r}; allowed: {', '.join(SELECTIONS)}")
-    total = len(cluster.views)
+    total = len(views)
     if count > total:
         raise ValueError(f"a cluster has {total} views, {count} were asked for: lower view_counts")
     if selection == "random" or count == 1:
         order = rng.permutation(total)[:count]
     elif selection == "near":
-        order = nearest(np.stack([view.pose for view in cluster.views]), int(rng.integers(total)))[:count]
+        order = nearest(np.stack([view.pose for view in views]), int(rng.integers(total)))[:count]
     else:
-        order = _by_overlap(rng, cluster.views, count, overlap)
-    return [cluster.views[i] for i in order]
+        order = _by_overlap(rng, views, count, overlap)
+    return [views[i] for i in order]
 
 
 def nearest(poses: NDArray[np.float64], anchor: int) -> NDArray[np.intp]:
@@ -52,7 +70,7 @@ def nearest(poses: NDArray[np.float64], anchor: int) -> NDArray[np.intp]:
     return np.argsort(cost, kind="stable")
 
 
-def overlap_of(a: ViewRecord, b: ViewRecord) -> float:
+def overlap_of(a: PosedView, b: PosedView) -> float:
     """Share of the sampled surface of view `a` that lies inside view `b` and is not hidden there (within 5 %)."""
     points = _surface(a.depth_path, a)
     if not len(points):
@@ -71,7 +89,7 @@ def overlap_of(a: ViewRecord, b: ViewRecord) -> float:
     return float(np.mean(ahead & ((there <= 0) | (np.abs(there - z) < 0.05 * z + 0.02))))
 
 
-def _by_overlap(rng: np.random.Generator, views: tuple[ViewRecord, ...], count: int, least: float) -> list[int]:
+def _by_overlap(rng: np.random.Generator, views: Sequence[PosedView], count: int, least: float) -> list[int]:
     chosen = [int(rng.integers(len(views)))]
     best = np.zeros(len(views))
     for _ in range(count - 1):
@@ -89,13 +107,20 @@ def _cached_depth(path: Path, view_key: str, reader: _Reader) -> tuple[NDArray[n
     depth = reader.view.depth()
     factor = POINTS * 2 / max(depth.shape)
     size = (max(1, round(depth.shape[1] * factor)), max(1, round(depth.shape[0] * factor)))
-    return cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST), size[0] / depth.shape[1]
+    known = np.isfinite(depth) & (depth > 0)
+    if known.mean() > 0.5:
+        return cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST), size[0] / depth.shape[1]
+    # Of sparse depth (a LiDAR's) picking single pixels would keep nothing: the nearest value of each cell.
+    v, u = np.nonzero(known)
+    out = np.full(size[::-1], np.inf, np.float32)
+    np.minimum.at(out, (v * size[1] // depth.shape[0], u * size[0] // depth.shape[1]), depth[v, u])
+    return np.where(np.isfinite(out), out, 0), size[0] / depth.shape[1]
 
 
 class _Reader:
     """A view that counts as equal to every other one: it takes no part in the cache's key."""
 
-    def __init__(self, view: ViewRecord) -> None:
+    def __init__(self, view: PosedView) -> None:
         self.view = view
 
     def __hash__(self) -> int:
@@ -105,7 +130,7 @@ class _Reader:
         return isinstance(other, _Reader)
 
 
-def _small_depth(path: Path, view: ViewRecord) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def _small_depth(path: Path, view: PosedView) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     depth, factor = _cached_depth(path, view.key, _Reader(view))
     k = view.intrinsics.copy()
     k[:2] *= factor
@@ -113,7 +138,7 @@ def _small_depth(path: Path, view: ViewRecord) -> tuple[NDArray[np.float32], NDA
     return np.where(np.isfinite(depth), depth, 0), k
 
 
-def _surface(path: Path, view: ViewRecord) -> NDArray[np.float64]:
+def _surface(path: Path, view: PosedView) -> NDArray[np.float64]:
     depth, k = _small_depth(path, view)
     v, u = np.nonzero(depth > 0)
     z = depth[v, u].astype(np.float64)

@@ -23,6 +23,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[168, 224], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--posed", action="store_true", help="give the true cameras to the network as well")
     parser.add_argument("--limit", type=int, default=0, help="number of scenes, 0: all")
+    parser.add_argument("--least", type=float, default=0.2, help="share of known depth of a set; less for a LiDAR's")
     options = parser.parse_args(arguments)
     size = (options.size[0], options.size[1])
     sets = []
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> None:
                 for scenes in sets:
                     if scenes.dataset == "tabletop" and views > 1:
                         continue
-                    scores = evaluate(model, view_groups(scenes, views, size, options.limit), posed)
+                    scores = evaluate(model, view_groups(scenes, views, size, options.limit, options.least), posed)
                     print(json.dumps({**head, "set": scenes.dataset, **scores}), flush=True)
                 if options.motorcycle and views <= 2:
                     scores = evaluate(model, iter([motorcycle(views, size)]), posed)

@@ -7,10 +7,14 @@ import importlib
 import logging
 import sys
 
+from da3_ros.bag.errors import BagError
+
 VERBS = {
+    "from-bag": "records from a rosbag with images, depth or LiDAR, and poses",
     "train": "train a network, or go on with a run",
     "label": "teacher labels for a data set, aligned to its own depth",
     "evaluate": "scores of a checkpoint on data sets, beside trivial guesses",
+    "shards": "records as tar files, for a cluster",
     "scenes": "render rooms",
 }
 
@@ -29,5 +33,5 @@ def main(arguments: list[str] | None = None) -> None:
     module = importlib.import_module(f"da3_training.cli.{arguments[0].replace('-', '_')}")
     try:
         module.main(arguments[1:])
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, BagError) as error:
         sys.exit(f"da3-train {arguments[0]}: {error}")

@@ -24,6 +24,7 @@ class DatasetInfo(NamedTuple):
 
 DATASETS: dict[str, DatasetInfo] = {
     "rooms": DatasetInfo("rooms", synthetic=True, metric=True),
+    "bags": DatasetInfo("rooms", synthetic=False, metric=True),
     "hypersim": DatasetInfo("hypersim", synthetic=True, metric=True),
     "tartanair": DatasetInfo("tartanair", synthetic=True, metric=True),
     "vkitti2": DatasetInfo("vkitti2", synthetic=True, metric=True),

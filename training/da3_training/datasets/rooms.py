@@ -9,7 +9,7 @@ from da3_training.records import load_room as load_scene
 
 __all__ = ["LAYOUT", "find_scenes", "load_scene"]
 
-LAYOUT = "<scene>/scene.json beside its images and depth (`da3-train scenes`)"
+LAYOUT = "<scene>/scene.json beside its images and depth (`da3-train scenes`, `da3-train from-bag`)"
 
 
 def find_scenes(root: Path) -> list[Path]:

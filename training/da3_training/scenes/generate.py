@@ -2,7 +2,7 @@
 """Write rendered rooms to disk: `python -m da3_training.scenes.generate --out DIR --rooms N --seed S --split train`.
 
 One directory a room, `<split>_<seed>_<index>/`: `view_00.jpg` ..., `view_00.depth.png` (uint16 millimetres along the
-optical axis, 0 invalid or sky) and, written last, `scene.json` with intrinsics (pixel centres at integers) and
+optical axis, 0 sky) and, written last, `scene.json` with intrinsics (pixel centres at integers) and
 camera-to-world poses (OpenCV axes, metres). Complete rooms are left alone: an interrupted
 run goes on where it stopped.
 """
@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from .assets import Library
 from .cameras import cluster, intrinsics
+from .lens import bend, draw_distortion, focal_factor
 from .render import Renderer
 from .room import make_scene
 from .sensor import Sensor
@@ -37,12 +38,18 @@ from .textures import TextureBank
 log = logging.getLogger(__name__)
 SIZES = (((336, 252), 0.6), ((336, 189), 0.25), ((252, 252), 0.15))
 MAX_MM = 65_000
+FIELD_OF_VIEW = (40, 110)
+"""Of cameras, horizontal, in degrees."""
 
 
 class Studio:
     """A renderer with the assets of one split: makes whole rooms."""
 
-    def __init__(self, cache: Path, split: str, assets: bool = True, wheels: Path | None = None) -> None:
+    def __init__(
+        self, cache: Path, split: str, assets: bool = True, wheels: Path | None = None, normals: bool = False
+    ) -> None:
+        """normals: whether rooms get normal maps as well."""
+        self.normals = normals
         self.library = Library.load(cache) if assets else Library([], None)
         self.bank = TextureBank.load(cache, split, packages=assets, wheels=wheels)
         self.renderer = Renderer()
@@ -63,7 +70,7 @@ class Studio:
             width, height = sizes[rng.choice(len(sizes), p=weights)]
             groups = []
             for _ in range(clusters):
-                hfov = float(np.radians(rng.uniform(45, 100)))
+                hfov = float(np.radians(rng.uniform(*FIELD_OF_VIEW)))
                 accept = partial(self._acceptable, hfov=hfov, aspect=width / height, rng=rng)
                 found = cluster(scene, rng, views, hfov, accept)
                 if found:
@@ -77,10 +84,17 @@ class Studio:
         folder.mkdir(parents=True, exist_ok=True)
         described, number = [], 0
         for cluster_kind, poses, hfov in groups:
-            K, sensor, entries = intrinsics(width, height, hfov), Sensor.draw(rng), []
+            drawn, sensor, entries = intrinsics(width, height, hfov), Sensor.draw(rng), []
+            distortion = draw_distortion(rng)
+            K = drawn.copy()
+            K[0, 0], K[1, 1] = (drawn[i, i] * focal_factor(distortion) for i in (0, 1))
             for T in poses:
-                linear, depth = self.renderer.render(K, T, width, height)
+                linear, depth = bend(*self.renderer.render(drawn, T, width, height), distortion)
                 name = f"view_{number:02d}"
+                if self.normals:
+                    normals = self.renderer.normals(drawn, T, width, height)
+                    bent = [bend(linear, normals[..., i].copy(), distortion)[1] for i in range(3)]
+                    write_normals(folder / f"{name}.normal.png", np.stack(bent, -1))
                 photo = sensor.expose(linear, depth, rng)
                 cv2.imwrite(str(folder / f"{name}.jpg"), photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sensor.quality])
                 write_depth(folder / f"{name}.depth.png", depth)
@@ -93,13 +107,14 @@ class Studio:
                     }
                 )
                 number += 1
-            described.append({"kind": cluster_kind, "views": entries})
+            described.append({"kind": cluster_kind, "distortion": distortion, "views": entries})
         content = {
             "version": 1,
             "width": width,
             "height": height,
             "split": self.split,
             "scene": scene.kind,
+            "sky_is_zero": True,
             "clusters": described,
             "assets": scene.names,
         }
@@ -122,15 +137,22 @@ class Studio:
 
 
 def write_depth(path: Path, depth: np.ndarray) -> None:
-    """Depth (H, W) metres, 0 invalid -> 16-bit PNG in millimetres."""
+    """Depth (H, W) metres, 0 sky -> 16-bit PNG in millimetres; too far for it (beyond 65 m): 65535, unknown."""
     mm = np.round(depth * 1000)
-    mm[(mm > MAX_MM) | (mm < 1)] = 0
+    mm[mm > MAX_MM] = 65535
     cv2.imwrite(str(path), mm.astype(np.uint16), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def write_normals(path: Path, normals: np.ndarray) -> None:
+    """Unit normals (H, W, 3) in the camera's frame -> 8-bit RGB PNG, 128 + 127 n; 0 0 0 for sky."""
+    known = np.abs(normals).sum(-1, keepdims=True) > 0
+    values = np.where(known, np.rint(128 + 127 * normals), 0).astype(np.uint8)
+    cv2.imwrite(str(path), values[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
 def _worker(options: argparse.Namespace, numbers: multiprocessing.Queue, results: multiprocessing.Queue) -> None:
     cv2.setNumThreads(1)
-    studio = Studio(options.cache, options.split, options.assets != "none", options.wheels)
+    studio = Studio(options.cache, options.split, options.assets != "none", options.wheels, options.normals)
     while (index := numbers.get()) is not None:
         start = time.time()
         try:
@@ -152,6 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--split", choices=("train", "heldout"), default="train")
     parser.add_argument("--clusters", type=int, default=3, help="clusters of overlapping views a room")
     parser.add_argument("--views", type=int, default=6, help="views a cluster")
+    parser.add_argument("--normals", action="store_true", help="normal maps as well: view_NN.normal.png")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument(
         "--assets",
@@ -172,7 +195,7 @@ def main(arguments: list[str] | None = None) -> None:
     log.info("%d of %d rooms to make in %s", len(missing), options.rooms, options.out)
     if options.assets != "none":
         Library.load(options.cache)
-    TextureBank.load(options.cache, options.split, options.assets != "none", options.wheels)
+    TextureBank.load(options.cache, options.split, options.assets != "none", options.wheels, options.normals)
     context = multiprocessing.get_context("spawn")
     numbers, results = context.Queue(), context.Queue()
     for i in missing:

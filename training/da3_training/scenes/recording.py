@@ -114,7 +114,7 @@ def _good(studio: Studio, scene: Any, T_world_camera: NDArray) -> bool:
 
 def _look(studio: Studio, T_map_base: NDArray, rng: np.random.Generator) -> Frame:
     images, depths = {}, {}
-    sensor = Sensor(0.22, 0.03, np.array([1.03, 1.0, 0.96]), 2.2, 0.2, 1.0, 0.1, 0.4, 0.006, 0.5, 80)
+    sensor = Sensor(0.22, 0.03, np.array([1.03, 1.0, 0.96]), 2.2, 0.2, 1.0, 0.1, 0.4, 0.0, 0.006, 0.5, 80)
     for name, T_base_camera in rig_poses().items():
         pose = T_map_base @ T_base_camera
         linear, depth = studio.renderer.render(intrinsics(*SIZE, FIELD_OF_VIEW), pose, *SIZE)

@@ -73,7 +73,7 @@ class Renderer:
         self.program = ctx.program(VERTEX, FRAGMENT.replace("CUTOUT", ""))
         self.cutout_program = ctx.program(VERTEX, FRAGMENT.replace("CUTOUT", "if (texel.a < 0.5) discard;"))
         self.shadow_program = ctx.program(SHADOW_VERTEX, SHADOW_FRAGMENT)
-        self._targets: dict[tuple[int, int], moderngl.Framebuffer] = {}
+        self._targets: dict[tuple[tuple[int, int], bool], moderngl.Framebuffer] = {}
         self._scene: list = []
         self._shadows = []
         for _ in range(2):
@@ -165,9 +165,32 @@ class Renderer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Render one view: linear colour (H, W, 3) f32 in 0..COLOUR_RANGE, depth along z (H, W) f32 m, 0 for sky."""
         s = self.supersample
-        K = np.asarray(K, np.float64) * np.array([[s], [s], [1]])
         size = (width * s, height * s)
-        target = self._target(size)
+        target = self._draw(K, T_world_camera, size, self._target(size))
+        colour = np.frombuffer(target.read(components=3, attachment=0), np.uint8).reshape(size[1], size[0], 3)
+        depth = np.frombuffer(target.read(components=1, attachment=1, dtype="f4"), np.float32).reshape(size[1], size[0])
+        if s == 2:
+            tent = np.float32([0.25, 0.5, 0.25]) / 255
+            colour = cv2.sepFilter2D(colour, cv2.CV_32F, tent, tent * 255, borderType=cv2.BORDER_REPLICATE)[::2, ::2]
+        else:
+            colour = colour[::s, ::s] / np.float32(255)
+        return COLOUR_RANGE * colour * colour, depth[::s, ::s].copy()
+
+    def normals(self, K: np.ndarray, T_world_camera: np.ndarray, width: int, height: int) -> np.ndarray:
+        """Exact normals of the faces seen: (H, W, 3) f32, unit, in the camera's frame, towards it; 0 for sky."""
+        s = self.supersample
+        size = (width * s, height * s)
+        target = self._draw(K, T_world_camera, size, self._target(size, normals=True))
+        values = np.frombuffer(target.read(components=4, attachment=2, dtype="f4"), np.float32)
+        world = values.reshape(size[1], size[0], 4)[::s, ::s, :3]
+        return world @ np.asarray(T_world_camera, np.float32)[:3, :3]
+
+    def _draw(
+        self, K: np.ndarray, T_world_camera: np.ndarray, size: tuple[int, int], target: moderngl.Framebuffer
+    ) -> moderngl.Framebuffer:
+        """Draw the scene at the supersampled `size`; K belongs to the final image."""
+        s = self.supersample
+        K = np.asarray(K, np.float64) * np.array([[s], [s], [1]])
         camera_world = np.linalg.inv(np.asarray(T_world_camera, np.float64))
         clip = projection(K, *size) @ camera_world
         target.use()
@@ -181,23 +204,16 @@ class Renderer:
             program["eye"].write(np.asarray(T_world_camera[:3, 3], np.float32).tobytes())
         for array in self._draws:
             array.render()
-        colour = np.frombuffer(target.read(components=3, attachment=0), np.uint8).reshape(size[1], size[0], 3)
-        depth = np.frombuffer(target.read(components=1, attachment=1, dtype="f4"), np.float32).reshape(size[1], size[0])
-        if s == 2:
-            tent = np.float32([0.25, 0.5, 0.25]) / 255
-            colour = cv2.sepFilter2D(colour, cv2.CV_32F, tent, tent * 255, borderType=cv2.BORDER_REPLICATE)[::2, ::2]
-        else:
-            colour = colour[::s, ::s] / np.float32(255)
-        return COLOUR_RANGE * colour * colour, depth[::s, ::s].copy()
+        return target
 
-    def _target(self, size: tuple[int, int]) -> moderngl.Framebuffer:
-        if size not in self._targets:
+    def _target(self, size: tuple[int, int], normals: bool = False) -> moderngl.Framebuffer:
+        if (size, normals) not in self._targets:
             ctx = self.context
-            self._targets[size] = ctx.framebuffer(
-                [ctx.renderbuffer(size, 4), ctx.renderbuffer(size, 1, dtype="f4")],
-                ctx.depth_renderbuffer(size),
-            )
-        return self._targets[size]
+            layers = [ctx.renderbuffer(size, 4), ctx.renderbuffer(size, 1, dtype="f4")]
+            if normals:
+                layers.append(ctx.renderbuffer(size, 4, dtype="f4"))
+            self._targets[size, normals] = ctx.framebuffer(layers, ctx.depth_renderbuffer(size))
+        return self._targets[size, normals]
 
     @staticmethod
     def _lamp_matrix(position: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ class Sensor:
     saturation: float
     vignette: float
     blur: float  # sigma in pixels
+    motion: float  # mean length of the motion blur of a view, in pixels
     noise: float
     shade: float  # strength of ambient occlusion from depth
     quality: int  # JPEG 0..100
@@ -36,6 +37,7 @@ class Sensor:
             saturation=float(rng.uniform(0.6, 1.25)),
             vignette=float(rng.choice([0.0, rng.uniform(0, 0.4)])),
             blur=float(rng.choice([0.0, 0.0, rng.uniform(0.3, 0.9)])),
+            motion=float(rng.choice([0.0, 0.0, rng.uniform(1, 6)])),
             noise=float(rng.choice([0.002, 0.008, rng.uniform(0, 0.03)])),
             shade=float(rng.uniform(0.0, 0.9)),
             quality=int(rng.integers(70, 96)),
@@ -61,6 +63,8 @@ class Sensor:
             image = image * (1 - self.vignette * (x * x + y * y) / 2).astype(np.float32)[..., None]
         if self.blur:
             image = cv2.GaussianBlur(image, (0, 0), self.blur)
+        if self.motion:
+            image = smear(image, float(rng.exponential(self.motion)), float(rng.uniform(0, np.pi)))
         if self.noise:
             image = image + rng.standard_normal(image.shape, np.float32) * (
                 self.noise * np.sqrt(np.maximum(image, 0) + 0.02)
@@ -71,3 +75,16 @@ class Sensor:
         image = np.clip(image * np.float32(1.08), 0, 1)
         image = image + np.float32(self.contrast) * (image * image * (3 - 2 * image) - image)
         return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def smear(image: np.ndarray, length: float, angle: float) -> np.ndarray:
+    """Linear colour (H, W, 3) averaged along a line of `length` pixels (at most 15) at `angle` radians to the rows."""
+    steps = np.linspace(-0.5, 0.5, 31) * min(length, 15.0)
+    kernel = np.zeros((17, 17), np.float32)
+    for x, y in zip(8 + steps * np.cos(angle), 8 + steps * np.sin(angle), strict=True):
+        # Each point is shared out among the four cells around it.
+        c, r = int(x), int(y)
+        for dr in (0, 1):
+            for dc in (0, 1):
+                kernel[r + dr, c + dc] += (1 - abs(x - c - dc)) * (1 - abs(y - r - dr))
+    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)

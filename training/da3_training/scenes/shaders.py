@@ -38,6 +38,7 @@ in vec3 v_world; in vec3 v_normal; in vec2 v_uv; in float v_depth;
 flat in vec4 v_tint; flat in float v_layer;
 layout(location = 0) out vec4 colour;
 layout(location = 1) out float depth;
+layout(location = 2) out vec4 surface;
 float lit(sampler2DShadow map, mat4 m, float bias) {
     vec4 p = m * vec4(v_world, 1.0);
     if (p.w <= 0.0) return 1.0;
@@ -54,6 +55,8 @@ void main() {
     }
     int code = int(v_tint.a * 255.0 + 0.5);
     depth = code == 254 ? 0.0 : v_depth;
+    vec3 face = normalize(cross(dFdx(v_world), dFdy(v_world)));
+    surface = code == 254 ? vec4(0.0) : vec4(dot(face, eye - v_world) < 0.0 ? -face : face, 1.0);
     vec3 total;
     if (code >= 254) {
         total = albedo * 2.2;
