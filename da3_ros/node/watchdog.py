@@ -65,6 +65,9 @@ class Watchdog:
 
     def frame_came(self, camera: str, stamp_ns: int, before_ns: int | None) -> None:
         """A frame was put into the buffer; before_ns: the newest stamp of its camera until then."""
+        if len(self._silent) == len(self._cameras):
+            # After a pause of all of them the others get their time to come back, too.
+            self._started = time.monotonic()
         if camera in self._silent:
             self._silent.discard(camera)
             self._health.resolve(camera, "silent")
