@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--overlap", type=int, default=4)
     parser.add_argument("--size", type=int, default=0, help="longest side of the network's input; 0: recommended")
     parser.add_argument("--model", default="da3-nano")
-    parser.add_argument("--voxel", type=float, default=0.02, help="KISS-ICP's voxel, in the unit of depth")
+    parser.add_argument("--voxel", type=float, default=0.06, help="KISS-ICP's voxel, in the unit of depth")
     parser.add_argument("--keep", type=Path, default=None, help="folder for the bags")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)

@@ -174,8 +174,10 @@ def _scale(summary: Mapping[str, Any]) -> str:
     lines = [Line(source, seconds, values) for source, values in by_source.items()]
     residuals = [_or_nan(record["scale"]["residual"]) for record in records]
     depth = [_middle_depth(record) for record in records]
+    # Without metres it is the common unit that chunks are aligned to.
+    unit = "metres" if any(record["scale"]["metric"] for record in records) else "common units"
     figures = [
-        ("metres in one unit of the network, by source", line_plot(lines, "time [s]", "m per unit")),
+        (f"{unit} in one unit of the network, by source", line_plot(lines, "time [s]", f"{unit} per unit")),
         ("residual of the scale", line_plot([Line("", seconds, residuals)], "time [s]", "relative", zero=True)),
         ("median depth of each set", line_plot([Line("", seconds, depth)], "time [s]", "depth", zero=True)),
     ]

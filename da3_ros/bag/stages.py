@@ -110,7 +110,9 @@ class Stages:
         self._recording, self._plan, self._health = recording, plan, health
         self._recollect, self._stride, self._save = recollect, picture_stride, save_picture
         self._sink: list[tuple[str, bytes | memoryview]] = []
-        self._outputs = Outputs(self._advertise, standard_types(), plan.parameters)
+        self._outputs = Outputs(
+            self._advertise, standard_types(), plan.parameters, reuse=True
+        )  # bytes are made at once
         self._transforms = TransformTree()
         self._revocations = Revocations(plan.parameters.names)
         self._pipeline = Pipeline(
