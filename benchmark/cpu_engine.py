@@ -40,26 +40,29 @@ def main() -> int:
         arguments.folder = arguments.folder or Path(temporary)
         if not (arguments.folder / "unposed.onnx").is_file():
             print(f"exporting {arguments.preset} with seeded weights (about a minute)", flush=True)
-            _export(arguments.preset, arguments.folder)
+            export_seeded(arguments.preset, arguments.folder)
         return _compare(arguments)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     height, width = arguments.size
-    rate = _sgemm_rate()
+    rate = sgemm_rate()
     print(f"{arguments.preset}, {height} x {width}, fp32, {os.cpu_count()} cores; sgemm {rate / 1e9:.0f} GFLOP/s")
     head = f"{'views':>5} {'upstream':>10} {'ours':>10} {'time':>6} {'memory MB':>14} {'ratio':>6} {'start s':>12}"
     print(f"{head} {'ratio':>6} {'of sgemm':>9}")
     failed = False
     for views in arguments.views:
-        workers = {name: _Worker(name, arguments, views) for name in ("upstream", "ours")}
+        workers = {
+            name: Worker(name, arguments.preset, arguments.folder, views, tuple(arguments.size))
+            for name in ("upstream", "ours")
+        }
         for _ in range(arguments.repeat):
             for worker in workers.values():
                 worker.time_once()
         reports = {name: worker.close() for name, worker in workers.items()}
         ours, theirs = reports["ours"], reports["upstream"]
         ratios = [ours[key] / theirs[key] for key in ("seconds", "memory", "start")]
-        share = _flops(arguments.preset, views, height, width) / ours["seconds"] / rate
+        share = flops(arguments.preset, views, height, width) / ours["seconds"] / rate
         print(
             f"{views:5} {1e3 * theirs['seconds']:7.0f} ms {1e3 * ours['seconds']:7.0f} ms {ratios[0]:6.2f} "
             f"{theirs['memory']:6.0f} {ours['memory']:7.0f} {ratios[1]:6.2f} "
@@ -70,12 +73,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     return int(failed)
 
 
-class _Worker:
+class Worker:
     """A process that estimates once whenever it is told to."""
 
-    def __init__(self, name: str, arguments: argparse.Namespace, views: int) -> None:
-        command = [sys.executable, __file__, "--worker", name, "--preset", arguments.preset, "--views", str(views)]
-        command += ["--size", *map(str, arguments.size), "--folder", str(arguments.folder)]
+    def __init__(self, name: str, preset: str, folder: Path, views: int, size: tuple[int, int]) -> None:
+        command = [sys.executable, __file__, "--worker", name, "--preset", preset, "--views", str(views)]
+        command += ["--size", *map(str, size), "--folder", str(folder)]
         begin = time.perf_counter()
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer()
@@ -102,6 +105,11 @@ class _Worker:
         memory = self._ask("end")["memory"]
         self._process.wait()
         return {"seconds": statistics.median(self._seconds[1:]), "memory": memory, "start": self.start}
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of every estimate but the first."""
+        return self._seconds[1:]
 
 
 def _work(arguments: argparse.Namespace) -> int:
@@ -148,7 +156,8 @@ def _load_upstream(preset: str, folder: Path, images: Any) -> Any:
     return estimate
 
 
-def _export(preset: str, folder: Path) -> None:
+def export_seeded(preset: str, folder: Path) -> None:
+    """Graphs of a network with seeded weights, and the weights that upstream's network takes, into `folder`."""
     from upstream import seeded_weights
 
     from da3_ros.export import export_checkpoint
@@ -162,7 +171,7 @@ def _export(preset: str, folder: Path) -> None:
     export_checkpoint(folder, folder)
 
 
-def _sgemm_rate() -> float:
+def sgemm_rate() -> float:
     """Best rate of a product of two 2048 x 2048 matrices in float32, FLOP/s."""
     import torch
 
@@ -175,7 +184,7 @@ def _sgemm_rate() -> float:
     return 2 * 2048**3 / min(seconds)
 
 
-def _flops(preset: str, views: int, height: int, width: int) -> float:
+def flops(preset: str, views: int, height: int, width: int) -> float:
     """Floating point operations of the network, the ray branch that is not published left out."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -186,10 +195,10 @@ def _flops(preset: str, views: int, height: int, width: int) -> float:
         model = create_model(preset).eval()
         with FlopCounterMode(display=False) as counter:
             model(torch.empty(1, views, 3, height, width), reference="first")
-        total = counter.get_total_flops()
+        total = counter.get_totalflops()
         with FlopCounterMode(display=False) as counter:
             _ray_branch(model, views, height, width)
-    return float(total - counter.get_total_flops())
+    return float(total - counter.get_totalflops())
 
 
 def _ray_branch(model: Any, views: int, height: int, width: int) -> None:

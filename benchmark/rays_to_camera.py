@@ -23,22 +23,16 @@ HEIGHT, WIDTH = 280, 504
 ROWS, COLUMNS = 160, 288
 
 
-def main() -> int:
-    """Print the table; exit code 1 where upstream's package is not installed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--off-centre", type=float, default=0.2, help="principal point's offset, in image sizes")
-    parser.add_argument("--repeat", type=int, default=7)
-    arguments = parser.parse_args()
-    try:
-        from depth_anything_3.utils.ray_utils import get_extrinsic_from_camray
-    except ImportError as error:
-        print(f"upstream's package is not here ({error}): make env installs it", file=sys.stderr)
-        return 1
+def measure(off: float = 0.2, repeat: int = 7) -> dict[str, dict[str, tuple[float, float, list[float]]]]:
+    """Largest error of rotation (degrees) and focal length (percent), and seconds, by case and by whose function.
+
+    off: principal point's offset from the centre, in image sizes. Raises ImportError without upstream's package.
+    """
+    from depth_anything_3.utils.ray_utils import get_extrinsic_from_camray
 
     rng = np.random.default_rng(0)
     turn = np.array([[1.0, 0, 0, 0]]) + 0.15 * rng.normal(size=(4, 4))
     pose = from_rotation_translation(matrix_from_quaternion(turn), rng.normal(size=(4, 3)))
-    off = arguments.off_centre
     cx, cy = (0.5 + off) * COLUMNS, (0.5 - off) * ROWS
     k = np.array([[0.9 * COLUMNS, 0, cx], [0, 0.9 * COLUMNS, cy], [0, 0, 1]]) + np.zeros((4, 1, 1))
     exact = camera_to_rays(k, pose, ROWS, COLUMNS).astype(np.float32)
@@ -56,20 +50,42 @@ def main() -> int:
         world, intrinsics = rays_to_camera(ray, np.ones(ray.shape[:-1], np.float32), ROWS, COLUMNS)
         return world, intrinsics[:, [0, 1], [0, 1]]
 
-    print(f"4 views, {ROWS} x {COLUMNS} rays each, principal point off by {100 * off:.0f} % of the image")
-    print(f"{'':<26}{'rotation':>12}{'focal':>10}{'time':>12}")
+    found: dict[str, dict[str, tuple[float, float, list[float]]]] = {}
     for name, ray in (("exact", exact), ("30 % outliers", spoilt)):
-        times = {}
+        found[name] = {}
         for label, function in (("upstream", upstream), ("ours", ours)):
-            (world, focal), times[label] = _timed(function, ray, arguments.repeat)
+            (world, focal), seconds = _timed(function, ray, repeat)
             angle = min(_rotation(world, pose), _rotation(invert(_square(world)), pose))
-            error = 100 * np.abs(focal / k[:, [0, 1], [0, 1]] - 1).max()
+            error = 100 * float(np.abs(focal / k[:, [0, 1], [0, 1]] - 1).max())
+            found[name][label] = angle, error, seconds
+    return found
+
+
+def main() -> int:
+    """Print the table; exit code 1 where upstream's package is not installed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--off-centre", type=float, default=0.2, help="principal point's offset, in image sizes")
+    parser.add_argument("--repeat", type=int, default=7)
+    arguments = parser.parse_args()
+    try:
+        found = measure(arguments.off_centre, arguments.repeat)
+    except ImportError as error:
+        print(f"upstream's package is not here ({error}): make env installs it", file=sys.stderr)
+        return 1
+    print(
+        f"4 views, {ROWS} x {COLUMNS} rays each, principal point off by {100 * arguments.off_centre:.0f} % of the image"
+    )
+    print(f"{'':<26}{'rotation':>12}{'focal':>10}{'time':>12}")
+    for name, ways in found.items():
+        times = {}
+        for label, (angle, error, seconds) in ways.items():
+            times[label] = statistics.median(seconds)
             print(f"{name + ', ' + label:<26}{angle:9.4f} deg{error:8.3f} %{1e3 * times[label]:9.1f} ms")
         print(f"{name}: ours is {times['upstream'] / times['ours']:.0f} times as fast")
     return 0
 
 
-def _timed(function: Callable, ray: np.ndarray, repeat: int) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+def _timed(function: Callable, ray: np.ndarray, repeat: int) -> tuple[tuple[np.ndarray, np.ndarray], list[float]]:
     torch.manual_seed(0)
     result = function(ray)
     seconds = []
@@ -77,7 +93,7 @@ def _timed(function: Callable, ray: np.ndarray, repeat: int) -> tuple[tuple[np.n
         begin = time.perf_counter()
         function(ray)
         seconds.append(time.perf_counter() - begin)
-    return result, statistics.median(seconds)
+    return result, seconds
 
 
 def _square(world: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 """The launch files: with the real launch packages where they are, and otherwise with a stand-in that records."""
 
 import importlib.util
+import json
+import re
 import sys
 import types
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import yaml
 from topics import CAMERA_TOPICS
 
-from da3_ros.stream.parameters import SPECS, camera_specs
+from da3_ros.stream.parameters import SPECS, camera_specs, read_parameters
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(path.name.split(".")[0] for path in (ROOT / "launch").glob("*.launch.py"))
@@ -33,6 +35,11 @@ class Configuration(Recorded):
         return context[self.arguments[0]]
 
 
+class Joined(Recorded):
+    def perform(self, context):
+        return "/".join(part if isinstance(part, str) else "<here>" for part in self.arguments[0])
+
+
 @pytest.fixture
 def launch_file(monkeypatch):
     """Loads a launch file by name, on a stand-in for the launch packages."""
@@ -44,11 +51,13 @@ def launch_file(monkeypatch):
 
     actions = ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "IncludeLaunchDescription")
     stand_in("launch", "LaunchDescription")
-    stand_in("launch.actions", *actions)
-    stand_in("launch.substitutions", "PathJoinSubstitution", "ThisLaunchFileDir", LaunchConfiguration=Configuration)
+    stand_in("launch.actions", *actions, "ExecuteProcess", "TimerAction")
+    substitutions = {"LaunchConfiguration": Configuration, "PathJoinSubstitution": Joined}
+    stand_in("launch.substitutions", "ThisLaunchFileDir", **substitutions)
     stand_in("launch.launch_description_sources", "PythonLaunchDescriptionSource")
     stand_in("launch_ros")
     stand_in("launch_ros.actions", "Node")
+    stand_in("launch_ros.substitutions", "FindPackageShare")
     return load
 
 
@@ -62,12 +71,30 @@ def run(launch_file, **changes):
     return {type(action).__name__: action for action in function({**values, **changes})}
 
 
-def included(actions):
-    """Arguments that a launch file hands to multi_cam.launch.py."""
+def included(actions, name="multi_cam"):
+    """Arguments that a launch file hands to the last one that it includes."""
     include = actions["IncludeLaunchDescription"]
     joined = include.arguments[0].arguments[0].arguments[0]
-    assert joined[1] == "multi_cam.launch.py"
+    assert joined[1] == f"{name}.launch.py"
     return dict(include.options["launch_arguments"])
+
+
+def parameters_of(path):
+    """Parameters of a file by their full names, and its cameras."""
+
+    def flatten(tree, prefix=""):
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                yield from flatten(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, value
+
+    found = dict(flatten(yaml.safe_load(path.read_text())["/**"]["ros__parameters"]))
+    return found, found["cameras"]
+
+
+def known_parameters(cameras):
+    return {spec.name for spec in (*SPECS, *(spec for camera in cameras for spec in camera_specs(camera)))}
 
 
 def test_defaults(launch_file):
@@ -141,16 +168,107 @@ def test_the_costmap_clears_as_far_as_it_marks(launch_file):
     assert source["topic"] == yaml.safe_load(passed["remappings"])["/da3/camera/points"]
 
 
+def test_stereo(launch_file):
+    stereo = launch_file("stereo")
+    actions = run(stereo, left="/zed/left/image_rect", right_info="/info", transport="compressed", rig_frame="body")
+    assert "Node" not in actions
+    parameters = yaml.safe_load(included(actions)["parameters"])
+    assert parameters["rig_frame"] == "body"
+    assert parameters["left.camera_info_topic"] == "/zed/left/camera_info"
+    assert parameters["right.camera_info_topic"] == "/info"
+    assert parameters["right.transport"] == "compressed"
+
+
+def test_a_baseline_takes_the_place_of_tf(launch_file):
+    stereo = launch_file("stereo")
+    actions = run(stereo, baseline="0.12", left_frame="l", right_frame="r")
+    node = actions["Node"].options
+    assert (node["package"], node["executable"]) == ("tf2_ros", "static_transform_publisher")
+    assert node["arguments"] == ["--x", "0.12", "--frame-id", "l", "--child-frame-id", "r"]
+    parameters = yaml.safe_load(included(actions)["parameters"])
+    assert (parameters["rig_frame"], parameters["right.frame_id"]) == ("l", "r")
+    with pytest.raises(ValueError, match="needs left_frame and right_frame"):
+        run(stereo, baseline="0.12", left_frame="l")
+
+
+def test_replay(launch_file):
+    replay = launch_file("replay")
+    actions = run(replay, bag="walk/", loop="true", rate="0.5", cameras="[front]")
+    passed = included(actions)
+    assert (passed["use_sim_time"], passed["cameras"]) == ("true", "[front]")
+    timer = actions["TimerAction"].options
+    assert timer["period"] == 3.0
+    command = timer["actions"][0].options["cmd"]
+    assert command == ["ros2", "bag", "play", "walk/", "--clock", "100", "--rate", "0.5", "--loop"]
+    rviz = actions["Node"].options
+    assert rviz["executable"] == "rviz2"
+    assert rviz["arguments"][1].endswith("config/multi_cam.rviz")
+    assert run(replay, bag="walk/", viewer="foxglove")["Node"].options["package"] == "foxglove_bridge"
+    assert "Node" not in run(replay, bag="walk/", viewer="none")
+    with pytest.raises(ValueError, match="name the recording"):
+        run(replay)
+    with pytest.raises(ValueError, match="viewer:=xv is unknown: choose one of none, rviz, foxglove"):
+        run(replay, bag="walk/", viewer="xv")
+
+
+def test_usb_cam(launch_file):
+    actions = run(launch_file("usb_cam"), device="/dev/video2", size="640x480", calibration="file:///c.yaml")
+    node = actions["Node"].options
+    assert (node["package"], node["namespace"]) == ("usb_cam", "camera")
+    [driver] = node["parameters"]
+    assert (driver["video_device"], driver["image_width"], driver["image_height"]) == ("/dev/video2", 640, 480)
+    assert driver["camera_info_url"] == "file:///c.yaml"
+    assert included(actions, "mono_cam")["camera_info"] == "/camera/camera_info"
+    assert included(run(launch_file("usb_cam"), uncalibrated="true"), "mono_cam")["camera_info"] == ""
+
+
+@pytest.mark.parametrize("name", ["realsense", "zed"])
+def test_drivers_with_a_parameter_file_of_their_own(launch_file, name):
+    passed = included(run(launch_file(name)))
+    assert passed["params_file"].endswith(f"config/{name}.yaml")
+    assert (ROOT / "config" / f"{name}.yaml").is_file()
+    assert included(run(launch_file(name), params_file="/mine.yaml"))["params_file"] == "/mine.yaml"
+    description = launch_file(name).generate_launch_description()
+    assert len(description.arguments[0]) == len(launch_file(name).ARGUMENTS) + 1
+
+
+REQUIRED = {"replay": {"bag": "walk/"}}
+INCLUDED = {"usb_cam": "mono_cam"}
+
+
 @pytest.mark.parametrize("name", [name for name in FILES if name != "multi_cam"])
 def test_the_node_knows_all_that_is_passed(launch_file, name):
     """Parameters that it declares, topics that it publishes, arguments of the included file."""
-    passed = included(run(launch_file(name)))
-    declared = {argument for argument, _, _ in load("multi_cam").ARGUMENTS}
+    target = INCLUDED.get(name, "multi_cam")
+    passed = included(run(launch_file(name), **REQUIRED.get(name, {})), target)
+    declared = {argument for argument, _, _ in load(target).ARGUMENTS}
     assert set(passed) <= declared
-    known = {spec.name for spec in (*SPECS, *camera_specs("camera"))}
-    assert set(yaml.safe_load(passed["parameters"])) <= known
+    cameras = yaml.safe_load(passed.get("cameras") or "[camera]")
+    assert set(yaml.safe_load(passed["parameters"])) <= known_parameters(cameras)
     topics = {f"/da3/camera/{topic}" for topic in CAMERA_TOPICS}
     assert set(yaml.safe_load(passed.get("remappings", "{}"))) <= topics
+
+
+@pytest.mark.parametrize("name", ["multi_cam", "realsense", "zed", "six_cameras"])
+def test_parameter_files(name):
+    """Every name is a parameter, every value is accepted."""
+    values, cameras = parameters_of(ROOT / "config" / f"{name}.yaml")
+    specs = {spec.name: spec.default for spec in (*SPECS, *(s for camera in cameras for s in camera_specs(camera)))}
+    assert set(values) <= set(specs)
+    parameters = read_parameters(lambda parameter: values.get(parameter, specs[parameter]))
+    assert list(parameters.names) == cameras
+
+
+def test_the_foxglove_layout_shows_topics_of_the_node():
+    text = (ROOT / "config" / "multi_cam.foxglove.json").read_text()
+    layout = json.loads(text)
+
+    def leaves(tree):
+        return [tree] if isinstance(tree, str) else leaves(tree["first"]) + leaves(tree["second"])
+
+    assert sorted(leaves(layout["layout"])) == sorted(layout["configById"])
+    known = {f"/da3/left/{topic}" for topic in CAMERA_TOPICS} | {"/da3/points", "/da3/odometry", "/da3/latency"}
+    assert set(re.findall(r'"(/da3/[\w/]+)', text)) <= known
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -162,4 +280,4 @@ def test_with_the_real_launch_packages(name):
     declared = [entity for entity in description.entities if isinstance(entity, launch.actions.DeclareLaunchArgument)]
     for entity in declared:
         entity.visit(context)
-    assert context.launch_configurations["use_sim_time"] == "false"
+    assert context.launch_configurations["model"] in ("", "da3metric-large")

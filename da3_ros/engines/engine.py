@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.engines.files import OUTPUTS
+from da3_ros.engines.files import OUTPUTS, RAYS
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,11 @@ class RawEstimate:
     sky: NDArray[np.float32] | None = None
     """(S, h, w), 0.3 and more is sky; None from networks that do not look for it."""
 
+    rays: NDArray[np.float32] | None = None
+    """(S, h', w', 6), direction then origin in the first view's world, 8/14 of the size; None from graphs without."""
+    ray_confidence: NDArray[np.float32] | None = None
+    """(S, h', w')."""
+
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, NDArray[np.float32]]) -> RawEstimate:
         """From the outputs of a graph by name.
@@ -51,7 +56,8 @@ class RawEstimate:
         every camera stands at the origin and has the field of view ASSUMED_FIELD; see ``EngineInfo.single_view``.
         """
         if "extrinsics" in outputs:
-            return cls(**{name: outputs[name] for name in OUTPUTS}, sky=outputs.get("sky"))
+            further = {name: outputs[name] for name in ("sky", *RAYS) if name in outputs}
+            return cls(**{name: outputs[name] for name in OUTPUTS}, **further)
         depth = outputs["depth"]
         views, height, width = depth.shape
         focal = width / (2 * np.tan(ASSUMED_FIELD / 2))
@@ -72,6 +78,8 @@ class EngineInfo:
     patch: int
     sha256: str
     """Of the graph file, so that results can be traced to it."""
+    rays: bool = False
+    """Whether its estimates hold a ray map."""
     single_view: bool = False
     """Whether the network looks at each image alone: it then knows nothing of cameras, and those in its estimate are
     assumed."""

@@ -14,6 +14,9 @@ KNOWN = ("known_extrinsics", "known_intrinsics")
 
 OUTPUTS = ["depth", "confidence", "extrinsics", "intrinsics"]
 
+RAYS = ["rays", "ray_confidence"]
+"""Further outputs of graphs exported with them: the ray map, at 8/14 of the image's size."""
+
 SKY = "sky"
 """Output of graphs of networks that look at each image alone; their only other output is the depth."""
 

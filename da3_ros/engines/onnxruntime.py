@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
-from da3_ros.engines.files import KNOWN, PLAIN, POSED, SKY, cpu_graph_name, graph_name
+from da3_ros.engines.files import KNOWN, PLAIN, POSED, RAYS, SKY, cpu_graph_name, graph_name
 from da3_ros.engines.guard import find_gpu
 from da3_ros.engines.plan import plans_folder
 
@@ -78,12 +78,14 @@ class OnnxRuntimeEngine:
             log.warning("ONNX Runtime could not start %s and runs on %s", dropped, ", ".join(active))
         # The CPU provider is always there; it is named where it does the work.
         shown = [name for name in active if name != CPU_PROVIDER] or [CPU_PROVIDER]
+        outputs = {output.name for output in session.get_outputs()}
         self.info = EngineInfo(
             model=meta.get("da3.model", self._folder.name),
             backend=f"onnxruntime {onnxruntime.__version__} {'+'.join(_short(name) for name in shown)}",
             takes_poses=(self._folder / POSED).is_file(),
             patch=int(meta.get("da3.patch", 14)),
-            single_view=SKY in [output.name for output in session.get_outputs()],
+            single_view=SKY in outputs,
+            rays=set(RAYS) <= outputs,
             sha256=hashlib.sha256(plain.read_bytes()).hexdigest(),
         )
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from da3_ros.engines.cuda import Cuda
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
-from da3_ros.engines.files import KINDS, KNOWN, PRECISIONS, SKY, graph_name
+from da3_ros.engines.files import KINDS, KNOWN, PRECISIONS, RAYS, SKY, graph_name
 from da3_ros.engines.graph_file import GraphFile
 from da3_ros.engines.guard import DRIVER, Gpu, find_gpu
 from da3_ros.engines.plan import (
@@ -164,6 +164,7 @@ class TensorRTEngine:
             patch=self._headers[KINDS[0]].patch,
             sha256=key.graph_sha256,
             single_view=SKY in self._tensor_names(KINDS[0]),
+            rays=set(RAYS) <= set(self._tensor_names(KINDS[0])),
         )
 
     def _tensor_names(self, kind: str) -> list[str]:

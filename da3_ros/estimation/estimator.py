@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from da3_ros.engines import Engine, RawEstimate, load_engine
 from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
-from da3_ros.estimation.pose import Odometry, PoseConfig, PoseSource, RigCheck, network_camera
+from da3_ros.estimation.pose import (
+    NO_RAYS,
+    Odometry,
+    PoseConfig,
+    PoseSource,
+    RigCheck,
+    cameras_from_rays,
+    network_camera,
+)
 from da3_ros.estimation.preprocess import Prepared, prepare
 from da3_ros.estimation.scale import ScaleConfig, ScaleSource
 from da3_ros.estimation.upsample import upsample_confidence, upsample_depth
@@ -69,8 +77,9 @@ class Estimator:
         wanted = self.config.condition_on_poses
         if wanted and not engine.info.takes_poses:
             raise ValueError(f"{record.name} was exported without known cameras: leave condition_on_poses unset")
+        _check_rays(self.config, engine)
         self.conditions = record.condition_on_poses and engine.info.takes_poses if wanted is None else wanted
-        self.scale_source = ScaleSource(self.config.scale)
+        self.scale_source = ScaleSource(self.config.scale, affine=engine.info.single_view)
         self.pose_source = PoseSource(self.config.pose)
         self.odometry = Odometry(self.config.pose.matches)
         self.rig_check = RigCheck(self.config.rig_check_period, self.config.pose.matches)
@@ -97,15 +106,20 @@ class Estimator:
             "condition_on_poses": str(self.conditions).lower(),
         }
 
-    def reconfigure(self, config: EstimatorConfig) -> None:
-        """Work by another configuration from the next set on; what was learnt of scale and poses is kept where its own
-        part did not change. Raises ValueError for changes that need another engine: size, threads, conditioning.
-        """
+    def check(self, config: EstimatorConfig) -> None:
+        """Raise ValueError for a configuration that needs another engine: size, threads, conditioning, rays."""
         for name in ("size", "threads", "condition_on_poses"):
             if getattr(config, name) != getattr(self.config, name):
                 raise ValueError(f"{name} cannot change while the engine runs")
+        _check_rays(config, self.engine)
+
+    def reconfigure(self, config: EstimatorConfig) -> None:
+        """Work by another configuration from the next set on; what was learnt of scale and poses is kept where its own
+        part did not change. Raises ValueError as `check`.
+        """
+        self.check(config)
         if config.scale != self.config.scale:
-            self.scale_source = ScaleSource(config.scale)
+            self.scale_source = ScaleSource(config.scale, affine=self.engine.info.single_view)
         if config.pose != self.config.pose:
             self.pose_source = PoseSource(config.pose)
             self.odometry = Odometry(config.pose.matches)
@@ -148,6 +162,8 @@ class Estimator:
         rig = self._beside.submit(self.rig_check.measure, views, prepared)
         raw = self.engine.run(prepared.images, *self._known_cameras(views, prepared))
         clock.lap("engine")
+        if self.config.pose.source == "rays":
+            raw = cameras_from_rays(raw, prepared.windows)
         in_metres = self.record.metric and all(camera is not None for camera in prepared.cameras)
         if in_metres and self.record.focal_rule:
             raw = _in_metres(raw, prepared, self.record.focal_rule)
@@ -215,6 +231,11 @@ class Estimator:
                 camera, image = view.straight_camera() or camera.scaled(width, height), large
             out.append(ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, poses[i]))
         return tuple(out)
+
+
+def _check_rays(config: EstimatorConfig, engine: Engine) -> None:
+    if config.pose.source == "rays" and not engine.info.rays:
+        raise ValueError(NO_RAYS)
 
 
 def _in_metres(raw: RawEstimate, prepared: Prepared, focal_rule: float) -> RawEstimate:

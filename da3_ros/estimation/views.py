@@ -91,8 +91,8 @@ class PoseEstimate:
     T_world_camera: NDArray[np.float64]
     """(4, 4)."""
     source: str
-    """``calibrated``, ``odometry`` or ``estimated``: as given with the view; ``matches``, ``network``: found; ``none``:
-    nothing tells it."""
+    """``calibrated``, ``odometry`` or ``estimated``: as given with the view; ``matches``, ``network``, ``rays``: found;
+    ``none``: nothing tells it."""
     covariance: NDArray[np.float64]
     """(6, 6), x y z and rotation about x y z, in the units of the pose and in radians."""
 

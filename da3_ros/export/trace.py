@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from da3_ros.engines.files import KNOWN, OUTPUTS, SKY
+from da3_ros.engines.files import KNOWN, OUTPUTS, RAYS, SKY
 from da3_ros.network import DepthAnything3
 from da3_ros.network.any_view import AnyViewNetwork
 from da3_ros.network.base import IMAGE_MEAN, IMAGE_STD
@@ -32,14 +32,18 @@ MOST_VIEWS = 64
 class ExportedNetwork(nn.Module):
     """The network as it is exported: images (S, H, W, 3) uint8 RGB of one scene, normalised inside."""
 
-    def __init__(self, model: DepthAnything3) -> None:
-        """Raises ValueError for a network of several networks, whose parts are exported alone."""
+    def __init__(self, model: DepthAnything3, rays: bool = False) -> None:
+        """rays: whether the ray map is among the outputs. Raises ValueError for a network that has none, and for a
+        network of several networks, whose parts are exported alone.
+        """
         super().__init__()
         if not isinstance(model, AnyViewNetwork | SingleViewNetwork):
             raise ValueError(
                 f"{model.preset.name} consists of two networks: export its parts, an any-view and a metric checkpoint"
             )
-        self.model = model
+        if rays and not isinstance(model, AnyViewNetwork):
+            raise ValueError(f"{model.preset.name} looks at each image alone and has no rays: export it without")
+        self.model, self.rays = model, rays
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN) * 255)
@@ -53,13 +57,16 @@ class ExportedNetwork(nn.Module):
     @property
     def outputs(self) -> list[str]:
         """Names of what `forward` returns."""
-        return OUTPUTS if self.takes_poses else SINGLE_VIEW_OUTPUTS
+        if not self.takes_poses:
+            return SINGLE_VIEW_OUTPUTS
+        return [*OUTPUTS, *RAYS] if self.rays else OUTPUTS
 
     def forward(
         self, images: Tensor, extrinsics: Tensor | None = None, intrinsics: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Any-view networks return depth, confidence (S, H, W), T_camera_world (S, 3, 4) and intrinsics (S, 3, 3);
-        others depth and sky (S, H, W), without the rule for the depth of the sky, which the engine's caller has.
+        """Any-view networks return depth, confidence (S, H, W), T_camera_world (S, 3, 4) and intrinsics (S, 3, 3), and
+        with `rays` these (S, h, w, 6) and their confidence (S, h, w); others depth and sky (S, H, W), without the rule
+        for the depth of the sky, which the engine's caller has.
         """
         x = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)[None]
         if isinstance(self.model, SingleViewNetwork):
@@ -69,7 +76,8 @@ class ExportedNetwork(nn.Module):
         if extrinsics is not None and intrinsics is not None:
             known = (extrinsics[None], intrinsics[None])
         out = self.model(x, *known, reference=REFERENCE)
-        return out["depth"][0], out["depth_conf"][0], out["extrinsics"][0], out["intrinsics"][0]
+        names = ["depth", "depth_conf", "extrinsics", "intrinsics", *(["ray", "ray_conf"] if self.rays else [])]
+        return tuple(out[name][0] for name in names)
 
 
 def example_inputs(views: int, height: int, width: int, posed: bool, seed: int = 0) -> tuple[Tensor, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,9 +24,13 @@ _LITTLE = sys.byteorder == "little"
 class CloudEncoder:
     """Arrays -> PointCloud2; keeps its work area between calls: use one for each cloud that is published."""
 
-    def __init__(self, types: MessageTypes) -> None:
-        self._types = types
-        self._points = np.zeros((0, len(FIELDS)), np.float32)
+    def __init__(self, types: MessageTypes, *, reuse: bool = False) -> None:
+        """reuse: give the same message out again while the number of points stays; for publishers that are done with a
+        message when `publish` returns, as rclpy's are.
+        """
+        self._types, self._reuse = types, reuse
+        self._points = np.zeros((1, 0, len(FIELDS)), np.float32)
+        self._message: Any = None
 
     def __call__(
         self,
@@ -48,37 +53,61 @@ class CloudEncoder:
                 "expected (..., 3), (..., 3), (...) of one or two axes"
             )
         height, width = shape if len(shape) == 2 else (1, shape[0])
-        packed = self._pack(points.reshape(-1, 3), image.reshape(-1, 3), confidence.reshape(-1))
-        kind = self._types[CLOUD]
+        message = self._message if self._reuse else None
+        arrays = points.reshape(-1, 3), image.reshape(-1, 3), confidence.reshape(-1)
+        count = len(arrays[0])
+        if message is not None and len(message.data) == POINT_STEP * count > 0:
+            octets = np.frombuffer(message.data, np.uint8)
+            _pack(*arrays, octets.view(np.float32).reshape(1, count, len(FIELDS)))
+        else:
+            if self._points.shape[1] < count:
+                self._points = np.zeros((1, count, len(FIELDS)), np.float32)
+            packed = self._points[:, :count]
+            _pack(*arrays, packed)
+            message = self._message = self._new(packed)
+        message.header = header
+        message.height, message.width, message.row_step = height, width, POINT_STEP * width
+        message.is_dense = is_dense
+        return message
+
+    def _new(self, packed: NDArray[np.float32]) -> Any:
+        kind, field = self._types[CLOUD], self._types["sensor_msgs/msg/PointField"]
         return kind(
-            header=header,
-            height=height,
-            width=width,
-            fields=[
-                self._types["sensor_msgs/msg/PointField"](name=name, offset=4 * i, datatype=_FLOAT32, count=1)
-                for i, name in enumerate(FIELDS)
-            ],
+            header=self._types.header(0, ""),
+            height=0,
+            width=0,
+            fields=[field(name=name, offset=4 * i, datatype=_FLOAT32, count=1) for i, name in enumerate(FIELDS)],
             is_bigendian=not _LITTLE,
             point_step=POINT_STEP,
-            row_step=POINT_STEP * width,
+            row_step=0,
             data=self._types.octets(kind, packed),
-            is_dense=is_dense,
+            is_dense=False,
         )
 
-    def _pack(self, points: NDArray, image: NDArray, confidence: NDArray) -> NDArray[np.float32]:
-        count = len(points)
-        if len(self._points) < count:
-            self._points = np.zeros((count, len(FIELDS)), np.float32)
-        packed = self._points[:count]
-        packed[:, :3] = points
-        packed[:, 4] = confidence
-        # The colour is the integer 0x00RRGGBB, stored in the bytes of a float32.
-        octets = packed.view(np.uint8)[:, 12:16]
-        if _LITTLE:
-            octets[:, 0], octets[:, 1], octets[:, 2] = image[:, 2], image[:, 1], image[:, 0]
-        else:
-            octets[:, 1:] = image
-        return packed
+
+def _pack(points: NDArray, image: NDArray, confidence: NDArray, packed: NDArray[np.float32]) -> None:
+    """Fields of every point into `packed` (1, N, 5). OpenCV interleaves planes in one pass; NumPy would go once over
+    the whole cloud for each field, with steps of a point.
+    """
+    if len(points) == 0:
+        return
+    coordinates = np.asarray(points, np.float32)[None]
+    if coordinates[..., 0].flags.c_contiguous:
+        planes = [coordinates[..., i] for i in range(3)]
+    else:
+        planes = list(cv2.split(coordinates))
+    cv2.merge([*planes, _packed_colours(image), np.ascontiguousarray(confidence, np.float32)[None]], dst=packed)
+
+
+def _packed_colours(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """RGB (N, 3) as float32 (1, N), whose bits are the integer 0x00RRGGBB."""
+    code = cv2.COLOR_RGB2BGRA if _LITTLE else cv2.COLOR_RGB2RGBA
+    octets = cv2.cvtColor(np.ascontiguousarray(image)[None], code)
+    if not _LITTLE:  # alpha first
+        octets = np.ascontiguousarray(np.roll(octets, 1, axis=-1))
+    values = octets.view(np.uint32)[..., 0]
+    values &= np.uint32(0xFFFFFF)
+    return values.view(np.float32)
 
 
 def decode_cloud(message: Any) -> dict[str, NDArray]:

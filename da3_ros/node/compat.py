@@ -14,6 +14,7 @@ from da3_ros.messages import MessageTypes
 
 __all__ = [
     "ExternalShutdownException",
+    "describe_publishers",
     "given_parameters",
     "incompatible_qos_callback",
     "incompatible_subscriber_callback",
@@ -81,6 +82,16 @@ def transport_warning(environment: Mapping[str, str], middleware: str) -> str:
     if not environment.get("FASTDDS_BUILTIN_TRANSPORTS", "").startswith("LARGE_DATA"):
         return f"images above 0.5 MB may get lost with Fast DDS's default transports; set {wanted}"
     return ""
+
+
+def describe_publishers(node: Any, topic: str) -> tuple[list[str], set[str]]:
+    """Publishers of a topic by its full name, each as ``node: RELIABLE, VOLATILE``, and the types that they send."""
+    endpoints = node.get_publishers_info_by_topic(topic)
+    texts = [
+        f"{endpoint.node_name}: {endpoint.qos_profile.reliability.name}, {endpoint.qos_profile.durability.name}"
+        for endpoint in endpoints
+    ]
+    return texts, {endpoint.topic_type for endpoint in endpoints}
 
 
 def incompatible_qos_callback(callback: Callable[[Any], None]) -> Any:

@@ -29,10 +29,10 @@ from da3_ros.node.compat import (
     qos_profile,
     transport_warning,
 )
+from da3_ros.node.memory import keep_freed_memory
 from da3_ros.node.session import Session
 from da3_ros.stream.parameters import (
     SPECS,
-    ParameterError,
     Spec,
     camera_names,
     camera_specs,
@@ -112,10 +112,10 @@ class MultiCam(LifecycleNode):
             return SetParametersResult(successful=False, reason=reason)
         try:
             parameters = read_parameters(lambda name: ours[name] if name in ours else self._value(name))
-        except ParameterError as error:
+            if self._session is not None:
+                self._session.reconfigure(parameters)
+        except ValueError as error:  # ParameterError, or what the engine cannot serve
             return SetParametersResult(successful=False, reason=str(error))
-        if self._session is not None:
-            self._session.reconfigure(parameters)
         return SetParametersResult(successful=True)
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
@@ -168,22 +168,23 @@ class MultiCam(LifecycleNode):
         return session.close(timeout) if session else True
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the node until it is interrupted; 0, or 1 if it could not start by itself."""
+def main(args: list[str] | None = None, load: Callable[..., Estimator] = Estimator.from_model) -> int:
+    """Run the node until it is interrupted; 0, or 1 if it could not start by itself. load: as of `MultiCam`."""
     # rclpy's own handler ends the spinning. Python's would raise KeyboardInterrupt besides, anywhere in
     # rclpy.
     # OpenCV's own threads spin between calls; images of this size gain little from them and the engine loses more.
     cv2.setNumThreads(1)
+    keep_freed_memory()
     interrupted = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     rclpy.init(args=args)
-    node = MultiCam()
+    node = MultiCam(load)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     code = 0
     try:
         if node.autostart and not _start(node):
-            code = 1
+            code = 1 if rclpy.ok() else 0  # whoever interrupts the configuration does not want it
         elif not interrupted.is_set():
             executor.spin()
     except ExternalShutdownException:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lives while the node is configured: subscriptions, buffer, worker thread, watchdog, reports.
 
-The executor's thread only puts messages into the buffer. Whole sets go through a one-slot mailbox to the
-worker.
+The executor's thread only puts messages into the buffer. Whole sets go through a one-slot mailbox to the worker, and
+what it made of them to a second thread that publishes it, while the engine is at the next set already.
 """
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from functools import partial
@@ -19,10 +20,11 @@ from da3_ros.estimation import Estimator
 from da3_ros.messages import MessageTypes, stamp_to_ns
 from da3_ros.node.compat import incompatible_qos_callback, incompatible_subscriber_callback, qos_profile
 from da3_ros.node.listener import TransformListener
+from da3_ros.node.watchdog import Watchdog
 from da3_ros.stream.diagnostics import ERROR, WARN, Health, encode_diagnostics
 from da3_ros.stream.outputs import Outputs, Publisher, Qos
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
-from da3_ros.stream.pipeline import Pipeline
+from da3_ros.stream.pipeline import Pipeline, Work
 from da3_ros.stream.transforms import TransformTree
 from da3_ros.sync import Closed, FrameBuffer, FrameSet, Mailbox
 
@@ -39,7 +41,7 @@ class Session:
         diagnostics: Any,
     ) -> None:
         self._node, self._types, self._parameters = node, types, parameters
-        self._diagnostics = diagnostics
+        self._diagnostics, self._estimator = diagnostics, estimator
         log = node.get_logger()
         keep = max(5.0, 3 * parameters.checks.period)
         self._health = Health(
@@ -51,7 +53,7 @@ class Session:
         self._buffer: FrameBuffer[Any] = FrameBuffer(parameters.names, parameters.sync)
         self._transforms = TransformTree()
         self._publishers: list[Any] = []
-        self._outputs = Outputs(self._advertise, types, parameters)
+        self._outputs = Outputs(self._advertise, types, parameters, reuse=True)
         self._pipeline = Pipeline(
             parameters,
             estimator,
@@ -65,54 +67,45 @@ class Session:
         self._report_timer = node.create_timer(parameters.checks.period, self._report)
         self._pending: NodeParameters | None = None
         self._subscriptions: list[Any] = []
-        self._watchdog: Any = None
+        self._watchdog = Watchdog(node, parameters, self._buffer, self._health, self._hand_over)
         self._jumps: Any = None
         self._mailbox: Mailbox[FrameSet[Any]] = Mailbox()
-        self._worker: threading.Thread | None = None
-        self._started = 0.0
-        self._last_set = 0.0
-        self._silent: set[str] = set()
-
-    def _log(self, level: int, text: str) -> None:
-        log = self._node.get_logger()
-        # rclpy wants one severity for each calling line.
-        if level == ERROR:
-            log.error(text)
-        else:
-            log.warning(text)
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Subscribe and work."""
         node = self._node
         self._buffer.reset()
         self._mailbox = Mailbox()
-        self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="da3 worker", daemon=True)
-        self._worker.start()
-        self._started = self._last_set = time.monotonic()
+        finished: queue.Queue[Work | None] = queue.Queue(maxsize=1)
+        self._threads = [
+            threading.Thread(target=self._work, args=(self._mailbox, finished), name="da3 worker", daemon=True),
+            threading.Thread(target=self._publish, args=(finished,), name="da3 publisher", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
         for camera in self._parameters.cameras:
             self._subscribe(camera)
         self._subscribe_reference()
-        self._watchdog = self._create_watchdog()
+        self._watchdog.start()
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """End subscriptions and the worker; False if it is still busy after `timeout` seconds."""
+        """End subscriptions and threads; False if one is still busy after `timeout` seconds."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
-        if self._watchdog is not None:
-            self._node.destroy_timer(self._watchdog)
-            self._watchdog = None
+        self._watchdog.stop()
         if self._jumps is not None:
             self._jumps.unregister()
             self._jumps = None
         self._drop(self._mailbox.close(), "reset")
-        worker, self._worker = self._worker, None
-        if worker is None:
-            return True
-        worker.join(timeout)
-        return not worker.is_alive()
+        threads, self._threads = self._threads, []
+        deadline = time.monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
 
     def close(self, timeout: float = 5.0) -> bool:
         """Stop and give every entity back; False if the worker is still busy after `timeout` seconds."""
@@ -132,7 +125,10 @@ class Session:
         return publisher
 
     def reconfigure(self, parameters: NodeParameters) -> None:
-        """Go by other values of the parameters that may change now; what the worker uses changes with its next set."""
+        """Go by other values of the parameters that may change now; what the worker uses changes with its next set.
+        Raises ValueError, and changes nothing, for values that the engine cannot serve.
+        """
+        self._estimator.check(parameters.estimator)
         old, self._parameters = self._parameters, parameters
         self._pending = parameters
         if parameters.sync != old.sync:
@@ -140,12 +136,7 @@ class Session:
         if parameters.checks.period != old.checks.period:
             self._node.destroy_timer(self._report_timer)
             self._report_timer = self._node.create_timer(parameters.checks.period, self._report)
-        if self._watchdog is not None and parameters.checks.watchdog_timeout != old.checks.watchdog_timeout:
-            self._node.destroy_timer(self._watchdog)
-            self._watchdog = self._create_watchdog()
-
-    def _create_watchdog(self) -> Any:
-        return self._node.create_timer(min(self._parameters.checks.watchdog_timeout / 4, 0.5), self._watch)
+        self._watchdog.reconfigure(parameters)
 
     def _subscribe(self, camera: CameraParameters) -> None:
         node, types = self._node, self._types
@@ -182,17 +173,15 @@ class Session:
             self._subscriptions.append(subscription)
 
     def _on_image(self, camera: str, message: Any) -> None:
-        if camera in self._silent:
-            self._silent.discard(camera)
-            self._health.resolve(camera, "silent")
-            if self._health.silence(camera) is not None:
-                self._node.get_logger().info(f"{camera}: images are back")
+        stamp_ns, before_ns = stamp_to_ns(message.header.stamp), self._buffer.newest.get(camera)
+        found = self._buffer.push(camera, stamp_ns, message)
+        self._watchdog.frame_came(camera, stamp_ns, before_ns)
         self._health.frame_arrived(camera)
-        self._hand_over(self._buffer.push(camera, stamp_to_ns(message.header.stamp), message))
+        self._hand_over(found)
 
     def _hand_over(self, frames: FrameSet[Any] | None) -> None:
         if frames is not None:
-            self._last_set = time.monotonic()
+            self._watchdog.set_came()
             self._drop(self._mailbox.put(frames), "superseded")
 
     def _drop(self, frames: FrameSet[Any] | None, cause: str) -> None:
@@ -213,55 +202,14 @@ class Session:
         self._health.report("", f"qos {topic}", f"{text}; {remedy}", WARN)
 
     def _on_jump(self, jump: Any) -> None:
-        del jump
+        seconds = jump.delta.nanoseconds / 1e9
+        if seconds < 0:
+            text = f"the clock went back by {-seconds:.1f} s: waiting frames, moving transforms, windows, odometry and "
+            self._health.report("", "jump", f"{text}scale start again", WARN)
         self._buffer.reset()
         self._transforms.clear_moving()
 
-    def _watch(self) -> None:
-        timeout = self._parameters.checks.watchdog_timeout
-        now = time.monotonic()
-        silent = {}
-        for name in self._parameters.names:
-            silence = self._health.silence(name)
-            seconds = now - self._started if silence is None else min(silence, now - self._started)
-            if seconds > timeout:
-                silent[name] = seconds
-        self._silent = set(silent)
-        if len(silent) == len(self._parameters.cameras):
-            # Nothing to go on with: when they come back, they are to come together.
-            self._buffer.include_all()
-        else:
-            for name in silent:
-                if name not in self._buffer.excluded:
-                    self._hand_over(self._buffer.exclude(name))
-        for camera in self._parameters.cameras:
-            if camera.name in silent:
-                self._report_silence(camera, silent[camera.name])
-
-        stamps = [stamp for name, stamp in self._buffer.newest.items() if name not in self._buffer.excluded]
-        if now - self._last_set > timeout and len(stamps) > 1:
-            apart, allowed = (max(stamps) - min(stamps)) / 1e6, self._parameters.sync.max_skew_ns / 1e6
-            text = (
-                f"no frames matched for {now - self._last_set:.0f} s: newest stamps are {apart:.0f} ms apart "
-                f"and sync.max_skew is {allowed:g} ms; synchronise the cameras' clocks or raise it"
-            )
-            self._health.report("", "unmatched", text, WARN)
-
-    def _report_silence(self, camera: CameraParameters, seconds: float) -> None:
-        publishers = self._node.count_publishers(camera.image_topic)
-        hint = "start its driver or correct image_topic" if publishers == 0 else "check driver, cable and QoS"
-        alone = len(self._silent) < len(self._parameters.cameras)
-        others = "the others go on without it" if alone else "no other camera sends either"
-        if len(self._parameters.cameras) == 1:
-            others = "there is no output"
-        self._health.report(
-            camera.name,
-            "silent",
-            f"{camera.image_topic}: no image for {seconds:.0f} s, {publishers} publishers; {others}: {hint}",
-            WARN,
-        )
-
-    def _work(self, mailbox: Mailbox[FrameSet[Any]]) -> None:
+    def _work(self, mailbox: Mailbox[FrameSet[Any]], finished: queue.Queue[Work | None]) -> None:
         epoch = self._buffer.epoch
         while True:
             try:
@@ -274,17 +222,29 @@ class Session:
                 pending, self._pending = self._pending, None
                 if pending is not None:
                     self._pipeline.reconfigure(pending)
-                self._pipeline(frames)
+                work = self._pipeline.estimate(frames)
+                if work is not None:
+                    finished.put(work)  # waits: a publisher that cannot follow slows the engine, not the memory
             except Closed:
+                finished.put(None)
                 return
             except Exception as error:  # one bad set must not end the node
                 if not self._node.context.ok():
+                    finished.put(None)
                     return
                 self._health.report("", "worker", f"{type(error).__name__}: {error}")
 
+    def _publish(self, finished: queue.Queue[Work | None]) -> None:
+        while (work := finished.get()) is not None:
+            try:
+                self._pipeline.publish(work)
+            except Exception as error:
+                if self._node.context.ok():
+                    self._health.report("", "publisher", f"{type(error).__name__}: {error}")
+
     def _report(self) -> None:
         note = ""
-        if self._worker is None:
+        if not self._threads:
             note = "inactive"
         elif not self._outputs.wanted():
             note = "idle: nobody subscribes to an output"

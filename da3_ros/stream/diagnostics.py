@@ -154,6 +154,7 @@ class Health:
             "received": str(counts.received),
             "used": str(counts.used),
             "dropped": str(sum(counts.dropped.values())),
+            "waiting": str(counts.waiting),
         }
         values.update({f"dropped_{cause}": str(number) for cause, number in sorted(counts.dropped.items())})
         if self._arrivals[camera]:

@@ -69,9 +69,12 @@ class PublishedView:
 class CameraOutputs:
     """Publishers of one camera, below its name."""
 
-    def __init__(self, advertise: Advertise, types: MessageTypes, camera: str, parameters: NodeParameters) -> None:
+    def __init__(
+        self, advertise: Advertise, types: MessageTypes, camera: str, parameters: NodeParameters, *, reuse: bool
+    ) -> None:
+        """reuse: as of `CloudEncoder`."""
         self._types = types
-        self._encode_cloud = CloudEncoder(types)
+        self._encode_cloud = CloudEncoder(types, reuse=reuse)
         qos = Qos(parameters.output_qos.depth, parameters.output_qos.profile)
 
         def publisher(kind: str, topic: str) -> Publisher:
@@ -117,12 +120,17 @@ class CameraOutputs:
 class Outputs:
     """All topics that are published."""
 
-    def __init__(self, advertise: Advertise, types: MessageTypes, parameters: NodeParameters) -> None:
+    def __init__(
+        self, advertise: Advertise, types: MessageTypes, parameters: NodeParameters, *, reuse: bool = False
+    ) -> None:
+        """reuse: whether publishers are done with a message when `publish` returns, so that it may be filled again."""
         self._types, self._parameters = types, parameters
-        self.cameras = {name: CameraOutputs(advertise, types, name, parameters) for name in parameters.names}
+        self.cameras = {
+            name: CameraOutputs(advertise, types, name, parameters, reuse=reuse) for name in parameters.names
+        }
         qos = Qos(parameters.output_qos.depth, parameters.output_qos.profile)
         self._fused = advertise("sensor_msgs/msg/PointCloud2", "points", qos)
-        self._encode_fused = CloudEncoder(types)
+        self._encode_fused = CloudEncoder(types, reuse=reuse)
         self._last_fused_ns: int | None = None
         self._odometry = advertise("nav_msgs/msg/Odometry", "odometry", qos)
         self._latency = advertise("diagnostic_msgs/msg/DiagnosticArray", "latency", qos)

@@ -107,9 +107,8 @@ class FrameBuffer(Generic[T]):
             newest = self._newest.get(camera)
             if newest is not None and newest - stamp_ns > self.config.jump_ns:
                 self._reset()
-            if not self._insert(Frame(camera, stamp_ns, payload)):
-                return None
-            return self._match(camera)
+            frame = Frame(camera, stamp_ns, payload)
+            return self._match(camera, frame) if self._insert(frame) else None
 
     def exclude(self, camera: str) -> FrameSet[T] | None:
         """Don't wait for this camera until it sends again; returns the set that is complete without it."""
@@ -190,8 +189,8 @@ class FrameBuffer(Generic[T]):
         self._given -= {(camera, frame.stamp_ns) for frame in queue[:end]}
         del queue[:end]
 
-    def _match(self, camera: str) -> FrameSet[T] | None:
-        """The newest set that can be given out now that `camera` sent, or that less is waited for."""
+    def _match(self, camera: str, frame: Frame[T] | None = None) -> FrameSet[T] | None:
+        """The newest set that can be given out now that `camera` sent `frame`, or that less is waited for."""
         anchor = self._anchor()
         if anchor is None or not self._queues[camera]:
             return None
@@ -200,10 +199,12 @@ class FrameBuffer(Generic[T]):
             return self._latest(anchor) if camera == anchor else None
         trigger = anchor if policy == "anchor" else camera
         pending = self._queues[trigger]
-        for frame in reversed(pending):
-            members = self._around(frame, settled=policy == "anchor")
+        # A frame completes only sets that it is part of; in `anchor` it also settles what is older.
+        pivots = reversed(pending) if policy == "anchor" or frame is None else [frame]
+        for pivot in pivots:
+            members = self._around(pivot, settled=policy == "anchor")
             if len(members) == len(self.cameras) - len(self._excluded):
-                return self._give(frame.stamp_ns, members)
+                return self._give(pivot.stamp_ns, members)
         if self.config.allow_missing and trigger == camera and len(pending) > 1:
             # The frame before the newest has had a whole period's time to find its partners.
             previous = pending[-2]
@@ -215,22 +216,18 @@ class FrameBuffer(Generic[T]):
         come.
         """
         skew = 0 if self.config.policy == "exact" else self.config.max_skew_ns
-        members = []
-        for camera in self.cameras:
-            if camera in self._excluded:
-                continue
-            if camera == pivot.camera:
-                members.append(pivot)
-                continue
-            closest = _closest(self._queues[camera], pivot.stamp_ns)
-            if closest is None or abs(closest.stamp_ns - pivot.stamp_ns) > skew:
-                continue
-            if settled and not self._is_settled(closest, pivot):
-                continue
-            members.append(closest)
+        others = [camera for camera in self.cameras if camera not in self._excluded and camera != pivot.camera]
         if self.config.policy == "approximate":
-            return _within(members, pivot, skew)
-        return members
+            members = _within({camera: self._queues[camera] for camera in others}, pivot, skew)
+        else:
+            members = []
+            for camera in others:
+                closest = _closest(self._queues[camera], pivot.stamp_ns)
+                if closest is None or abs(closest.stamp_ns - pivot.stamp_ns) > skew:
+                    continue
+                if not settled or self._is_settled(closest, pivot):
+                    members.append(closest)
+        return sorted([pivot, *members], key=lambda frame: self.cameras.index(frame.camera))
 
     def _is_settled(self, frame: Frame[T], pivot: Frame[T]) -> bool:
         if self._newest[frame.camera] >= pivot.stamp_ns:
@@ -280,12 +277,20 @@ def _closest(queue: list[Frame[T]], stamp_ns: int) -> Frame[T] | None:
     return min(neighbours, key=lambda frame: abs(frame.stamp_ns - stamp_ns), default=None)
 
 
-def _within(members: list[Frame[T]], pivot: Frame[T], skew: int) -> list[Frame[T]]:
-    """The largest part of `members` that holds `pivot` and lies within `skew`, the closest in time first."""
-    chosen: list[Frame[T]] = []
-    for frame in sorted(members, key=lambda frame: abs(frame.stamp_ns - pivot.stamp_ns)):
-        stamps = [frame.stamp_ns, *(other.stamp_ns for other in chosen)]
-        if max(stamps) - min(stamps) <= skew:
-            chosen.append(frame)
-    kept = {frame.camera for frame in chosen}
-    return [frame for frame in members if frame.camera in kept]
+def _within(queues: dict[str, list[Frame[T]]], pivot: Frame[T], skew: int) -> list[Frame[T]]:
+    """One frame of each queue, so that all of them and `pivot` lie within `skew` of each other; as many as can be, and
+    of those the closest to `pivot` in time.
+    """
+    best: list[Frame[T]] = []
+    near = [f for queue in queues.values() for f in queue if 0 <= pivot.stamp_ns - f.stamp_ns <= skew]
+    # Every group lies in a span of time that begins with its first frame.
+    for first in sorted({pivot.stamp_ns, *(frame.stamp_ns for frame in near)}, reverse=True):
+        spans = [[f for f in queue if first <= f.stamp_ns <= first + skew] for queue in queues.values()]
+        group = [frame for span in spans if (frame := _closest(span, pivot.stamp_ns)) is not None]
+        if (-len(group), _distance(group, pivot)) < (-len(best), _distance(best, pivot)):
+            best = group
+    return best
+
+
+def _distance(frames: list[Frame[T]], pivot: Frame[T]) -> int:
+    return sum(abs(frame.stamp_ns - pivot.stamp_ns) for frame in frames)

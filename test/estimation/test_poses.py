@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Poses from matches, on points whose geometry is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from da3_ros.engines import EngineInfo, RawEstimate
+from da3_ros.estimation import Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
+from da3_ros.estimation.pose import PoseConfig
 from da3_ros.estimation.pose.adjustment import Links, Noise, adjust
 from da3_ros.estimation.pose.features import FeatureConfig, Features, detect, match
 from da3_ros.estimation.pose.matches import Matcher, MatchesConfig, PairMatches, poses_from_matches
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import invert, matrix_from_quaternion, rotation_angle
+from da3_ros.models import find_model
 
 CAMERA = CameraModel.pinhole(640, 480, 500.0, 510.0, 315.0, 245.0)
 
@@ -170,3 +176,58 @@ def test_the_matcher_remembers_and_forgets(rig, monkeypatch):
     assert len(seen) == 4  # c was new, a had been forgotten
     assert matcher(images, cameras, ["a", "b"], [[0, 0]]) == []
     assert matcher(images, [cameras[0], None], ["a", "b"]) == []
+
+
+class RayEngine:
+    """Camera head at the identity, ray map of the true cameras, in a unit of 2 m."""
+
+    def __init__(self, poses, rays=True):
+        self.poses, self.rays = poses, rays
+        self.info = EngineInfo("fake", "test", False, 14, "0" * 64, rays=rays)
+
+    def run(self, images, extrinsics=None, intrinsics=None):
+        s, h, w = images.shape[:3]
+        rows, columns = h * 8 // 14, w * 8 // 14
+        depth = np.full((s, h, w), 2.0, np.float32)
+        rays = np.zeros((s, rows, columns, 6), np.float32)
+        for i, pose_ in enumerate(self.poses):
+            k = CAMERA.scaled(columns, rows).K
+            u, v = np.meshgrid(np.arange(columns), np.arange(rows))
+            directions = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones_like(u)], -1)
+            rays[i, ..., :3] = directions @ pose_[:3, :3].T
+            rays[i, ..., 3:] = pose_[:3, 3] / 2
+        further = {"rays": rays, "ray_confidence": np.ones((s, rows, columns), np.float32)} if self.rays else {}
+        eye = np.tile(np.eye(3, 4, dtype=np.float32), (s, 1, 1))
+        k = np.tile(100 * np.eye(3, dtype=np.float32), (s, 1, 1))
+        return RawEstimate(depth, np.ones_like(depth), eye, k, **further)
+
+
+def ray_estimator(rays=True, **changes):
+    record, _ = find_model("da3-nano")
+    scale = ScaleConfig(source="given", value=2.0)
+    return Estimator(RayEngine(POSES, rays), record, EstimatorConfig(size=252, scale=scale, **changes))
+
+
+def test_poses_and_unknown_intrinsics_from_the_ray_map():
+    image = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    views = [View(image, None, None, f"view{i}", 0) for i in range(len(POSES))]
+    estimate = ray_estimator(pose=PoseConfig("rays"))(ViewSet(views))
+    first = np.linalg.inv(POSES[0])
+    for view, truth in zip(estimate.views, POSES, strict=True):
+        assert view.pose.source == "rays"
+        np.testing.assert_allclose(view.pose.T_world_camera, first @ truth, atol=1e-4)
+        expected = CAMERA.scaled(view.camera.width, view.camera.height)
+        np.testing.assert_allclose(view.camera.K, expected.K, rtol=1e-3)
+    head = ray_estimator(pose=PoseConfig("network"))(ViewSet(views))
+    assert [view.pose.source for view in head.views] == ["network"] * len(POSES)
+    np.testing.assert_allclose(head.views[1].pose.T_world_camera, np.eye(4), atol=1e-9)
+
+
+def test_a_graph_without_rays_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match="da3 export NAME --rays"):
+        ray_estimator(rays=False, pose=PoseConfig("rays"))
+    estimator = ray_estimator(rays=False)
+    with pytest.raises(ValueError, match="da3 export NAME --rays"):
+        estimator.reconfigure(replace(estimator.config, pose=PoseConfig("rays")))
+    with pytest.raises(ValueError, match="size cannot change"):
+        estimator.check(replace(estimator.config, size=140))

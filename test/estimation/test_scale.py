@@ -8,9 +8,10 @@ import pytest
 from da3_ros.estimation import ScaleConfig
 from da3_ros.estimation.preprocess import prepare
 from da3_ros.estimation.scale import ScaleSource
-from da3_ros.estimation.scale.fit import fit_depth
+from da3_ros.estimation.scale.fit import cell_weights, fit_depth, fit_scale
 from da3_ros.estimation.scale.rig import MatchConfig, triangulate_rig
 from da3_ros.geometry import CameraModel
+from da3_ros.geometry.alignment import AlignmentError
 
 
 def views_at(rig, seconds: float):
@@ -138,6 +139,55 @@ def test_fit_takes_effect(rig):
     assert plain.shift == 0.0
     assert shifted.shift != 0.0
     assert shifted.value == pytest.approx(2.0, rel=0.1)
+
+
+def test_the_scale_stands_between_surfaces_that_the_network_sees_at_different_scales():
+    """A consensus would take the side of the larger one."""
+    rng = np.random.default_rng(3)
+    metric = rng.uniform(1, 5, 900)
+    relative = metric / np.where(np.arange(900) < 500, 2.0, 3.0) * rng.normal(1, 0.01, 900)
+    found = fit_scale(relative, metric, np.ones(900))
+    grid = np.linspace(1.5, 3.5, 2001)
+    loss = [np.mean(np.abs(s * relative - metric) / metric) for s in grid]
+    assert found.scale == pytest.approx(grid[np.argmin(loss)], abs=0.01)
+    assert found.shift == 0.0
+    # The smaller surface counts as much as the larger one where the weights say so.
+    weights = np.where(np.arange(900) < 500, 1 / 500, 3 / 400)
+    assert fit_scale(relative, metric, weights).scale > 2.8
+
+
+def test_samples_that_are_plainly_wrong_do_not_count():
+    rng = np.random.default_rng(4)
+    metric = rng.uniform(1, 5, 400)
+    relative = metric / 2 * rng.normal(1, 0.02, 400)
+    metric[:100] *= rng.uniform(3, 20, 100)
+    found = fit_scale(relative, metric, np.ones(400))
+    assert found.scale == pytest.approx(2.0, rel=0.01)
+    assert not found.inliers[:100].any()
+    assert found.inliers[100:].all()
+    assert found.residual == pytest.approx(0.0135, abs=0.004)  # the median of |N(0, 0.02)|
+    with pytest.raises(AlignmentError, match="7 valid samples are too few"):
+        fit_scale(relative[:7], metric[:7], np.ones(7))
+
+
+def test_every_part_of_an_image_counts_the_same():
+    pixels = np.array([[10.0, 10.0]] * 30 + [[600.0, 400.0]] * 3)
+    weights = cell_weights(pixels, 640)
+    assert weights[:30].sum() == pytest.approx(1)
+    assert weights[30:].sum() == pytest.approx(1)
+
+
+def test_only_networks_of_single_images_get_a_shift_by_themselves(rig):
+    def shift(affine):
+        source = ScaleSource(ScaleConfig(), affine=affine)
+        prepared = prepare(views_at(rig, 1), 252, 14)
+        samples = source.measure(views_at(rig, 1), prepared)
+        h, w = prepared.images.shape[1:3]
+        depth = np.stack([cv2.resize(d, (w, h), interpolation=cv2.INTER_NEAREST) for d in rig.depths])
+        return source(views_at(rig, 1), prepared, (depth - 1.0) / 2, samples).shift
+
+    assert shift(False) == 0.0
+    assert shift(True) == pytest.approx(1.0, abs=0.3)
 
 
 def test_a_shift_is_fitted_only_where_it_is_needed():

@@ -18,6 +18,24 @@ def test_graphs_equal_torch(exported):
     assert max(found.largest for found in differences.values()) < 1e-4
 
 
+def test_the_ray_map_where_it_was_asked_for(exported, tmp_path):
+    """One size alone is traced faster."""
+    model, folder, _ = exported
+    differences = export_checkpoint(folder, tmp_path, size=(56, 84), kinds=("unposed",), rays=True)
+    assert max(found.largest for found in differences.values()) < 1e-4
+    plain, engine = load_engine(folder), load_engine(tmp_path)
+    assert (plain.info.rays, engine.info.rays) == (False, True)
+    images = np.random.default_rng(0).integers(0, 256, (2, 56, 84, 3), dtype=np.uint8)
+    assert plain.run(images).rays is None
+    found = engine.run(images)
+    network = ExportedNetwork(model, rays=True).eval()
+    with torch.no_grad():
+        expected = dict(zip(network.outputs, network(torch.from_numpy(images)), strict=True))
+    assert found.rays.shape == (2, 32, 48, 6)
+    np.testing.assert_allclose(found.rays, expected["rays"], atol=1e-4)
+    np.testing.assert_allclose(found.ray_confidence, expected["ray_confidence"], rtol=1e-4)
+
+
 def test_16_bits_cost_little(in_16_bits):
     assert set(in_16_bits) == {"unposed.fp16.onnx", "unposed.bf16.onnx"}
     assert in_16_bits["unposed.fp16.onnx"].depth < 1e-4

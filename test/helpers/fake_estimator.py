@@ -38,6 +38,10 @@ class FakeEstimator:
         depth[:4, :4], depth[:4, -4:], depth[-4:, :4] = np.nan, np.inf, -np.inf
         return depth
 
+    def check(self, config):
+        if config.pose.source == "rays":
+            raise ValueError("no rays in this one")
+
     def reconfigure(self, config):
         self.config = config
 

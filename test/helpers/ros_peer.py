@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The other side of the node in tests: publishes cameras and transforms, collects what the node sends."""
 
+import fcntl
 import itertools
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -25,17 +27,32 @@ os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds_loc
 
 TYPES = live_types()
 _COUNT = itertools.count()
+_LOCKS = {}
 
 
 def next_domain():
-    """A DDS domain that no other test process is likely to use; beyond 101 its ports belong to the system."""
-    return 1 + (7 * os.getpid() + next(_COUNT)) % 100
+    """A DDS domain that no other test process of this machine uses, until its peer ends; beyond 101 the ports of a
+    domain belong to the system.
+    """
+    for _ in range(100):
+        domain = 1 + (7 * os.getpid() + next(_COUNT)) % 100
+        path = Path(tempfile.gettempdir()) / f"da3_test_domain_{domain}.lock"
+        file = open(path, "w")  # noqa: SIM115 - held until the peer ends
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        _LOCKS[domain] = file
+        return domain
+    raise RuntimeError("all 100 DDS domains of this machine are in use by tests")
 
 
 class Peer:
     """A ROS node with its own thread. Use as a context manager."""
 
     def __init__(self, domain_id, name="peer"):
+        self._domain = domain_id
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain_id)
         self.node = Node(name, context=self.context)
@@ -62,6 +79,8 @@ class Peer:
         self._thread.join(5)
         self._executor.shutdown()
         self.node.destroy_node()
+        if self._domain in _LOCKS:
+            _LOCKS.pop(self._domain).close()
 
     def collect(self, topic, kind, *, latched=False, profile="DEFAULT"):
         """Subscribe; messages go to `received[topic]`."""

@@ -83,3 +83,18 @@ def test_truncated_clouds_are_refused(types, scene):
     message.data = message.data[:-8]
     with pytest.raises(MessageError, match="holds 292 bytes"):
         decode_cloud(message)
+
+
+def test_a_message_is_filled_again_only_where_that_was_asked_for(types, scene):
+    points, image, confidence = scene
+    encode, fresh = CloudEncoder(types, reuse=True), CloudEncoder(types)
+    first = encode(points, image, confidence, types.header(1, "a"))
+    again = encode(points + 1, image, confidence, types.header(2, "b"), is_dense=True)
+    assert again is first
+    assert (again.header.frame_id, again.is_dense) == ("b", True)
+    expected = fresh(points + 1, image, confidence, types.header(2, "b"))
+    assert fresh(points, image, confidence, types.header(2, "b")) is not expected
+    np.testing.assert_array_equal(decode_cloud(again)["x"], points[..., 0] + 1)
+    fewer = encode(points[:2], image[:2], confidence[:2], types.header(3, "c"))
+    assert (fewer.height, fewer.width, len(fewer.data)) == (2, 5, 200)
+    np.testing.assert_array_equal(decode_cloud(fewer)["z"], points[:2, :, 2])

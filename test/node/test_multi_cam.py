@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node in this process with a fake estimator: wiring, faults, lifecycle. Real processes: test/system."""
 
+import threading
 import time
 
 import cv2
@@ -368,6 +369,50 @@ def test_a_slow_engine_gets_the_newest_set(bench):
     assert float(b.peer.diagnostics()["timing"][2]["total_ms_p95"]) < 900
 
 
+def test_the_engine_is_at_the_next_set_while_one_is_published(bench):
+    b = bench(diagnostics__period=0.1).start()
+    b.peer.collect("/da3/left/depth/image_rect", IMAGE)
+    b.peer.send_static(RIG)
+    b.connect()
+    feed_until(b, lambda: b.peer.received["/da3/left/depth/image_rect"], what="depth")
+    publisher = b.node._session._outputs.cameras["left"]
+    gate, publish = threading.Event(), publisher.publish
+
+    def slow(view):
+        gate.wait(10)
+        publish(view)
+
+    publisher.publish = slow
+    count = len(b.estimator.sets)
+    # One set is stuck in publishing, one waits for it, and one more was estimated: then the engine waits, too.
+    feed_until(b, lambda: len(b.estimator.sets) == count + 3, what="three sets in the engine")
+    for _ in range(5):
+        b.send(b.peer.now_ns())
+        time.sleep(0.05)
+    assert len(b.estimator.sets) == count + 3
+    gate.set()
+    feed_until(b, lambda: len(b.estimator.sets) > count + 5, what="sets after that")
+
+
+def test_a_set_that_cannot_be_published_does_not_end_the_node(bench):
+    b = bench(diagnostics__period=0.1).start()
+    b.peer.collect("/da3/left/depth/image_rect", IMAGE)
+    b.peer.send_static(RIG)
+    b.connect()
+    feed_until(b, lambda: b.peer.received["/da3/left/depth/image_rect"], what="depth")
+    publisher = b.node._session._outputs.cameras["left"]
+    publish = publisher.publish
+
+    def fail(view):
+        publisher.publish = publish
+        raise MemoryError("no room for the cloud")
+
+    publisher.publish = fail
+    feed_until(b, lambda: status_matches(b, "pipeline", ERROR, ["MemoryError: no room for the cloud"]))
+    count = len(b.peer.received["/da3/left/depth/image_rect"])
+    feed_until(b, lambda: len(b.peer.received["/da3/left/depth/image_rect"]) > count, what="depth after that")
+
+
 def test_time_set_back(bench):
     b = bench().start()
     b.peer.collect("/da3/left/depth/image_rect", IMAGE)
@@ -566,3 +611,13 @@ def test_unknown_parameters_are_named(bench, capfd):
     assert "front.image_topic is unknown" not in text
     assert "sync.max_skev is unknown and has no effect; did you mean sync.max_skew?" in text
     assert "left.image_topik is unknown" in text
+
+
+def test_a_live_change_that_the_engine_cannot_serve_is_refused(bench):
+    b = bench().start()
+    [result] = b.node.set_parameters([Parameter("pose.source", value="rays")])
+    assert not result.successful
+    assert result.reason == "no rays in this one"
+    assert b.node.get_parameter("pose.source").value == "auto"
+    [result] = b.node.set_parameters([Parameter("pose.source", value="matches")])
+    assert result.successful

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from da3_ros.sync import POLICIES, FrameBuffer, SyncConfig
@@ -88,6 +89,11 @@ def test_approximate_bounds_the_spread_of_all():
     # b and c lie within 10 ms of a, but 16 ms apart.
     assert feed(buffer, ("b", 92), ("c", 108), ("a", 100)) == []
     assert feed(buffer, ("b", 101)) == [{"a": 100, "b": 101, "c": 108}]
+
+
+def test_approximate_passes_the_closest_frame_by_where_another_one_fits_all():
+    buffer = make("abc", policy="approximate", max_skew_ns=10)
+    assert feed(buffer, ("b", 92), ("b", 109), ("c", 109), ("a", 100)) == [{"a": 100, "b": 109, "c": 109}]
 
 
 def test_latest_takes_frames_of_any_age_again():
@@ -253,6 +259,80 @@ def test_invariants(sequence, policy, allow_missing, capacity, skew):
             held = [f for f in queue if (name, f.stamp_ns) not in buffer._given]
             assert counts.waiting == len(held)
         assert resets <= sum(c.dropped.get("reset", 0) for c in buffer.counters.snapshot().values())
+
+
+class Exhaustive:
+    """The policies once more, by trying every combination of the frames that wait. Milliseconds."""
+
+    def __init__(self, policy, skew):
+        self.policy, self.skew = policy, skew
+        self.waiting = {camera: [] for camera in "abc"}
+        self.passed = dict.fromkeys("abc", -1)
+        self.seen = {camera: [] for camera in "abc"}  # rising stamps
+
+    def settled(self, camera, stamp, pivot):
+        newest = self.seen[camera]
+        return newest[-1] >= pivot or len(newest) < 2 or 2 * (pivot - stamp) <= newest[-1] - newest[-2]
+
+    def fits(self, stamps, pivot):
+        if self.policy == "exact":
+            return len(set(stamps.values())) == 1
+        if self.policy == "approximate":
+            return max(stamps.values()) - min(stamps.values()) <= self.skew
+        return all(
+            abs(stamp - pivot) <= self.skew
+            and abs(stamp - pivot) == min(abs(other - pivot) for other in self.waiting[camera])
+            and self.settled(camera, stamp, pivot)
+            for camera, stamp in stamps.items()
+            if camera != "a"
+        )
+
+    def push(self, camera, stamp):
+        if stamp <= self.passed[camera] or stamp in self.waiting[camera]:
+            return None
+        self.waiting[camera].append(stamp)
+        if not self.seen[camera] or stamp > self.seen[camera][-1]:
+            self.seen[camera].append(stamp)
+        trigger = "a" if self.policy == "anchor" else camera
+        groups = [dict(zip("abc", stamps, strict=True)) for stamps in itertools.product(*self.waiting.values())]
+        groups = [group for group in groups if self.fits(group, group[trigger])]
+        if not groups:
+            return None
+        newest = max(group[trigger] for group in groups)
+        best = min(sum(abs(stamp - newest) for stamp in group.values()) for group in groups if group[trigger] == newest)
+        chosen = [
+            group
+            for group in groups
+            if group[trigger] == newest and sum(abs(stamp - newest) for stamp in group.values()) == best
+        ]
+        return chosen
+
+    def take(self, group):
+        for camera, stamp in group.items():
+            self.waiting[camera] = [other for other in self.waiting[camera] if other > stamp]
+            self.passed[camera] = stamp
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12), st.integers(-3, 3)), max_size=40),
+    st.sampled_from(["anchor", "exact", "approximate"]),
+    st.integers(0, 6),
+)
+@example([("b", 0, 2), ("b", 1, 3), ("c", 1, 3), ("a", 1, 0)], "approximate", 4)
+def test_the_sets_are_those_of_an_exhaustive_search(arrivals, policy, skew):
+    """Frames of three cameras in any order, late and repeated ones among them: the same sets at the same moments."""
+    buffer = make("abc", policy=policy, max_skew_ns=skew, capacity=100)
+    reference = Exhaustive(policy, 0 if policy == "exact" else skew)
+    for camera, index, jitter in arrivals:
+        stamp = 20 + 4 * index + jitter
+        found = buffer.push(camera, stamp * MS, None)
+        expected = reference.push(camera, stamp)
+        assert (found is None) == (expected is None)
+        if found is not None:
+            group = {frame.camera: frame.stamp_ns // MS for frame in found.frames}
+            assert group in expected  # several are equally close
+            reference.take(group)
 
 
 @settings(max_examples=50, deadline=None)

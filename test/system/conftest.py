@@ -32,11 +32,11 @@ def pytest_collection_modifyitems(items):
 
 
 class NodeProcess:
-    """`python -m da3_ros.node` with parameters."""
+    """`python -m da3_ros.node`, or another program in its place, with parameters."""
 
-    def __init__(self, domain, log, *, params_file=None, **parameters):
+    def __init__(self, domain, log, *, params_file=None, program=("-m", "da3_ros.node"), **parameters):
         self.log = log
-        command = [sys.executable, "-m", "da3_ros.node", "--ros-args"]
+        command = [sys.executable, *map(str, program), "--ros-args"]
         if params_file is not None:
             command += ["--params-file", str(params_file)]
         for name, value in {"model": MODEL, "inference.size": SIZE, **parameters}.items():
@@ -53,6 +53,16 @@ class NodeProcess:
 
     def is_alive(self):
         return self.process.poll() is None
+
+    def resources(self):
+        """What must not grow: resident memory in bytes, threads, open files."""
+        folder = Path(f"/proc/{self.process.pid}")
+        pages = int((folder / "statm").read_text().split()[1])
+        return (
+            pages * os.sysconf("SC_PAGE_SIZE"),
+            len(list((folder / "task").iterdir())),
+            len(list((folder / "fd").iterdir())),
+        )
 
     def stop(self, number=signal.SIGINT):
         """Send a signal; returns (return code, seconds until the end)."""
@@ -109,15 +119,23 @@ class Rig:
         for messages in self.peer.received.values():
             messages.clear()
 
-    def connect(self):
-        """Wait until the node listens to both cameras and hears its rig."""
+    def connect(self, *, with_rig=True):
+        """Wait until the node listens to both cameras; send its rig, unless told otherwise."""
         count = self.peer.node.count_subscribers
         self.peer.wait(
-            lambda: all(count(f"/{name}/image_raw") for name in self.cameras) or not self.node.is_alive(),
+            lambda: (
+                all(count(f"/{n}/image_raw") or count(f"/{n}/image_raw/compressed") for n in self.cameras)
+                or not self.node.is_alive()
+            ),
             timeout=40,
             what="the node's subscriptions",
         )
         assert self.node.is_alive(), self.node.output
+        if with_rig:
+            self.send_rig()
+
+    def send_rig(self):
+        """Calibrated poses of the cameras, as a latched message."""
         self.peer.send_static({("base_link", f"{name}_optical"): pose for name, pose in self.poses.items()})
 
 
@@ -160,10 +178,10 @@ def start(tmp_path_factory, model):
     def make(*, width=370, **parameters):
         domain = next_domain()
         log = tmp_path_factory.mktemp("node") / "log.txt"
-        params_file = parameters.pop("params_file", None)
+        special = {name: parameters.pop(name) for name in ("params_file", "program") if name in parameters}
         options = {"diagnostics.period": 0.25, "cameras": "[left, right]"}
         options.update({name.replace("__", "."): value for name, value in parameters.items()})
-        node = NodeProcess(domain, log, params_file=params_file, **options)
+        node = NodeProcess(domain, log, **special, **options)
         peer = Peer(domain)
         peer.collect("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
         made.append(Rig(node, peer, *motorcycle(width)))

@@ -4,6 +4,15 @@
 from da3_ros.estimation.pose.config import SOURCES, PoseConfig
 from da3_ros.estimation.pose.odometry import Odometry
 from da3_ros.estimation.pose.rig_check import RigCheck
-from da3_ros.estimation.pose.sources import PoseSource, network_camera
+from da3_ros.estimation.pose.sources import NO_RAYS, PoseSource, cameras_from_rays, network_camera
 
-__all__ = ["SOURCES", "Odometry", "PoseConfig", "PoseSource", "RigCheck", "network_camera"]
+__all__ = [
+    "NO_RAYS",
+    "SOURCES",
+    "Odometry",
+    "PoseConfig",
+    "PoseSource",
+    "RigCheck",
+    "cameras_from_rays",
+    "network_camera",
+]

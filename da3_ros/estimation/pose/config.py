@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from da3_ros.estimation.pose.matches import MatchesConfig
 
-SOURCES = ("auto", "calibrated", "network", "matches")
+SOURCES = ("auto", "calibrated", "network", "rays", "matches")
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,9 @@ class PoseConfig:
     """Where the poses of cameras come from that nothing is known of. Raises ValueError for an unknown source."""
 
     source: str = "auto"
-    """``network``: the camera head; ``matches``: features matched between the views, lifted with the estimated depth;
-    ``auto``: matches where there are enough, else the network; ``calibrated``: nowhere, they stay unknown. Poses that
-    are known are taken as they are in every case."""
+    """``network``: the camera head; ``rays``: the network's ray map, for graphs that have it; ``matches``: features
+    matched between the views, lifted with the estimated depth; ``auto``: matches where there are enough, else the
+    network; ``calibrated``: nowhere, they stay unknown. Poses that are known are taken as they are in every case."""
     matches: MatchesConfig = field(default_factory=MatchesConfig)
 
     def __post_init__(self) -> None:

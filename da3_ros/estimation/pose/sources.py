@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from da3_ros.estimation.preprocess import Prepared
 from da3_ros.estimation.views import PoseEstimate, View
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.poses import invert
+from da3_ros.geometry.ray_camera import rays_to_camera
 from da3_ros.models import PoseAccuracy
 
 CALIBRATED_STD = (0.005, 0.002)
@@ -22,6 +24,9 @@ CALIBRATED_STD = (0.005, 0.002)
 
 NO_IDEA_STD = (1e3, np.pi)
 """Standard deviation of a pose that nothing tells."""
+
+
+NO_RAYS = "pose.source: rays needs a graph with rays, and this one has none: `da3 export NAME --rays`"
 
 
 class PoseSource:
@@ -86,7 +91,8 @@ class PoseSource:
         anchor = next((i for i, pose in enumerate(poses) if pose is not None), 0)
         anchor_pose = np.eye(4) if poses[anchor] is None else np.asarray(poses[anchor], np.float64)
         to_world = anchor_pose @ invert(network[anchor])
-        use_network = self.config.source in ("auto", "network") and not single_view
+        use_network = self.config.source in ("auto", "network", "rays") and not single_view
+        told = "rays" if self.config.source == "rays" else "network"
         out = []
         for i, view in enumerate(views):
             found = matched[i]
@@ -94,15 +100,35 @@ class PoseSource:
                 pose = np.asarray(view.pose, np.float64)
                 out.append(PoseEstimate(pose, view.pose_source, _covariance(CALIBRATED_STD)))
             elif i == anchor:  # nothing is known: this camera is the world
-                source = "matches" if any(matched) else "network"
+                source = "matches" if any(matched) else told
                 out.append(PoseEstimate(np.eye(4), source, np.zeros((6, 6))))
             elif found is not None:
                 out.append(PoseEstimate(found.T_world_camera, "matches", found.covariance))
             elif use_network:
-                out.append(PoseEstimate(to_world @ network[i], "network", _covariance(network_std)))
+                out.append(PoseEstimate(to_world @ network[i], told, _covariance(network_std)))
             else:
                 out.append(PoseEstimate(np.eye(4), "none", _covariance(NO_IDEA_STD)))
         return out
+
+
+def cameras_from_rays(raw: RawEstimate, windows: Sequence[tuple[int, int]]) -> RawEstimate:
+    """The estimate with the cameras that its ray map describes in place of the camera head's (paper eq. 1 and 2).
+
+    windows: height and width of each view's content in the network's input, whose rays alone are looked at. Raises
+    ValueError for an estimate without rays.
+    """
+    if raw.rays is None or raw.ray_confidence is None:
+        raise ValueError(NO_RAYS)
+    height, width = raw.depth.shape[1:]
+    rows, columns = raw.rays.shape[1:3]
+    extrinsics, intrinsics = raw.extrinsics.copy(), raw.intrinsics.copy()
+    for i, (h, w) in enumerate(windows):
+        end = round(h * rows / height), round(w * columns / width)
+        ray, confidence = raw.rays[i, : end[0], : end[1]], raw.ray_confidence[i, : end[0], : end[1]]
+        pose, k = rays_to_camera(ray.astype(np.float64), confidence.astype(np.float64), h, w)
+        extrinsics[i], intrinsics[i] = invert(pose)[:3], k
+        intrinsics[i, :2, 2] += 0.5  # the network counts pixels from the image corner
+    return dataclasses.replace(raw, extrinsics=extrinsics, intrinsics=intrinsics)
 
 
 def network_camera(raw: RawEstimate, index: int, window: tuple[int, int]) -> CameraModel:

@@ -37,8 +37,9 @@ Samples = dict[str, list[SparseDepth]]
 class ScaleSource:
     """Gives each set its scale; remembers the last ones. Time is that of the images."""
 
-    def __init__(self, config: ScaleConfig) -> None:
-        self.config = config
+    def __init__(self, config: ScaleConfig, *, affine: bool = False) -> None:
+        """affine: whether the network's depth is defined up to scale and shift, rather than up to scale."""
+        self.config, self._affine = config, affine
         self._filter = ScaleFilter(config)
 
     def reset(self) -> None:
@@ -94,7 +95,8 @@ class ScaleSource:
             return last
         reasons = []
         for name, sparse in samples.items():
-            fit = fit_samples(name, views, prepared, depth, sparse, self.config.fit, self.config.min_matches)
+            least = self.config.min_matches
+            fit = fit_samples(name, views, prepared, depth, sparse, self.config.fit, least, affine=self._affine)
             if fit.metric:
                 return self._filter.accept(fit, now)
             reasons.append(fit.message)

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks after what should come and does not: silent cameras, frames without partners, stamps that go wrong.
+
+A camera that is silent is no longer waited for. Everything else is only said, with what the graph knows of the
+topic's publishers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from da3_ros.node.compat import describe_publishers
+from da3_ros.stream.diagnostics import WARN, Health
+from da3_ros.stream.parameters import CameraParameters, NodeParameters
+from da3_ros.sync import CameraCounts, FrameBuffer, FrameSet
+
+WINDOW_S = 5.0
+UNMATCHED_SHARE = 0.25
+MIN_FRAMES = 10  # fewer in the window tell nothing about a share
+
+
+class Watchdog:
+    """Runs on the executor's thread, between `start` and `stop`."""
+
+    def __init__(
+        self,
+        node: Any,
+        parameters: NodeParameters,
+        buffer: FrameBuffer[Any],
+        health: Health,
+        hand_over: Callable[[FrameSet[Any] | None], None],
+    ) -> None:
+        """hand_over: takes the set that becomes complete when a silent camera is given up, if any."""
+        self._node, self._parameters, self._buffer, self._health = node, parameters, buffer, health
+        self._hand_over = hand_over
+        self._cameras = {camera.name: camera for camera in parameters.cameras}
+        self._timer: Any = None
+        self._started = self._last_set = 0.0
+        self._silent: set[str] = set()
+        self._epoch = 0
+        self._history: deque[tuple[float, dict[str, CameraCounts]]] = deque()
+
+    def start(self) -> None:
+        """Begin to look; what was seen before is forgotten."""
+        self._started = self._last_set = time.monotonic()
+        self._silent.clear()
+        self._history.clear()
+        self._epoch = self._buffer.epoch
+        self._create_timer()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+
+    def reconfigure(self, parameters: NodeParameters) -> None:
+        """Go by another timeout from now on."""
+        old, self._parameters = self._parameters, parameters
+        if self._timer is not None and parameters.checks.watchdog_timeout != old.checks.watchdog_timeout:
+            self.stop()
+            self._create_timer()
+
+    def frame_came(self, camera: str, stamp_ns: int, before_ns: int | None) -> None:
+        """A frame was put into the buffer; before_ns: the newest stamp of its camera until then."""
+        if camera in self._silent:
+            self._silent.discard(camera)
+            self._health.resolve(camera, "silent")
+            if self._health.silence(camera) is not None:
+                self._node.get_logger().info(f"{camera}: images are back")
+        topic = self._cameras[camera].image_topic
+        if stamp_ns <= 0:
+            text = (
+                f"{topic}: stamps are {stamp_ns / 1e9:g} s: the driver must stamp its images; frames that share a stamp"
+            )
+            self._health.report(camera, "stamp", f"{text} are dropped as late")
+        epoch = self._buffer.epoch
+        if epoch != self._epoch:
+            self._epoch = epoch
+            if before_ns is not None and before_ns > stamp_ns:
+                text = f"{topic}: stamps went back by {(before_ns - stamp_ns) / 1e9:.1f} s (a recording that loops, a "
+                text += "clock that was set): waiting frames, windows, odometry and scale start again"
+                self._health.report("", "jump", text, WARN)
+
+    def set_came(self) -> None:
+        """Frames were matched."""
+        self._last_set = time.monotonic()
+
+    def _create_timer(self) -> None:
+        period = min(self._parameters.checks.watchdog_timeout / 4, 0.5)
+        self._timer = self._node.create_timer(period, self._look)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        self._look_for_silence(now)
+        self._look_at_stamps(now)
+        self._look_for_partners(now)
+
+    def _look_for_silence(self, now: float) -> None:
+        timeout = self._parameters.checks.watchdog_timeout
+        silent = {}
+        for name in self._cameras:
+            silence = self._health.silence(name)
+            seconds = now - self._started if silence is None else min(silence, now - self._started)
+            if seconds > timeout:
+                silent[name] = seconds
+        if set(silent) - self._silent:
+            self._history.clear()  # that its frames are missing is said by its silence
+        self._silent = set(silent)
+        if len(silent) == len(self._cameras):
+            # Nothing to go on with: when they come back, they are to come together.
+            self._buffer.include_all()
+        else:
+            for name in silent:
+                if name not in self._buffer.excluded:
+                    self._hand_over(self._buffer.exclude(name))
+        for name, seconds in silent.items():
+            self._report_silence(self._cameras[name], seconds)
+
+    def _report_silence(self, camera: CameraParameters, seconds: float) -> None:
+        topic = self._node.resolve_topic_name(camera.image_topic)
+        wanted = "sensor_msgs/msg/CompressedImage" if camera.transport == "compressed" else "sensor_msgs/msg/Image"
+        publishers, kinds = describe_publishers(self._node, topic)
+        if not publishers:
+            hint = "start its driver or correct image_topic"
+        elif wanted not in kinds:
+            hint = f"transport {camera.transport} reads {wanted}: correct {camera.name}.transport or image_topic"
+        else:
+            hint = f"check driver, cable and QoS (input_qos is {self._parameters.input_qos.profile})"
+        if len(self._cameras) == 1:
+            others = "there is no output"
+        elif len(self._silent) < len(self._cameras):
+            others = "the others go on without it"
+        else:
+            others = "no other camera sends either"
+        known = f"{len(publishers)} publishers" + (f" ({', '.join(publishers)})" if publishers else "")
+        text = f"{camera.image_topic}: no image for {seconds:.0f} s, {known}; {others}: {hint}"
+        self._health.report(camera.name, "silent", text, WARN)
+
+    def _look_at_stamps(self, now: float) -> None:
+        seconds = now - self._last_set
+        stamps = {n: stamp for n, stamp in self._buffer.newest.items() if n not in self._buffer.excluded}
+        if seconds <= self._parameters.checks.watchdog_timeout or len(stamps) < 2:
+            return
+        first, last = min(stamps, key=stamps.__getitem__), max(stamps, key=stamps.__getitem__)
+        apart, allowed = (stamps[last] - stamps[first]) / 1e6, self._parameters.sync.max_skew_ns / 1e6
+        text = (
+            f"no frames matched for {seconds:.0f} s: newest stamps are {apart:.0f} ms apart ({first} is behind {last}) "
+            f"and sync.max_skew is {allowed:g} ms; synchronise the cameras' clocks or raise it"
+        )
+        self._health.report("", "unmatched", text, WARN)
+
+    def _look_for_partners(self, now: float) -> None:
+        """Say which camera's frames find no partner, as when one sends at half the rate of the others."""
+        counts = self._buffer.counters.snapshot()
+        self._history.append((now, counts))
+        while now - self._history[0][0] > WINDOW_S:
+            self._history.popleft()
+        then, before = self._history[0]
+        received = {name: counts[name].received - before[name].received for name in self._cameras}
+        for name, camera in self._cameras.items():
+            alone = counts[name].dropped.get("unmatched", 0) - before[name].dropped.get("unmatched", 0)
+            if received[name] < MIN_FRAMES or alone <= UNMATCHED_SHARE * received[name]:
+                continue
+            rates = ", ".join(f"{n} {count / (now - then):.1f} Hz" for n, count in received.items())
+            text = (
+                f"{camera.image_topic}: {alone} of {received[name]} frames found no partner within sync.max_skew in "
+                f"{now - then:.0f} s (received: {rates}); let the cameras send together, or set sync.allow_missing or "
+                "sync.policy: latest"
+            )
+            self._health.report(name, "partners", text, WARN)
