@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 ZOO = "zoo.yaml"
-CHECKPOINT = "model.safetensors"
+CHECKPOINT, CONFIG = "model.safetensors", "config.json"
 ENVIRONMENT = "DA3_MODELS"
 """Environment variable with further folders of models, separated as in PATH."""
 
@@ -88,13 +89,14 @@ def load_zoo() -> dict[str, ModelRecord]:
 def find_model(name: str | Path) -> tuple[ModelRecord, Path]:
     """Record and folder of a model given by name, or by the path of a folder with exported graphs.
 
-    Raises ModelError that says what is known, or how to get the files.
+    A folder of any name has the record of the network that its config.json names: its size, its rule for metres, what
+    its poses are worth. Raises ModelError that says what is known, or how to get the files.
     """
     zoo = load_zoo()
     path = Path(name)
     if path.is_dir() and len(path.parts) > 1:
         known = zoo.get(path.name)
-        return known or ModelRecord(path.name, preset="", licence="see its folder"), path
+        return known or _record_of_folder(path, zoo), path
     if str(name) not in zoo:
         raise ModelError(f"unknown model {str(name)!r}; known: {', '.join(zoo)}; or give a folder with exported graphs")
     record = zoo[str(name)]
@@ -110,6 +112,19 @@ def find_model(name: str | Path) -> tuple[ModelRecord, Path]:
             f"into {model_folders()[-1] / record.name}"
         ) from None
     raise ModelError(f"{record.name} has a checkpoint in {checkpoint} but no graphs yet: `da3 export {record.name}`")
+
+
+def _record_of_folder(folder: Path, zoo: dict[str, ModelRecord]) -> ModelRecord:
+    """Record of a folder whose name is not in the zoo, by what its config.json says that it is."""
+    config = folder / CONFIG
+    own = ModelRecord(folder.name, preset="", licence="see its folder")
+    if not config.is_file():
+        return own
+    try:
+        network = zoo.get(json.loads(config.read_text()).get("model_name", ""))
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{config} is not a JSON object ({error}): copy it from the checkpoint again") from error
+    return own if network is None else replace(network, name=folder.name, licence=own.licence, hub_id="")
 
 
 def find_checkpoint(name: str | Path) -> Path:

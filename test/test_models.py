@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-from da3_ros.models import load_zoo
+import json
+
+import pytest
+
+from da3_ros.models import ModelError, find_model, load_zoo
 from da3_ros.network import PRESETS
 from da3_ros.network.single_view import CANONICAL_FOCAL
 
@@ -21,3 +25,21 @@ def test_what_may_be_sold():
     """Licences by the authors' list: the large any-view networks are not for commercial use."""
     restricted = {name for name, record in load_zoo().items() if record.licence == "CC BY-NC 4.0"}
     assert restricted == {"da3-large", "da3-giant", "da3nested-giant-large"}
+
+
+def test_a_folder_of_any_name_is_what_its_configuration_says(tmp_path):
+    """A fine-tuned model need not be called like the network that it began as."""
+    folder = tmp_path / "my_forklift"
+    folder.mkdir()
+    assert find_model(folder)[0].recommended_size == 504
+    (folder / "config.json").write_text(json.dumps({"model_name": "da3metric-large"}))
+    record, found = find_model(folder)
+    assert found == folder
+    assert (record.name, record.preset, record.focal_rule) == ("my_forklift", "da3metric-large", CANONICAL_FOCAL)
+    assert record.metric
+    (folder / "config.json").write_text(json.dumps({"model_name": "da3-nano"}))
+    assert find_model(folder)[0].recommended_size == 252
+    assert not find_model(folder)[0].trusts_distances
+    (folder / "config.json").write_text("[1")
+    with pytest.raises(ModelError, match="my_forklift/config.json is not a JSON object"):
+        find_model(folder)
