@@ -41,5 +41,5 @@ def test_a_folder_of_any_name_is_what_its_configuration_says(tmp_path):
     assert find_model(folder)[0].recommended_size == 252
     assert not find_model(folder)[0].trusts_distances
     (folder / "config.json").write_text("[1")
-    with pytest.raises(ModelError, match="my_forklift/config.json is not a JSON object"):
+    with pytest.raises(ModelError, match=r"my_forklift/config\.json is not a JSON object"):
         find_model(folder)
