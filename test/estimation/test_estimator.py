@@ -101,7 +101,7 @@ def test_the_pose_source_takes_effect(rig, source, expected):
 
 
 def test_an_unknown_pose_source_is_refused():
-    with pytest.raises(ValueError, match="auto, calibrated, network, matches"):
+    with pytest.raises(ValueError, match="auto, calibrated, network, rays, matches"):
         PoseConfig("gps")
 
 

@@ -118,7 +118,7 @@ def test_the_table_above_is_complete():
         ("scale.source", "lidar", ["scale.source = 'lidar'", "auto, reference, rig"]),
         ("scale.source", "camera_height", ["scale.camera_height = 0.0", "metres above the ground"]),
         ("input_qos", "best_effort", ["input_qos = 'best_effort'", "SENSOR_DATA, DEFAULT"]),
-        ("pose.source", "gps", ["pose.source = 'gps'", "auto, calibrated, network, matches"]),
+        ("pose.source", "gps", ["pose.source = 'gps'", "auto, calibrated, network, rays, matches"]),
         ("cameras", [], ["cameras = []", "one or more names"]),
         ("cameras", ["front-left"], ["front-left", "letters, digits"]),
         ("cameras", ["a", "a"], ["each name once"]),
