@@ -168,3 +168,18 @@ def test_cameras_are_drawn_from_all_kinds_and_fields_of_view(studio, tmp_path):
     assert min(widths) > 38
     assert max(widths) < 112
     assert max(widths) - min(widths) > 25
+
+
+def test_the_command_renders_rooms_and_goes_on(studio, tmp_path, capfd):
+    """With workers of its own, normal maps too; a second run finds them done."""
+    from da3_training.scenes.generate import main
+
+    options = ["--out", str(tmp_path / "rooms"), "--cache", str(tmp_path / "cache"), "--assets", "none", "--rooms", "1"]
+    options += ["--clusters", "1", "--views", "2", "--normals"]
+    main(options)
+    [folder] = (tmp_path / "rooms").iterdir()
+    assert len(load_room(folder)[0].views) == 2
+    assert len(list(folder.glob("*.normal.png"))) == 2
+    written = (folder / "scene.json").stat().st_mtime_ns
+    main(options)
+    assert (folder / "scene.json").stat().st_mtime_ns == written

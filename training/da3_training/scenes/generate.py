@@ -195,7 +195,7 @@ def main(arguments: list[str] | None = None) -> None:
     log.info("%d of %d rooms to make in %s", len(missing), options.rooms, options.out)
     if options.assets != "none":
         Library.load(options.cache)
-    TextureBank.load(options.cache, options.split, options.assets != "none", options.wheels, options.normals)
+    TextureBank.load(options.cache, options.split, options.assets != "none", options.wheels)
     context = multiprocessing.get_context("spawn")
     numbers, results = context.Queue(), context.Queue()
     for i in missing:
