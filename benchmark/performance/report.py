@@ -100,7 +100,11 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     ratios = [row.ratio or 1.0 for row in compared]
     # A bar begins at 1: to the right ours is better.
     axes.barh(places, [r - 1 for r in ratios], left=1, color=[colours[row.section] for row in compared])
-    axes.set_yticks(places, [f"{row.name} / {row.alternative}" for row in compared], fontsize=7)
+    axes.set_yticks(
+        places,
+        [f"{row.name} / {row.alternative}" if row.alternative not in row.name else row.name for row in compared],
+        fontsize=7,
+    )
     axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
