@@ -142,11 +142,7 @@ def sustained(cameras: int, model: str, seconds: float) -> tuple[float, float, f
 
         try:
             peer.wait(lambda: peer.node.count_subscribers(f"/{names[-1]}/camera_info"), 60, "the node")
-            rig = {}
-            for i, name in enumerate(names):  # side by side: without TF poses would be sought by matches
-                rig["base_link", f"{name}_optical"] = pose = np.eye(4)
-                pose[1, 3] = -0.1 * i
-            peer.send_static(rig)
+            peer.send_static(_side_by_side(names))
             feed(2.0, 3.0)
             rate = 30.0
             while True:
@@ -172,6 +168,15 @@ def sustained(cameras: int, model: str, seconds: float) -> tuple[float, float, f
         finally:
             process.terminate()
             process.wait(20)
+
+
+def _side_by_side(names: list[str]) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Transforms of a rig; without any, poses would be sought by matches."""
+    rig = {}
+    for i, name in enumerate(names):
+        rig["base_link", f"{name}_optical"] = pose = np.eye(4)
+        pose[1, 3] = -0.1 * i
+    return rig
 
 
 def conversions(repeat: int, seconds: float) -> Iterator[Row]:
