@@ -9,7 +9,7 @@ from da3_ros.estimation import ScaleConfig
 from da3_ros.estimation.preprocess import prepare
 from da3_ros.estimation.scale import ScaleSource
 from da3_ros.estimation.scale.fit import cell_weights, fit_depth, fit_scale
-from da3_ros.estimation.scale.rig import MatchConfig, triangulate_rig
+from da3_ros.estimation.scale.rig import MatchConfig, SparseDepth, triangulate_rig
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.alignment import AlignmentError
 
@@ -177,17 +177,33 @@ def test_every_part_of_an_image_counts_the_same():
     assert weights[30:].sum() == pytest.approx(1)
 
 
-def test_only_networks_of_single_images_get_a_shift_by_themselves(rig):
-    def shift(affine):
+def test_a_shift_needs_samples_from_all_over_the_image(rig):
+    """The wall is matched everywhere; with samples of its left part alone only networks up to a shift get one."""
+
+    def shift(right_end, affine=False):
         source = ScaleSource(ScaleConfig(), affine=affine)
         prepared = prepare(views_at(rig, 1), 252, 14)
-        samples = source.measure(views_at(rig, 1), prepared)
+        samples = {
+            name: [
+                SparseDepth(p.pixels[p.pixels[:, 0] < right_end], p.depth[p.pixels[:, 0] < right_end]) for p in points
+            ]
+            for name, points in source.measure(views_at(rig, 1), prepared).items()
+        }
         h, w = prepared.images.shape[1:3]
         depth = np.stack([cv2.resize(d, (w, h), interpolation=cv2.INTER_NEAREST) for d in rig.depths])
         return source(views_at(rig, 1), prepared, (depth - 1.0) / 2, samples).shift
 
-    assert shift(False) == 0.0
-    assert shift(True) == pytest.approx(1.0, abs=0.3)
+    assert shift(1000) == pytest.approx(1.0, abs=0.2)
+    assert shift(110) == 0.0
+    assert shift(110, affine=True) == pytest.approx(1.0, abs=0.3)
+    assert shift(60, affine=True) == 0.0
+
+
+def test_a_shift_must_leave_everything_in_front_of_the_camera():
+    metric = np.linspace(2, 6, 300)
+    relative = (metric + 1.0) / 2
+    assert fit_depth(relative, metric, "auto", nearest=1.5).shift == pytest.approx(-1.0, abs=1e-3)
+    assert fit_depth(relative, metric, "auto", nearest=0.4).shift == 0.0
 
 
 def test_a_shift_is_fitted_only_where_it_is_needed():

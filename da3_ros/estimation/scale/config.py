@@ -37,8 +37,8 @@ class ScaleConfig:
     min_matches: int = 20
     """Fewer samples of metric depth than this give no scale."""
     fit: str = "auto"
-    """``scale``, ``scale_shift``, or ``auto``: with a shift only for networks of single images, whose depth is defined
-    up to one, and only where the samples clearly ask for it. A needless shift spoils depth outside their range."""
+    """``scale``, ``scale_shift``, or ``auto``: with a shift only where samples from all over the images clearly ask for
+    it. One that rests on a part of the image spoils the rest."""
     matching: MatchConfig = field(default_factory=MatchConfig)
 
     def __post_init__(self) -> None:

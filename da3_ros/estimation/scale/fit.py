@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,10 +13,17 @@ from da3_ros.estimation.scale.rig import SparseDepth
 from da3_ros.estimation.views import ScaleEstimate, View
 from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift
 
-SHIFT_GAIN = 0.6
-"""A shift is fitted in ``auto`` where it brings the median residual below this share of that without one."""
+SHIFT_GAIN = 0.8
+"""A shift is fitted in ``auto`` where it brings the mean error of the samples below this share of that without, ..."""
+SHIFT_COVER = 0.4
+"""... and where samples lie in this share of the images' cells: from few places it says nothing of the rest, ..."""
+SHIFT_COVER_AFFINE = 0.2
+"""... or in this one, for networks whose depth is defined up to a shift."""
 MOST_SAMPLES = 4000
 """A LiDAR gives far more than a fit of two numbers needs."""
+MARGIN = 0.1
+"""The nearest depth with a shift must be more than this share of the samples' median depth."""
+ROUNDS = 25
 CELLS = 8
 """Cells over an image's width; each counts the same, however many samples lie in it."""
 BAND = 2.0
@@ -47,10 +56,13 @@ def fit_samples(
     weights = [cell_weights(points.pixels, view.image.shape[1]) for view, points in zip(views, sparse, strict=True)]
     both = np.stack([np.concatenate(relative), metric, np.concatenate(weights)])
     both = both[:, :: -(-both.shape[1] // MOST_SAMPLES)]
-    if fit == "auto" and not affine:
+    # Each cell with samples weighs 1.
+    cells = sum(CELLS * math.ceil(CELLS * view.image.shape[0] / view.image.shape[1]) for view in views)
+    cover = sum(float(weight.sum()) for weight in weights) / cells
+    if fit == "auto" and cover < (SHIFT_COVER_AFFINE if affine else SHIFT_COVER):
         fit = "scale"
     try:
-        found = fit_depth(both[0], both[1], fit, both[2])
+        found = fit_depth(both[0], both[1], fit, both[2], nearest=float(np.percentile(depth, 2)))
     except AlignmentError as error:
         return ScaleEstimate("none", message=f"{source}: {error}")
     return ScaleEstimate(source, found.scale, found.shift, found.residual, int(found.inliers.sum()), True)
@@ -69,27 +81,58 @@ _REMEDY = {
 
 
 def fit_depth(
-    relative: NDArray[np.float64], metric: NDArray[np.float64], fit: str, weights: NDArray[np.float64] | None = None
+    relative: NDArray[np.float64],
+    metric: NDArray[np.float64],
+    fit: str,
+    weights: NDArray[np.float64] | None = None,
+    nearest: float = 0.0,
 ) -> Alignment:
     """Alignment of relative depth (N,) to metric depth (N,) under the rule `fit` (see `ScaleConfig.fit`).
 
-    weights: (N,) of the samples where only a scale is fitted. Raises AlignmentError where the samples do not determine
-    one.
+    weights: (N,) of the samples, but for ``scale_shift``. nearest: relative depth that must stay in front of the camera
+    with a shift in ``auto``. Raises AlignmentError where the samples do not determine one.
     """
     if fit == "scale_shift":
         return align_scale_shift(relative, metric)
-    plain = fit_scale(relative, metric, np.ones(len(metric)) if weights is None else weights)
+    weights = np.ones(len(metric)) if weights is None else weights
+    plain = fit_scale(relative, metric, weights)
     if fit == "scale":
         return plain
-    try:
-        shifted = align_scale_shift(relative, metric)
-    except AlignmentError:
+    shifted = _fit_affine(relative, metric, weights, plain)
+    if shifted is None or shifted.scale * nearest + shifted.shift < MARGIN * np.median(metric):
         return plain
 
-    def residual(a: Alignment) -> float:
-        return float(np.median(np.abs(a.scale * relative + a.shift - metric) / metric))
+    def error(a: Alignment) -> float:
+        off = np.minimum(np.abs(a.scale * relative + a.shift - metric) / metric, 1.0)
+        return float(np.average(off[plain.inliers], weights=weights[plain.inliers]))
 
-    return shifted if residual(shifted) < SHIFT_GAIN * residual(plain) else plain
+    return shifted if error(shifted) < SHIFT_GAIN * error(plain) else plain
+
+
+def _fit_affine(
+    relative: NDArray[np.float64], metric: NDArray[np.float64], weights: NDArray[np.float64], start: Alignment
+) -> Alignment | None:
+    """Scale and shift of least mean relative error, by reweighted least squares from a scale; None without a result."""
+    valid = np.isfinite(relative) & np.isfinite(metric) & (relative > 0) & (metric > 0)
+    r, m, weight = relative[valid], metric[valid], weights[valid]
+    design = np.stack([r / m, 1 / m], axis=1)
+    scale, shift = start.scale, 0.0
+    for _ in range(ROUNDS):
+        off = np.abs(design @ [scale, shift] - 1)
+        robust = np.where(off < 1, weight / np.maximum(off, 0.01), 0.0)
+        normal = (design * robust[:, None]).T @ design
+        if np.linalg.det(normal) <= 1e-12 * np.trace(normal) ** 2:
+            return None  # samples of one depth
+        scale, shift = (float(value) for value in np.linalg.solve(normal, (design * robust[:, None]).sum(axis=0)))
+    if scale <= 0:
+        return None
+    off = np.abs(design @ [scale, shift] - 1)
+    near = off < 1 / BAND
+    if near.sum() < 8:
+        return None
+    inliers = np.zeros(len(valid), dtype=bool)
+    inliers[np.flatnonzero(valid)[near]] = True
+    return Alignment(scale, shift, inliers, weighted_median(off[near], weight[near]))
 
 
 def fit_scale(relative: NDArray[np.float64], metric: NDArray[np.float64], weights: NDArray[np.float64]) -> Alignment:
