@@ -12,10 +12,8 @@ import numpy as np
 from protocol import Protocol, choose_frames
 
 from da3_training.datasets.registry import DATASETS, SceneSet
+from da3_training.evaluate import motorcycle_records
 from da3_training.records import Cluster, Record, ViewRecord
-
-MOTORCYCLE = (994.978, 311.193, 254.877, 31.086, 0.193001)
-"""Focal length, principal point, offset of the disparities (pixels), baseline (metres), as published with the pair."""
 
 
 def read_clusters(protocol: Protocol, root: Path | None) -> Iterator[tuple[str, list[Record]]]:
@@ -24,7 +22,7 @@ def read_clusters(protocol: Protocol, root: Path | None) -> Iterator[tuple[str, 
     Raises FileNotFoundError where `root` does not hold the set, in the words of its adapter.
     """
     if protocol.adapter == "motorcycle":
-        yield "motorcycle", motorcycle()
+        yield "motorcycle", motorcycle_records()
         return
     if root is None:
         raise FileNotFoundError(f"{protocol.name}: name its folder")
@@ -48,24 +46,6 @@ def read_clusters(protocol: Protocol, root: Path | None) -> Iterator[tuple[str, 
 def _number(path: Path) -> int:
     digits = re.findall(r"\d+", path.stem)
     return int(digits[-1]) if digits else -1
-
-
-def motorcycle() -> list[Record]:
-    """Middlebury Motorcycle; only the left view has true depth."""
-    from skimage.data import stereo_motorcycle
-
-    left, right, disparity = stereo_motorcycle()
-    focal, cx, cy, offset, baseline = MOTORCYCLE
-    known = np.isfinite(disparity)
-    depth = np.where(known, focal * baseline / (np.where(known, disparity, 1) + offset), 0).astype(np.float32)
-    out = []
-    for i, image in enumerate((left, right)):
-        k = np.array([[focal, 0, cx + i * offset], [0, focal, cy], [0, 0, 1]])
-        pose = np.eye(4)
-        pose[0, 3] = i * baseline
-        own = depth if i == 0 else np.zeros_like(depth)
-        out.append(Record(image[..., :3], own, own > 0, None, None, k, pose, "motorcycle", True))
-    return out
 
 
 def _hiroom(root: Path) -> Iterator[tuple[str, Cluster]]:

@@ -91,13 +91,14 @@ def reconstruction_scores(
     records: Sequence[Record],
     protocol: Protocol,
     posed: bool,
-    points: int,
+    fusion: Fusion,
+    surface: NDArray[np.float64],
 ) -> Scores:
-    """F1 and Chamfer distance of the fused surface. posed: true cameras place the depth, at the scale of the poses."""
+    """F1 and Chamfer distance of the fused surface from the true one (N, 3). posed: true cameras place the depth, at
+    the scale of the poses.
+    """
     truth = np.stack([r.pose for r in records])
-    fusion = Fusion(protocol.voxel, protocol.truncation, protocol.max_depth, points)
     k_true = np.stack([r.intrinsics for r in records])
-    surface = fuse([np.where(r.valid, r.depth, 0) for r in records], k_true, truth, fusion)
     name = "posed" if posed else "unposed"
     try:
         fit = align_poses(invert(np.asarray(raw.extrinsics, np.float64)), truth)
@@ -123,16 +124,20 @@ def reconstruction_scores(
     return out
 
 
-def rig_scores(estimator: Estimator, records: Sequence[Record], protocol: Protocol, points: int) -> Scores:
+def rig_scores(
+    estimator: Estimator,
+    records: Sequence[Record],
+    protocol: Protocol,
+    fusion: Fusion,
+    surface: NDArray[np.float64],
+) -> Scores:
     """The same of depth in the estimator's own metres, with the true cameras known to it as on a calibrated rig."""
     views = [View(r.image, camera_of(r), r.pose, f"view{i}") for i, r in enumerate(records)]
     estimator.reset()
     estimate = estimator(ViewSet(views))
     if not estimate.scale.metric:
         return {"rig_metric": [0.0]}
-    fusion = Fusion(protocol.voxel, protocol.truncation, protocol.max_depth, points)
     k, truth = np.stack([r.intrinsics for r in records]), np.stack([r.pose for r in records])
-    surface = fuse([np.where(r.valid, r.depth, 0) for r in records], k, truth, fusion)
     depths = []
     for view, record in zip(estimate.views, records, strict=True):
         large = cv2.resize(view.depth, record.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -170,11 +175,14 @@ def score_sequence(
         scaled = [d * np.float32(median_scale(d, r.depth, r.valid)) for d, r in zip(depths, records, strict=True)]
         out["consistency"] = [consistency(scaled, np.stack([r.intrinsics for r in records]), truth)]
     if protocol.f1_threshold and known and len(records) >= 3:
-        out.update(reconstruction_scores(depths, raw, windows, records, protocol, False, points))
+        fusion = Fusion(protocol.voxel, protocol.truncation, protocol.max_depth, points)
+        k = np.stack([r.intrinsics for r in records])
+        surface = fuse([np.where(r.valid, r.depth, 0) for r in records], k, truth, fusion)
+        out.update(reconstruction_scores(depths, raw, windows, records, protocol, False, fusion, surface))
         if engine.info.takes_poses:
             given, windows = infer(engine, records, estimator.size, posed=True)
             depths = at_full_size(given, windows, records)
-            out.update(reconstruction_scores(depths, given, windows, records, protocol, True, points))
+            out.update(reconstruction_scores(depths, given, windows, records, protocol, True, fusion, surface))
         config = EstimatorConfig(size=estimator.size, max_range=protocol.max_depth, scale=ScaleConfig(confirm=1))
-        out.update(rig_scores(Estimator(engine, estimator.record, config), records, protocol, points))
+        out.update(rig_scores(Estimator(engine, estimator.record, config), records, protocol, fusion, surface))
     return out

@@ -113,20 +113,25 @@ def evaluate(model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = F
 
 
 def motorcycle(views: int, size: tuple[int, int]) -> ViewGroup:
-    """Middlebury Motorcycle (scikit-image's copy) as one set of one or two views; depth is that of the left one."""
-    from skimage.data import stereo_motorcycle
-
+    """Middlebury Motorcycle as one set of one or two views at height x width = `size`."""
     if views not in (1, 2):
         raise ValueError(f"the Motorcycle pair has 1 or 2 views, {views} were asked for")
+    return make_group(motorcycle_records()[:views], size)
+
+
+def motorcycle_records() -> list[Record]:
+    """Both views of the Motorcycle pair (scikit-image's copy), 500 x 741; depth is that of the left one."""
+    from skimage.data import stereo_motorcycle
+
     left, right, disparity = stereo_motorcycle()
     focal, cx, cy, doffs, baseline = 994.978, 311.193, 254.877, 31.086, 0.193001
     known = np.isfinite(disparity)
     depth = np.where(known, focal * baseline / (np.where(known, disparity, 1) + doffs), 0).astype(np.float32)
     records = []
-    for i, image in enumerate((left, right)[:views]):
+    for i, image in enumerate((left, right)):
         k = np.array([[focal, 0, cx + i * doffs], [0, focal, cy], [0, 0, 1]])
         pose = np.eye(4)
         pose[0, 3] = i * baseline
         own = depth if i == 0 else np.zeros_like(depth)
         records.append(Record(image, own, own > 0, None, None, k, pose, "motorcycle", True))
-    return make_group(records, size)
+    return records
