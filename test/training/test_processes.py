@@ -9,18 +9,21 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from da3_training.trainer import read_log
 
 SCRIPT = Path(__file__).with_name("run_micro.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.fixture
 def run_file(rooms, tmp_path):
     """Writes a configuration and returns its path."""
 
-    def write(name, views_per_batch, steps, checkpoint_minutes=5.0):
+    def write(name, views_per_batch, steps, checkpoint_minutes=5.0, **runtime):
         samples = {"views_per_batch": views_per_batch, "view_counts": [1, 2], "sizes": [[28, 42]]}
         values = {
             "preset": "micro",
@@ -38,6 +41,7 @@ def run_file(rooms, tmp_path):
                 "picture_steps": 0,
                 "accelerator": "cpu",
                 "checkpoint_minutes": checkpoint_minutes,
+                **runtime,
             },
         }
         path = tmp_path / f"{name}.yaml"
@@ -51,6 +55,13 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+def wait_for_steps(path, count):
+    log = path.with_suffix("") / "log.jsonl"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and not (log.is_file() and len(log.read_text().splitlines()) >= count):
+        time.sleep(0.01)
+
+
 def losses(path):
     return {step: e["loss"] for step, e in read_log(path.with_suffix("")).items()}
 
@@ -60,8 +71,7 @@ def test_two_processes_learn_as_one_with_the_doubled_batch(run_file):
     """20 steps, within 1e-3."""
     one, two = run_file("one", 8, 20), run_file("two", 4, 20)
     subprocess.run([sys.executable, SCRIPT, "train", one], check=True, env=environment(), capture_output=True)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([*launch, SCRIPT, "train", two], check=True, env=environment(), capture_output=True)
+    subprocess.run([*TORCHRUN, SCRIPT, "train", two], check=True, env=environment(), capture_output=True)
     assert sorted(losses(two)) == list(range(20))
     assert losses(two) == pytest.approx(losses(one), abs=1e-3)
 
@@ -78,13 +88,32 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(run_file):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    log = killed.with_suffix("") / "log.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (log.is_file() and len(log.read_text().splitlines()) >= 6):
-        time.sleep(0.01)
+    wait_for_steps(killed, 6)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = len(log.read_text().splitlines())
+    before = len(losses(killed))
     assert 6 <= before < 24
     subprocess.run([sys.executable, SCRIPT, "train", killed], check=True, env=environment(), capture_output=True)
     assert losses(killed) == pytest.approx(losses(whole), rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_sharded_processes_learn_as_one_and_resume(run_file):
+    """FSDP over two processes that recompute activations, ended on the way and started again; as one process, within
+    1e-3.
+    """
+    one = run_file("one", 8, 12)
+    subprocess.run([sys.executable, SCRIPT, "train", one], check=True, env=environment(), capture_output=True)
+    sharded = run_file("sharded", 4, 12, 0.0, strategy="fsdp", activation_checkpointing=True)
+    command = [*TORCHRUN, SCRIPT, "train", sharded]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_steps(sharded, 4)
+    process.terminate()
+    process.wait()
+    assert 4 <= len(losses(sharded)) < 12
+    subprocess.run(command, check=True, env=environment(), capture_output=True)
+    assert losses(sharded) == pytest.approx(losses(one), abs=1e-3)
+    first, second = (load_file(path.with_suffix("") / "export" / "model.safetensors") for path in (one, sharded))
+    assert first.keys() == second.keys()
+    assert all(torch.allclose(first[key], second[key], atol=1e-3) for key in first)

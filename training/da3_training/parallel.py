@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy, FSDPStrategy
+from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
-from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
-    apply_activation_checkpointing,
-    checkpoint_wrapper,
-)
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.utils.checkpoint import checkpoint
 
 from da3_ros.network.backbone import Block
 from da3_training.config import RuntimeConfig
@@ -31,11 +31,8 @@ def make_fabric(config: RuntimeConfig) -> Fabric:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     strategy: Any = "auto"
     if config.strategy == "fsdp":
-        strategy = FSDPStrategy(
-            auto_wrap_policy={Block},
-            activation_checkpointing_policy={Block} if config.activation_checkpointing else None,
-            state_dict_type="full",
-            use_orig_params=True,
+        strategy = ModelParallelStrategy(
+            shard, data_parallel_size=world, tensor_parallel_size=1, save_distributed_checkpoint=False
         )
     elif config.strategy == "ddp" or world > 1:
         # Some parts rest in some steps: the camera encoder without known cameras, ray levels that are never used.
@@ -51,6 +48,15 @@ def make_fabric(config: RuntimeConfig) -> Fabric:
 
 def recompute_blocks(module: nn.Module) -> None:
     """Make every transformer block recompute its activations in the backward pass; parameter names stay."""
-    apply_activation_checkpointing(
-        module, checkpoint_wrapper_fn=checkpoint_wrapper, check_fn=lambda part: isinstance(part, Block)
-    )
+    for part in module.modules():
+        if isinstance(part, Block):
+            part.forward = functools.partial(checkpoint, part.forward, use_reentrant=False)  # type: ignore[method-assign]
+
+
+def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """FSDP: every transformer block, and the rest as one, keep a part of their parameters in each process."""
+    shares = mesh["data_parallel"]
+    for part in module.modules():
+        if isinstance(part, Block):
+            fully_shard(part, mesh=shares)
+    return fully_shard(module, mesh=shares)

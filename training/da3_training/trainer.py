@@ -74,7 +74,7 @@ def _set_up(fabric: Fabric, config: TrainConfig) -> tuple[Any, Any, MovingAverag
     initialise(model, config)
     learner = Learner(model, config)
     learner.train()
-    if config.runtime.activation_checkpointing and config.runtime.strategy != "fsdp":
+    if config.runtime.activation_checkpointing:
         recompute_blocks(learner)
     wrapped = fabric.setup_module(learner)
     optimiser = fabric.setup_optimizers(make_optimiser(wrapped, model.preset.depth, config.optimiser))

@@ -8,6 +8,8 @@ asked to attend to the patches of b around that place.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,21 +19,29 @@ from da3_training.losses.masked import masked_mean
 
 
 class AttentionTap:
-    """Keeps queries and keys of one attention module during a forward pass; use as a context manager."""
+    """Keeps queries and keys of one attention module during a forward pass; use as a context manager.
+
+    They are taken after their normalisation, inside the pass: with FSDP the module's weights are there only then.
+    """
 
     def __init__(self, attention: nn.Module) -> None:
         self._attention = attention
-        self._qkv: Tensor | None = None
+        self._kept: dict[str, Tensor] = {}
 
     def __enter__(self) -> AttentionTap:
-        self._handle = self._attention.qkv.register_forward_hook(self._keep)
+        parts = {"q": self._attention.q_norm, "k": self._attention.k_norm}
+        self._handles = [part.register_forward_hook(self._keeper(name)) for name, part in parts.items()]
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
 
-    def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._qkv = output
+    def _keeper(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self._kept.setdefault(name, output)  # the first pass, not one that recomputes activations
+
+        return keep
 
     def logits(self, views: int, heads: int) -> Tensor:
         """Scaled products (B, heads, S, P, S, P) of the first `heads` heads between all patches of S views.
@@ -39,13 +49,10 @@ class AttentionTap:
         Camera tokens are left out. Rotary positions, where a preset has them, are not applied: appearance alone
         shall match.
         """
-        if self._qkv is None:
+        if not self._kept:
             raise RuntimeError("the tapped attention has not run: call the network inside the `with` block")
-        a = self._attention
-        b, total, c = self._qkv.shape[0], self._qkv.shape[1], self._qkv.shape[2] // 3
-        q, k = self._qkv.view(b, views, total // views, 3, a.heads, c // a.heads)[:, :, 1:, :2, :heads].unbind(3)
-        q, k = a.q_norm(q), a.k_norm(k)
-        return torch.einsum("bsphd,btqhd->bhsptq", q, k) * (c // a.heads) ** -0.5
+        q, k = (self._kept[name][:, :heads].unflatten(2, (views, -1))[:, :, :, 1:] for name in ("q", "k"))
+        return torch.einsum("bhspd,bhtqd->bhsptq", q, k) * q.shape[-1] ** -0.5
 
 
 def correspondence_loss(logits: Tensor, truth: Correspondence, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
