@@ -96,6 +96,14 @@ def test_activation_checkpointing_changes_no_number(config):
     assert load_checkpoint(folder)
 
 
+def test_mixed_precision_learns_nearly_the_same(config):
+    trainer.train(replace(config, steps=3))
+    mixed = replace(config, steps=3, output=config.output + "_mixed")
+    trainer.train(replace(mixed, runtime=replace(config.runtime, precision="bf16-mixed")))
+    assert losses(mixed) == pytest.approx(losses(config), rel=1e-2)
+    assert losses(mixed) != losses(config)
+
+
 def test_a_schedule_in_hours_ends(config):
     trainer.train(replace(config, hours=1.0 / 3600))
     assert losses(config)

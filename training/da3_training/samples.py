@@ -57,9 +57,9 @@ class SampleConfig:
     """Samples of shards that are mixed in memory, in each worker."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
-    """B scenes of S views."""
+    """B scenes of S views; not frozen, since mixed precision sets the tensors of a copy anew."""
 
     images: Tensor
     """(B, S, 3, H, W), normalised."""
