@@ -77,9 +77,11 @@ def make_group(records: list[Record], size: tuple[int, int]) -> ViewGroup:
 def evaluate(model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = False) -> dict[str, float]:
     """Mean scores over sets of views: AbsRel, delta1, the same of a constant depth, pose AUC at 5 and 30 degrees.
 
+    For sets of several views also ``alone_``: the same images, each seen alone, after one scale for the whole set. What
+    seeing them together brings is the difference; sets of other sizes hold other images and are no comparison.
     posed: the network is given the true cameras, without their scale.
     """
-    depth_scores, prior_scores, errors, identity, baselines = [], [], [], [], []
+    depth_scores, alone_scores, prior_scores, errors, identity, baselines = [], [], [], [], [], []
     for group in groups:
         known = {}
         if posed:
@@ -90,8 +92,10 @@ def evaluate(model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = F
             }
         with torch.no_grad():
             out = model(torch.from_numpy(group.images)[None], reference="first", **known)
-        predicted, depth, valid = out["depth"][0].numpy(), group.depth, group.valid
-        depth_scores.append(depth_errors(predicted * median_scale(predicted, depth, valid), depth, valid))
+        depth, valid = group.depth, group.valid
+        depth_scores.append(_scaled_errors(out["depth"][0].numpy(), group))
+        if len(depth) > 1:
+            alone_scores.append(_scaled_errors(_alone(model, group), group))
         prior_scores.append(depth_errors(np.full_like(depth, np.median(depth[valid])), depth, valid))
         if len(depth) > 1 and "extrinsics" in out:
             still = np.tile(np.eye(4), (len(depth), 1, 1))
@@ -102,6 +106,8 @@ def evaluate(model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = F
         raise ValueError("no set of views could be scored: the data set is empty, broken or has too little depth")
     result: dict[str, float] = {"sets": len(depth_scores)}
     result["absrel"], result["delta1"] = np.nanmean(depth_scores, axis=0).round(4).tolist()
+    if alone_scores:
+        result["alone_absrel"], result["alone_delta1"] = np.nanmean(alone_scores, axis=0).round(4).tolist()
     result["constant_absrel"], result["constant_delta1"] = np.nanmean(prior_scores, axis=0).round(4).tolist()
     if errors:
         result["baseline_median_m"] = round(float(np.median(np.concatenate(baselines))), 3)
@@ -110,6 +116,17 @@ def evaluate(model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = F
             result[f"{name}rotation_median_deg"] = round(float(np.median(rows[:, 0])), 2)
             result[f"{name}translation_median_deg"] = round(float(np.median(rows[:, 1])), 2)
     return result
+
+
+def _scaled_errors(predicted: NDArray[np.float32], group: ViewGroup) -> tuple[float, float]:
+    scale = median_scale(predicted, group.depth, group.valid)
+    return depth_errors(predicted * scale, group.depth, group.valid)
+
+
+def _alone(model: DepthAnything3, group: ViewGroup) -> NDArray[np.float32]:
+    """Depth (S, H, W) of every view as if there were no others."""
+    with torch.no_grad():
+        return model(torch.from_numpy(group.images)[:, None])["depth"][:, 0].numpy()
 
 
 def motorcycle(views: int, size: tuple[int, int]) -> ViewGroup:

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of a checkpoint: an oracle in the network's place gets the scores that its errors deserve."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from da3_ros.geometry.poses import invert
+from da3_ros.network import create_model, save_checkpoint
+from da3_training.cli.evaluate import main
+from da3_training.datasets.registry import SceneSet
+from da3_training.evaluate import ViewGroup, evaluate, motorcycle, view_groups
+
+SIZE = (28, 42)
+
+
+@pytest.fixture
+def group():
+    """Three views of a slope, moved along x and turned a little."""
+    depth = np.linspace(1, 3, 3 * 28 * 42, dtype=np.float32).reshape(3, 28, 42)
+    pose = np.tile(np.eye(4), (3, 1, 1))
+    pose[:, 0, 3] = (0, 0.3, 0.6)
+    for i in range(3):
+        pose[i, :3, :3] = cv2.Rodrigues(np.array([0.0, 0.1 * i, 0.0]))[0]
+    k = np.tile(np.array([[40.0, 0, 20.5], [0, 40, 13.5], [0, 0, 1]]), (3, 1, 1))
+    return ViewGroup(np.zeros((3, 3, 28, 42), np.float32), depth, depth > 1.2, k, pose)
+
+
+class Oracle:
+    """Knows a group; seen alone, every image has a scale of its own."""
+
+    def __init__(self, group, alone=(1.0, 1.0, 1.0), shift=0.0, turn=0.0):
+        self.group, self.alone, self.shift, self.turn, self.told = group, alone, shift, turn, []
+
+    def __call__(self, images, extrinsics=None, intrinsics=None, reference="first"):
+        self.told.append(extrinsics)
+        depth = torch.from_numpy(self.group.depth) * 7
+        if images.shape[1] == 1:
+            return {"depth": (depth * torch.tensor(self.alone)[:, None, None])[:, None]}
+        pose = self.group.pose.copy()
+        pose[1:, :3, :3] = pose[1:, :3, :3] @ cv2.Rodrigues(np.array([0.0, 0.0, np.radians(self.turn)]))[0]
+        return {"depth": depth[None] + self.shift, "extrinsics": torch.from_numpy(invert(pose))[None]}
+
+
+def test_the_truth_up_to_scale_scores_perfectly(group):
+    scores = evaluate(Oracle(group), iter([group]))
+    assert scores["absrel"] == scores["alone_absrel"] == 0
+    assert scores["delta1"] == scores["alone_delta1"] == 1
+    assert scores["auc5"] == scores["auc30"] == 1
+    assert scores["rotation_median_deg"] == pytest.approx(0, abs=1e-4)
+
+
+def test_errors_cost_where_they_are(group):
+    scores = evaluate(Oracle(group, alone=(1.0, 2.0, 0.5), shift=3.0, turn=10.0), iter([group]))
+    assert 0 < scores["absrel"] < scores["alone_absrel"]
+    assert scores["alone_delta1"] < 0.5
+    assert scores["auc5"] == 0 < scores["auc30"] < 1
+    assert scores["rotation_median_deg"] == pytest.approx(10, abs=0.1)
+
+
+def test_guesses_that_know_nothing(group):
+    scores = evaluate(Oracle(group), iter([group]))
+    constant = np.full_like(group.depth, np.median(group.depth[group.valid]))[group.valid]
+    true = group.depth[group.valid]
+    assert scores["constant_absrel"] == pytest.approx(np.mean(np.abs(constant - true) / true), abs=1e-4)
+    assert scores["identity_auc30"] < 0.2
+    assert scores["identity_rotation_median_deg"] > 4
+    assert scores["baseline_median_m"] == pytest.approx(0.45)
+
+
+def test_known_cameras_are_given_without_their_scale(group):
+    oracle = Oracle(group)
+    evaluate(oracle, iter([group]), posed=True)
+    assert oracle.told[0] is not None
+    larger = group._replace(pose=group.pose * np.array([1, 1, 1, 5])[None, None, :])
+    larger.pose[:, 3, 3] = 1
+    again = Oracle(larger)
+    evaluate(again, iter([larger]), posed=True)
+    assert torch.allclose(oracle.told[0], again.told[0], atol=1e-5)
+
+
+def test_sets_with_little_depth_are_left_out(rooms):
+    for name in ("v0.png", "v1.png", "v2.png"):
+        path = str(rooms / "room_0" / name)
+        depth = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+        depth[:, 12:] = 0
+        cv2.imwrite(path, depth)
+    scenes = SceneSet("rooms", rooms)
+    assert len(list(view_groups(scenes, 3, SIZE, least=0.2))) == 1
+    assert len(list(view_groups(scenes, 3, SIZE, least=0.02))) == 2
+    assert len(list(view_groups(scenes, 3, SIZE, limit=1, least=0.02))) == 1
+    with pytest.raises(ValueError, match="no set of views could be scored"):
+        evaluate(None, view_groups(scenes, 3, SIZE, limit=1))
+
+
+def test_motorcycle_has_two_views():
+    group = motorcycle(2, SIZE)
+    assert group.valid[0].mean() > 0.5
+    assert not group.valid[1].any()
+    assert group.pose[1, 0, 3] == pytest.approx(0.193, abs=1e-3)
+    with pytest.raises(ValueError, match="3 were asked for"):
+        motorcycle(3, SIZE)
+
+
+def test_the_command_prints_a_line_for_each_set_and_count(rooms, tmp_path, micro, capsys):
+    save_checkpoint(create_model(micro), tmp_path / "model")
+    options = ["--views", "1", "2", "--size", "28", "42", "--posed", "--motorcycle"]
+    main([str(tmp_path / "model"), f"rooms={rooms}", *options])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    seen = [(line["set"], line["views"], line["posed"]) for line in lines]
+    assert seen == [(s, v, p) for v, p in ((1, False), (2, False), (2, True)) for s in ("rooms", "motorcycle")]
+    assert all(("alone_absrel" in line) == (line["views"] > 1) for line in lines)
+    with pytest.raises(ValueError, match="'rooms' is not dataset=folder"):
+        main([str(tmp_path / "model"), "rooms"])
