@@ -245,10 +245,11 @@ def together(parameters: NodeParameters, options: Options) -> str:
         return f"in chunks of {options.chunk} sets that share {options.overlap}"
     others = {"earlier": parameters.window.size, "later": options.window_ahead}
     words = [f"up to {count} {name}" for name, count in others.items() if count]
-    if not words:
-        return "alone"
     apart = parameters.window.spacing_ns / 1e9
-    return f"with {' and '.join(words)} ones" + (f", {apart:g} s apart" if apart else "")
+    text = f"with {' and '.join(words)} ones" if words else "alone"
+    if words and apart:
+        text += f", {apart:g} s apart"
+    return text if options.batch == 1 else f"{text}, {options.batch} in one call of the engine"
 
 
 def describe(recording: Recording, plan: Plan, options: Options) -> str:
