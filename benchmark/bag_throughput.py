@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``da3 bag`` against the bare engine on the same frames, in one process: a bag of three cameras is written, the
 engine alone does the first half of its sets, then the tool does all of them, then the engine the second half.
-``python benchmark/bag_throughput.py``; ``--frames 60 --size 140`` is quick. ``--pretend 60``: an engine that takes 60 ms
-and no processor, as one on a GPU; it shows what does not run beside it, whatever else this machine does.
+``python benchmark/bag_throughput.py``; ``--frames 60 --size 140`` is quick. ``--pretend 60``: an engine that takes
+60 ms and no processor, as one on a GPU; it shows what does not run beside it, whatever else this machine does.
 """
 
 from __future__ import annotations
