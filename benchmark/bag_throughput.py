@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``da3 bag`` against the bare engine on the same frames, in one process: a bag of three cameras is written, the engine
-alone does the first half of its sets, then the tool does all of them, then the engine the second half.
-``python benchmark/bag_throughput.py``; ``--frames 60 --size 140`` is quick.
+"""``da3 bag`` against the bare engine on the same frames, in one process: a bag of three cameras is written, the
+engine alone does the first half of its sets, then the tool does all of them, then the engine the second half.
+``python benchmark/bag_throughput.py``; ``--frames 60 --size 140`` is quick. ``--pretend 60``: an engine that takes
+60 ms and no processor, as one on a GPU; it shows what does not run beside it, whatever else this machine does.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=0, help="longest side of the network's input; 0: recommended")
     parser.add_argument("--width", type=int, default=640, help="of the recorded images, which are raw")
     parser.add_argument("--threads", type=int, default=0, help="of the engine; 0: every core")
+    parser.add_argument("--pretend", type=float, default=0, metavar="MS", help="an engine that sleeps so long instead")
     parser.add_argument("--model", default="da3-nano")
     parser.add_argument("--scratch", type=Path, default=None, help="folder for the bags")
     arguments = parser.parse_args()
@@ -56,6 +58,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         source, output = Path(folder, "rig"), Path(folder, "out.mcap")
         inputs = _write_bag(arguments.bag, source, arguments.frames, arguments.width, estimator)
+        if arguments.pretend:
+            estimator.engine = _Pretended(estimator.engine, arguments.pretend / 1e3)
         for _ in range(5):
             estimator.engine.run(*inputs[0])
         first = _bare(estimator, inputs, range(arguments.frames // 2))
@@ -77,6 +81,20 @@ def main() -> int:
         summary = reprocess(request, load=load, progress=progress)
         second = _bare(estimator, inputs, range(arguments.frames // 2, arguments.frames))
         return _report(summary, arguments.frames, first, second, moments)
+
+
+class _Pretended:
+    """Gives the engine's answer to the first set again and again, after some seconds of sleep."""
+
+    def __init__(self, engine: Any, seconds: float) -> None:
+        self.info, self._engine, self._seconds = engine.info, engine, seconds
+        self._answer: Any = None
+
+    def run(self, *inputs: Any) -> Any:
+        if self._answer is None:
+            self._answer = self._engine.run(*inputs)
+        time.sleep(self._seconds)
+        return self._answer
 
 
 def _report(summary: dict[str, Any], frames: int, first: Any, second: Any, moments: list[tuple[float, float]]) -> int:

@@ -7,7 +7,6 @@ quick.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
@@ -27,7 +26,10 @@ from walk import Walk, add_arguments, walk_of
 from walk_bag import trajectory_error, write_walk_bag
 
 from da3_ros.bag.chunks import read_chunk
-from da3_ros.bag.long_windows import LookUp, long_windows
+from da3_ros.bag.first_pass import chunk_files, make_chunks
+from da3_ros.bag.journal import companion
+from da3_ros.bag.long_windows import align_chunks
+from da3_ros.bag.look_up import LookUp
 from da3_ros.bag.plan import Options, Request, make_plan
 from da3_ros.bag.reader import Recording
 from da3_ros.bag.reprocess import reprocess
@@ -59,11 +61,9 @@ def main() -> int:
         assignments = (f"inference.size:={arguments.size}",)
         request = Request(source, output, assignments=assignments, model=arguments.model, options=options)
         begin = time.monotonic()
-        looked_up = _first_pass(request, folder / "chunks")
+        looked_up = _first_pass(request)
         print(f"{len(looked_up.trajectory.chunks)} chunks in {time.monotonic() - begin:.0f} s", flush=True)
-        chunks = [read_chunk(path) for path in sorted((folder / "chunks").glob("*[0-9].npz"))]
-        # What `da3 bag` itself does with these chunks; it would make the same.
-        shutil.copytree(folder / "chunks", Path(f"{output}.da3", "chunks"), dirs_exist_ok=True)
+        chunks = [read_chunk(path) for path in chunk_files(companion(output) / "chunks")]
         summary = reprocess(request)
         found = file_interface.read_tum_trajectory_file(f"{output}.da3/trajectory.tum")
         edges = sequence(chunks)
@@ -82,11 +82,14 @@ def main() -> int:
         return 0 if final <= 0.5 * naive else 1
 
 
-def _first_pass(request: Request, folder: Path) -> LookUp:
+def _first_pass(request: Request) -> LookUp:
+    """Chunks where `da3 bag` itself will find them."""
     with Recording(request.source) as recording:
         plan = make_plan(recording, request)
         estimator = Estimator.from_model(plan.parameters.model, plan.parameters.estimator)
-        return long_windows(recording, plan, estimator, folder, request.options, _tell)
+        make_chunks(recording, plan, request, estimator, 0, _tell, lambda level, text: None)
+        folder = companion(request.output) / "chunks"
+        return align_chunks(folder, estimator.describe(), plan.parameters.estimator, loops=request.options.loops)
 
 
 def _tell(done: int, most: int) -> None:

@@ -1,15 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An assembly line: stages in threads of their own, one after the other, with short queues between them."""
+"""An assembly line: stages in threads of their own, one after the other, with short queues between them.
+
+A stage makes an iterator of an iterator: it may hold items back, for what it needs of later ones. `each` makes one of a
+function.
+"""
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from typing import Any
+
+Stage = Callable[[Iterator[Any]], Iterator[Any]]
 
 _END = object()
 _POLL_S = 0.2
+_NICE = 10
+"""Added to the niceness of threads that step back: they get a tenth of what the others do."""
 
 
 class _Failed:
@@ -19,10 +30,23 @@ class _Failed:
         self.error = error
 
 
-def assembly_line(source: Iterable[Any], *stages: Callable[[Any], Any], depth: int = 2) -> Generator[Any, None, None]:
+def each(function: Callable[[Any], Any]) -> Stage:
+    """A stage that does the same to every item."""
+
+    def stage(items: Iterator[Any]) -> Iterator[Any]:
+        return map(function, items)
+
+    stage.__name__ = getattr(function, "__name__", "stage")
+    return stage
+
+
+def assembly_line(
+    source: Iterable[Any], *stages: Stage, depth: int = 2, foremost: Stage | None = None
+) -> Generator[Any, None, None]:
     """What the stages make of the source, in order. Source and stages each run in a thread of their own.
 
-    depth: items that wait between two stages at most. An exception of any of them is raised here, after what was
+    depth: items that wait between two stages at most. foremost: the stage to which the others leave the processor where
+    there is not enough for all. An exception of any of them is raised here, after what was
     finished before it. Closing the iterator ends the threads.
     """
     stop = threading.Event()
@@ -45,34 +69,33 @@ def assembly_line(source: Iterable[Any], *stages: Callable[[Any], Any], depth: i
                 continue
         return _END
 
-    def feed() -> None:
+    def taken(origin: queue.Queue[Any]) -> Iterator[Any]:
+        while (item := get(origin)) is not _END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item
+
+    def work(items: Callable[[], Iterable[Any]], target: queue.Queue[Any], *, back: bool) -> None:
         end: Any = _END
+        if back:
+            _step_back()
         try:
-            for item in source:
-                if not put(queues[0], item):
+            for item in items():
+                if not put(target, item):
                     return
         except BaseException as error:  # it belongs to the caller
             end = _Failed(error)
-        put(queues[0], end)
+        put(target, end)
 
-    def work(stage: Callable[[Any], Any], origin: queue.Queue[Any], target: queue.Queue[Any]) -> None:
-        while True:
-            item = get(origin)
-            if item is _END or isinstance(item, _Failed):
-                put(target, item)
-                return
-            try:
-                item = stage(item)
-            except BaseException as error:  # it belongs to the caller
-                put(target, _Failed(error))
-                return
-            put(target, item)
+    def thread_of(name: str, items: Callable[[], Iterable[Any]], number: int, *, back: bool) -> threading.Thread:
+        arguments = (items, queues[number])
+        return threading.Thread(target=work, args=arguments, kwargs={"back": back}, name=f"da3 {name}", daemon=True)
 
-    threads = [threading.Thread(target=feed, name="da3 read", daemon=True)]
+    threads = [thread_of("read", lambda: source, 0, back=foremost is not None)]
     for number, stage in enumerate(stages):
-        name = f"da3 {getattr(stage, '__name__', number)}"
-        arguments = (stage, queues[number], queues[number + 1])
-        threads.append(threading.Thread(target=work, args=arguments, name=name, daemon=True))
+        name = getattr(stage, "__name__", "stage")
+        items = partial(_applied, stage, taken, queues[number])
+        threads.append(thread_of(name, items, number + 1, back=foremost not in (None, stage)))
     for thread in threads:
         thread.start()
     try:
@@ -87,3 +110,14 @@ def assembly_line(source: Iterable[Any], *stages: Callable[[Any], Any], depth: i
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def _applied(stage: Stage, taken: Callable[[Any], Iterator[Any]], origin: Any) -> Iterator[Any]:
+    return stage(taken(origin))
+
+
+def _step_back() -> None:
+    """Give this thread a lower priority, where the system knows priorities of threads."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + _NICE, 19))

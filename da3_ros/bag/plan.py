@@ -51,6 +51,11 @@ class Options:
     sets (a held scale) is there."""
     pictures: int = 12
     """Sets shown in the report."""
+    batch: int = 1
+    """Sets in one call of the engine, where the model's graphs allow more than one."""
+    window_ahead: int = 0
+    """Later sets that the network sees together with each one, at least `sync.window_spacing` apart, beside the earlier
+    ones of `sync.window`."""
     chunk: int = 0
     """Consecutive sets that the network sees together; 0: each set alone (with `sync.window` of those before it)."""
     overlap: int = 0
@@ -61,7 +66,9 @@ class Options:
     """Files to lay beside the output: ``ply``, ``colmap``, ``rerun``."""
 
     def __post_init__(self) -> None:
-        for name, lowest in (("segment_sets", 1), ("processes", 1), ("warm_up", 0), ("pictures", 0), ("chunk", 0)):
+        least = {"segment_sets": 1, "processes": 1, "warm_up": 0, "pictures": 0, "batch": 1}
+        least |= {"window_ahead": 0, "chunk": 0}
+        for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 raise BagError(f"{name} = {getattr(self, name)}; it must be at least {lowest}")
         if self.chunk and self.outputs == DEFAULT_OUTPUTS:  # the motion comes with the chunks
@@ -232,7 +239,20 @@ def _copied_topic(recording: Recording, name: str) -> OutputTopic:
     return OutputTopic(name, definition.kind, definition.text, definition.digest, qos)
 
 
-def describe(recording: Recording, plan: Plan) -> str:
+def together(parameters: NodeParameters, options: Options) -> str:
+    """What the network sees together, in words."""
+    if options.chunk:
+        return f"in chunks of {options.chunk} sets that share {options.overlap}"
+    others = {"earlier": parameters.window.size, "later": options.window_ahead}
+    words = [f"up to {count} {name}" for name, count in others.items() if count]
+    apart = parameters.window.spacing_ns / 1e9
+    text = f"with {' and '.join(words)} ones" if words else "alone"
+    if words and apart:
+        text += f", {apart:g} s apart"
+    return text if options.batch == 1 else f"{text}, {options.batch} in one call of the engine"
+
+
+def describe(recording: Recording, plan: Plan, options: Options) -> str:
     """Cameras, transforms and outputs as tables."""
     topics = recording.topics
     rows = [("camera", "images", "of type", "count", "calibration", "frame")]
@@ -258,6 +278,7 @@ def describe(recording: Recording, plan: Plan) -> str:
         table(rows),
         f"transforms: {', '.join(transforms) or 'none: no scale from the rig, no fused cloud in its frame'}",
         f"rig frame:  {plan.parameters.rig_frame}",
+        f"each set:   {together(plan.parameters, options)}",
         f"outputs:    {', '.join(made)}",
         f"copied:     {', '.join(plan.copied) or 'nothing'}",
     ]

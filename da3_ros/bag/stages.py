@@ -1,48 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stages of the assembly line: decode, estimate, publish. One after the other they do what the live node does."""
+"""The stages of the assembly line: see, prepare, infer, finish, publish. One after the other they do what the live node
+does; each is at another set, so that the engine never waits for anything but the engine.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from da3_ros.bag.ahead import Ahead
+from da3_ros.bag.batches import Batches
 from da3_ros.bag.definitions import standard_store, standard_types
+from da3_ros.bag.drops import Revocations, Unreadable
 from da3_ros.bag.intake import Job
+from da3_ros.bag.line import assembly_line, each
+from da3_ros.bag.orders import Order
 from da3_ros.bag.pictures import set_pictures
 from da3_ros.bag.plan import Plan, full_name
 from da3_ros.bag.reader import Message, Recording
 from da3_ros.bag.records import set_record
-from da3_ros.estimation import Estimator
+from da3_ros.estimation import Estimator, InOneStep, View
 from da3_ros.messages import MessageError, decode_image
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.outputs import Outputs, Publisher, Qos
-from da3_ros.stream.pipeline import Pipeline, Work
+from da3_ros.stream.pipeline import Pipeline
 from da3_ros.stream.transforms import TransformTree, add_transforms
-from da3_ros.sync import Frame, FrameCounters, FrameSet
+from da3_ros.stream.work import Work
+from da3_ros.sync import Frame, FrameSet
 
 MEMORY_NS = 20_000_000_000
 """Transforms older than this are not needed when sets are passed over: twice what the tree remembers."""
-GAP_NS = 2_000_000_000
-"""After such a gap between sets the first one is published before transforms of the second push its own out."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to do with a job."""
-
-    write: bool
-    estimate: bool
-    recall: int | None = None
-    """Segment after which to go on."""
-    fresh: bool = False
-    """Begin as after a jump in time."""
-    last: bool = False
-    """The segment ends with this set: what the pipeline remembers is kept."""
 
 
 @dataclass
@@ -55,40 +46,16 @@ class Item:
     transforms: list[tuple[bool, Any]] = field(default_factory=list)
     infos: list[tuple[str, Any]] = field(default_factory=list)
     references: list[tuple[str, Any]] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
+    """Of this moment, for sets before it."""
     work: Work | None = None
     revoked: list[tuple[str, str]] = field(default_factory=list)
-    memory: Any = None
+    recalled: dict[str, Any] | None = None
+    """What was remembered where the run goes on with this set."""
+    memory: dict[str, Any] | None = None
+    """What is remembered after this set, where it is to be kept: each stage adds its own."""
     outputs: list[tuple[str, bytes | memoryview]] = field(default_factory=list)
     record: dict[str, Any] | None = None
-
-
-class Revocations(FrameCounters):
-    """Notes which frames of a set were dropped after all, for the journal."""
-
-    def __init__(self, cameras: tuple[str, ...]) -> None:
-        super().__init__(cameras)
-        self._log: list[tuple[str, str]] = []
-
-    def revoke(self, camera: str, cause: str) -> None:
-        super().revoke(camera, cause)
-        self._log.append((camera, cause))
-
-    def take(self) -> list[tuple[str, str]]:
-        """Camera and cause of what was revoked since the last call."""
-        taken, self._log = self._log, []
-        return taken
-
-
-class Unreadable:
-    """Stands for an image message whose bytes are no message: decoding says so."""
-
-    def __init__(self, message: Message, stamp_ns: int, error: Exception) -> None:
-        self.header = standard_types().header(stamp_ns, "")
-        self._text = f"{len(message.raw)} bytes cannot be read as its type ({error})"
-
-    @property
-    def encoding(self) -> str:
-        raise MessageError(self._text, remedy="the recording is damaged here: the frame is left out")
 
 
 class Stages:
@@ -103,9 +70,12 @@ class Stages:
         recollect: Callable[[int], Any],
         picture_stride: int,
         save_picture: Callable[[str, bytes], None],
+        *,
+        window_ahead: int = 0,
+        batch: int = 1,
     ) -> None:
         """recollect: segment -> what the pipeline remembered after it. picture_stride: every so many sets one is shown;
-        0: none.
+        0: none. window_ahead: later sets that each is seen together with. batch: sets in one call of the engine.
         """
         self._recording, self._plan, self._health = recording, plan, health
         self._recollect, self._stride, self._save = recollect, picture_stride, save_picture
@@ -118,29 +88,47 @@ class Stages:
         self._pipeline = Pipeline(
             plan.parameters, estimator, self._outputs, self._transforms, self._revocations, health, lambda: 0
         )
+        self._estimator = estimator
+        self._batches = Batches(batch, self._infer)
+        self._ahead = Ahead(window_ahead, plan.parameters.window.spacing_ns)
         self._skipped: Item | None = None
-        self._published = threading.Event()
-        self._published.set()
-        self._previous_ns: int | None = None
-        self._stopped = False
 
     def _advertise(self, kind: str, topic: str, qos: Qos) -> Publisher:
         del qos  # the plan has it
         name = full_name(topic)
         return _Publisher(self._sink, name, kind, name in self._plan.wanted)
 
-    def stop(self) -> None:
-        """Nothing that is waited for will come any more."""
-        self._stopped = True
-        self._published.set()
+    def line(self, items: Iterable[Item]) -> Generator[Item, None, None]:
+        """All of them as an assembly line. Closing the iterator ends it."""
+        stages = each(self.see), self.prepare, self.infer, each(self.finish), each(self.publish)
+        # A CPU engine whose threads wait for one that others hold up is slower by more than these take.
+        engine = stages[3] if isinstance(self._estimator, InOneStep) else self.infer
+        return assembly_line(items, *stages, foremost=engine)
 
-    def decode(self, item: Item) -> Item:
-        """Bytes to messages, images to pixels. What is passed over leaves only what later sets need."""
-        job = item.job
-        if not item.order.estimate:
+    def see(self, item: Item) -> Item:
+        """Bytes to views that know their cameras and poses. What is passed over leaves only what later sets need."""
+        job, order = item.job, item.order
+        if not (order.estimate or order.see):
             self._pass_over(job)
             job.transforms, job.infos, job.references = [], [], []
             return item
+        self._decode(item)
+        self._apply(item)
+        if item.frames is not None:
+            item.work = self._pipeline.see(item.frames)
+            item.revoked += self._revocations.take()
+            item.frames = None
+            if item.work is not None:
+                item.views = item.work.views
+                self._pipeline.presenter.look_up_fused(item.work)
+            if not order.estimate:
+                item.work = None
+        if order.last:
+            item.memory = {"window": self._pipeline.window.memory()}
+        return item
+
+    def _decode(self, item: Item) -> None:
+        job = item.job
         if self._skipped is not None:
             skipped, self._skipped = self._skipped.job, None
             job.transforms = skipped.transforms + job.transforms
@@ -162,7 +150,6 @@ class Stages:
         if job.frames is not None:
             frames = tuple(Frame(f.camera, f.stamp_ns, self._image(f)) for f in job.frames.frames)
             item.frames = FrameSet(frames, job.frames.stamp_ns, job.frames.missing)
-        return item
 
     def _pass_over(self, job: Job) -> None:
         if self._skipped is None:
@@ -207,60 +194,79 @@ class Stages:
             data=pixels.reshape(-1),
         )
 
-    def estimate(self, item: Item) -> Item:
-        """Everything up to the estimate."""
-        job, order = item.job, item.order
-        if not order.estimate:
-            return item
-        if self._previous_ns is not None and job.log_ns - self._previous_ns > GAP_NS:
-            self._published.wait()
-        self._previous_ns = job.log_ns
+    def _apply(self, item: Item) -> None:
+        """Everything that came before the set, in order."""
         for static, message in item.transforms:
             for parent, child, error in add_transforms(self._transforms, message, static=static):
                 self._health.report("", "transform", f"{parent} -> {child}: {error}", WARN)
         for camera, message in item.infos:
             self._pipeline.set_camera_info(camera, message)
-        if order.recall is not None:
-            pipeline, outputs = self._recollect(order.recall)
-            self._pipeline.recall(pipeline)
-            self._outputs.recall(outputs)
-        elif order.fresh:
-            self._pipeline.reset()
-            self._outputs.recall(None)
-        if job.reset:
-            self._pipeline.reset()
-        reference = self._pipeline.reference
+        window, reference = self._pipeline.window, self._pipeline.reference
+        if item.order.recall is not None:
+            item.recalled = self._recollect(item.order.recall)
+            assert item.recalled is not None
+            window.recall(item.recalled["window"])
+        if item.order.fresh or item.job.reset:
+            window.clear()
+            reference.clear()
         add = {"points": reference.add_cloud, "depth": reference.add_depth, "info": reference.set_depth_info}
         for kind, message in item.references:
             add[kind](message)
-        if item.frames is not None:
+
+    def prepare(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Images as the engine takes them, together with those of earlier and later sets."""
+        for item in self._ahead(items):
+            yield self._step(item, self._pipeline.prepare)
+
+    def infer(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The engine."""
+        return self._batches(items)
+
+    def _infer(self, items: Sequence[Item]) -> None:
+        works = [item.work for item in items if item.work is not None]
+        if not self._pipeline.infer(works):
+            for item in items:
+                item.revoked += [(view.name, "engine") for view in item.views]
+                item.work = None
             self._revocations.take()
-            item.work = self._pipeline.estimate(item.frames)
-            item.revoked = self._revocations.take()
-            item.frames = None
-            if not self._stopped:
-                self._published.clear()
-        if order.last:
-            item.memory = self._pipeline.memory()
+
+    def finish(self, item: Item) -> Item:
+        """Scale, poses, depth."""
+        if item.order.estimate:
+            if item.recalled is not None:
+                self._estimator.recall(item.recalled["estimator"])
+            if item.order.fresh or item.job.reset:
+                self._estimator.reset()
+        self._step(item, self._pipeline.finish)
+        if item.memory is not None:
+            item.memory["estimator"] = self._estimator.memory()
+        return item
+
+    def _step(self, item: Item, step: Callable[[Work], bool]) -> Item:
+        """Do a step of the pipeline; a set that fails goes on without a work, its frames are dropped."""
+        if item.work is not None and not step(item.work):
+            item.revoked += self._revocations.take()
+            item.work = None
         return item
 
     def publish(self, item: Item) -> Item:
         """Messages of the estimate, as bytes."""
-        try:
-            if item.work is not None and item.order.write:
-                self._sink.clear()
-                timing = self._pipeline.publish(item.work)
-                item.outputs = list(self._sink)
-                item.record = set_record(item.job, item.work, timing)
-                if self._stride and item.job.index % self._stride == 0:
-                    for name, data in set_pictures(item.job.index, item.work.estimate):
-                        self._save(name, data)
-            item.work = None
-            if item.order.last:
-                item.memory = (item.memory, self._outputs.memory())
-            return item
-        finally:
-            self._published.set()
+        if item.recalled is not None:
+            self._outputs.recall(item.recalled["outputs"])
+        elif item.order.fresh:
+            self._outputs.recall(None)
+        if item.work is not None and item.order.write:
+            self._sink.clear()
+            timing = self._pipeline.publish(item.work)
+            item.outputs = list(self._sink)
+            item.record = set_record(item.job, item.work, timing)
+            if self._stride and item.job.index % self._stride == 0:
+                for name, data in set_pictures(item.job.index, item.work.estimate):
+                    self._save(name, data)
+        item.work = None
+        if item.memory is not None:
+            item.memory["outputs"] = self._outputs.memory()
+        return item
 
 
 class _Publisher:

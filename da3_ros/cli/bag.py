@@ -66,6 +66,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--warm-up", type=int, default=default.warm_up, help="sets before each segment, with several processes"
     )
     parser.add_argument(
+        "--batch", type=int, default=default.batch, metavar="N", help="sets in one call of the engine (for GPUs)"
+    )
+    parser.add_argument(
+        "--window-ahead",
+        type=int,
+        default=default.window_ahead,
+        metavar="N",
+        help="later sets seen together with each one, as sync.window has earlier ones (default: 0)",
+    )
+    parser.add_argument(
         "--chunk", type=int, default=default.chunk, metavar="N", help="N consecutive sets seen together, 0: each alone"
     )
     parser.add_argument(
@@ -94,6 +104,8 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
         processes=arguments.processes,
         warm_up=arguments.warm_up,
         pictures=arguments.pictures,
+        batch=arguments.batch,
+        window_ahead=arguments.window_ahead,
         chunk=arguments.chunk,
         overlap=arguments.chunk // 2 if arguments.overlap is None else arguments.overlap,
         loops=arguments.loops,
@@ -122,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = request_of(arguments, arguments.input, arguments.output or Path("dry-run"))
     if arguments.dry_run or not arguments.quiet:
         with Recording(arguments.input) as recording:
-            print(describe(recording, make_plan(recording, request)), flush=True)
+            print(describe(recording, make_plan(recording, request), request.options), flush=True)
     if arguments.dry_run:
         return 0
     with tqdm(unit="set", disable=arguments.quiet, dynamic_ncols=True) as bar:

@@ -33,6 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=image_size, metavar="HxW", help="one size alone, for faster plans")
     parser.add_argument("--rays", action="store_true", help="with the ray map, for pose.source: rays; a slower head")
+    parser.add_argument(
+        "--scenes", action="store_true", help="also graphs for several view sets at once (`da3 bag --batch`), in fp32"
+    )
     parser.add_argument("--images", type=Path, nargs="+", metavar="FILE", help="pictures to compare on, besides noise")
 
 
@@ -48,6 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"exporting {checkpoint} (about half a minute for each graph)", flush=True)
     rays = arguments.rays
     differences = export_checkpoint(checkpoint, output, arguments.precision, arguments.size, images, rays=rays)
+    if arguments.scenes:
+        from da3_ros.export.scenes import export_scenes
+
+        differences |= export_scenes(checkpoint, output, arguments.size)
     print(f"{'graph':<22} {'largest difference':>18} {'depth, mean':>12} {'scale':>9}")
     for name, found in differences.items():
         print(f"{name:<22} {found.largest:18.1e} {found.depth:12.1e} {found.scale:+9.1e}")

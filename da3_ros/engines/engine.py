@@ -80,6 +80,10 @@ class EngineInfo:
     """Of the graph file, so that results can be traced to it."""
     rays: bool = False
     """Whether its estimates hold a ray map."""
+    scenes: bool = False
+    """Whether it has `run_scenes`, for several view sets at once."""
+    views: tuple[int, ...] = ()
+    """Numbers of images that it takes; empty: any."""
     single_view: bool = False
     """Whether the network looks at each image alone: it then knows nothing of cameras, and those in its estimate are
     assumed."""

@@ -38,4 +38,9 @@ def cpu_graph_name(kind: str) -> str:
     return f"{graph_name(kind).removesuffix('.onnx')}.cpu.onnx"
 
 
+def scenes_graph_name(kind: str, *, cpu: bool = False) -> str:
+    """File name of the float32 graph for several scenes at once: ``unposed.scenes.onnx``; cpu: as `cpu_graph_name`."""
+    return f"{graph_name(kind).removesuffix('.onnx')}.scenes{'.cpu' if cpu else ''}.onnx"
+
+
 PLAIN, POSED = (graph_name(kind) for kind in KINDS)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
-from da3_ros.engines.files import KNOWN, PLAIN, POSED, RAYS, SKY, cpu_graph_name, graph_name
+from da3_ros.engines.files import KNOWN, PLAIN, POSED, RAYS, SKY, cpu_graph_name, graph_name, scenes_graph_name
 from da3_ros.engines.guard import find_gpu
 from da3_ros.engines.plan import plans_folder
 
@@ -86,6 +86,7 @@ class OnnxRuntimeEngine:
             patch=int(meta.get("da3.patch", 14)),
             single_view=SKY in outputs,
             rays=set(RAYS) <= outputs,
+            scenes=(self._folder / scenes_graph_name("unposed")).is_file(),
             sha256=hashlib.sha256(plain.read_bytes()).hexdigest(),
         )
 
@@ -97,19 +98,48 @@ class OnnxRuntimeEngine:
     ) -> RawEstimate:
         """See `Engine.run`."""
         name = graph_name(check_inputs(self.info, images, extrinsics, intrinsics))
+        return RawEstimate.from_outputs(self._outputs(name, self._form(name), images, extrinsics, intrinsics))
+
+    def run_scenes(
+        self,
+        images: NDArray[np.uint8],
+        extrinsics: NDArray[np.float32] | None = None,
+        intrinsics: NDArray[np.float32] | None = None,
+    ) -> list[RawEstimate]:
+        """See `ScenesEngine.run_scenes`."""
+        first = [None if known is None else known[0] for known in (extrinsics, intrinsics)]
+        kind = check_inputs(self.info, images[0], *first)
+        fused = self._folder / scenes_graph_name(kind, cpu=True)
+        plain = self._folder / scenes_graph_name(kind)
+        path = fused if self._providers == [CPU_PROVIDER] and fused.is_file() else plain
+        outputs = self._outputs(plain.name, path, images, extrinsics, intrinsics)
+        return [
+            RawEstimate.from_outputs({name: values[i] for name, values in outputs.items()}) for i in range(len(images))
+        ]
+
+    def _outputs(
+        self,
+        name: str,
+        path: Path,
+        images: NDArray[np.uint8],
+        extrinsics: NDArray[np.float32] | None,
+        intrinsics: NDArray[np.float32] | None,
+    ) -> dict[str, NDArray[np.float32]]:
+        """What graph `name` makes of its inputs; path: the form of it to run."""
         feed = {"images": np.ascontiguousarray(images)}
         if extrinsics is not None and intrinsics is not None:
             for key, value in zip(KNOWN, (extrinsics, intrinsics), strict=True):
                 feed[key] = np.ascontiguousarray(value, dtype=np.float32)
         if name not in self._sessions:
-            self._sessions[name] = self._open(self._form(name))
+            self._sessions[name] = self._open(path)
         try:
             session = self._sessions[name]
             names = [output.name for output in session.get_outputs()]
             outputs = session.run(names, feed)
         except Exception as error:  # ONNX Runtime raises many types without a common base
-            raise EngineError(f"ONNX Runtime failed on {images.shape[0]} views: {error}") from error
-        return RawEstimate.from_outputs(dict(zip(names, outputs, strict=True)))
+            count = " x ".join(map(str, images.shape[:-3]))
+            raise EngineError(f"ONNX Runtime failed on {count} views: {error}") from error
+        return dict(zip(names, outputs, strict=True))
 
     def _form(self, name: str) -> Path:
         """The form of a graph that suits the providers: with ONNX Runtime's own operators where only the CPU works."""

@@ -163,6 +163,7 @@ class TensorRTEngine:
             takes_poses=KINDS[1] in plans,
             patch=self._headers[KINDS[0]].patch,
             sha256=key.graph_sha256,
+            views=tuple(sorted({shape.views for shape in key.shapes})),
             single_view=SKY in self._tensor_names(KINDS[0]),
             rays=set(RAYS) <= set(self._tensor_names(KINDS[0])),
         )

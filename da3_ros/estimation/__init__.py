@@ -4,6 +4,7 @@
 from da3_ros.estimation.estimator import Estimator, EstimatorConfig
 from da3_ros.estimation.pose import PoseConfig
 from da3_ros.estimation.scale import ScaleConfig
+from da3_ros.estimation.steps import InOneStep
 from da3_ros.estimation.views import (
     Estimate,
     OdometryEstimate,
@@ -19,6 +20,7 @@ __all__ = [
     "Estimate",
     "Estimator",
     "EstimatorConfig",
+    "InOneStep",
     "OdometryEstimate",
     "PoseConfig",
     "PoseEstimate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from da3_ros.engines import Engine, RawEstimate, load_engine
 from da3_ros.engines.files import SKY_THRESHOLD
+from da3_ros.engines.scenes import check_scenes, run_scenes
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
 from da3_ros.estimation.pose import (
     NO_RAYS,
@@ -27,6 +29,7 @@ from da3_ros.estimation.pose import (
 )
 from da3_ros.estimation.preprocess import Prepared, prepare
 from da3_ros.estimation.scale import ScaleConfig, ScaleSource
+from da3_ros.estimation.steps import Inferred, KnownCameras, Later, Measured, Result, Stages, Task
 from da3_ros.estimation.upsample import upsample_confidence, upsample_depth
 from da3_ros.estimation.views import Estimate, PoseEstimate, View, ViewEstimate, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
@@ -66,7 +69,9 @@ class EstimatorConfig:
 
 
 class Estimator:
-    """Runs one model on view sets. Not thread safe: one caller at a time."""
+    """Runs one model on view sets. Not thread safe: one caller at a time. Steps of different sets may run beside each
+    other, as `prepare`, `infer` and `finish` say.
+    """
 
     def __init__(self, engine: Engine, record: ModelRecord, config: EstimatorConfig | None = None) -> None:
         self.engine, self.record = engine, record
@@ -150,18 +155,42 @@ class Estimator:
     def __call__(self, view_set: ViewSet, *, odometry: bool = False) -> Estimate:
         """Estimate the geometry of a view set; every view keeps its name and stamp. odometry: whether the motion since
         the first such set is to be followed.
+
+        These are the steps `prepare`, `infer` and `finish` one after the other; what needs nothing of the network is
+        measured while the engine runs.
         """
-        views = view_set.views
-        clock = _Stages()
-        prepared = prepare(views, self.size, self.engine.info.patch)
-        clock.lap("preprocess")
-        # What scale and poses rest on needs nothing of the network, so it is measured while the engine runs.
-        samples = self._beside.submit(self.scale_source.measure, views, prepared)
-        matches = self._beside.submit(self.pose_source.measure, views, prepared)
-        seen = self._beside.submit(self.odometry.measure, views, prepared) if odometry else None
-        rig = self._beside.submit(self.rig_check.measure, views, prepared)
-        raw = self.engine.run(prepared.images, *self._known_cameras(views, prepared))
-        clock.lap("engine")
+        task = self.prepare(view_set, odometry=odometry)
+        measured = self._measure(task, self._beside.submit)
+        return self.finish(task, self.infer([task])[0], measured)
+
+    def prepare(self, view_set: ViewSet, *, odometry: bool = False) -> Task:
+        """First step: the engine's input. Depends on no other set: may run in any thread, beside the other steps."""
+        begin = time.perf_counter()
+        prepared = prepare(view_set.views, self.size, self.engine.info.patch)
+        known = self._known_cameras(view_set.views, prepared)
+        return Task(view_set.views, odometry, prepared, known, (time.perf_counter() - begin) * 1e3)
+
+    def infer(self, tasks: Sequence[Task]) -> list[Inferred]:
+        """Second step: the engine, in one call for all of `tasks`, which have one shape. One caller at a time; may run
+        beside the other steps. Raises da3_ros.engines.EngineError.
+        """
+        begin = time.perf_counter()
+        found = run_scenes(self.engine, [task.scene for task in tasks])
+        share = (time.perf_counter() - begin) * 1e3 / len(tasks)
+        return [Inferred(raw, share) for raw in found]
+
+    def check_batch(self, count: int, views: int) -> None:
+        """Raise EngineError, with what to do, where `count` sets of `views` images cannot run in one call."""
+        check_scenes(self.engine.info, count, views)
+
+    def finish(self, task: Task, inferred: Inferred, measured: Measured | None = None) -> Estimate:
+        """Last step: scale, poses, depth. Remembers sets: call it once for each, in their order, one at a time.
+
+        measured: what is measured beside the engine already; None does it here.
+        """
+        views, prepared, raw = task.views, task.prepared, inferred.raw
+        clock = Stages(preprocess=task.milliseconds, engine=inferred.milliseconds)
+        measured = measured or self._measure(task, Later)
         if self.config.pose.source == "rays":
             raw = cameras_from_rays(raw, prepared.windows)
         in_metres = self.record.metric and all(camera is not None for camera in prepared.cameras)
@@ -169,7 +198,7 @@ class Estimator:
             raw = _in_metres(raw, prepared, self.record.focal_rule)
         trusted = self.record.trusts_distances and not self.engine.info.single_view
         distances = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
-        scale = self.scale_source(views, prepared, raw.depth, samples.result(), in_metres, distances)
+        scale = self.scale_source(views, prepared, raw.depth, measured.samples.result(), in_metres, distances)
         clock.lap("scale")
         # In metres, or in the network's unit where there is no scale.
         depths = [
@@ -177,18 +206,26 @@ class Estimator:
             for i, (h, w) in enumerate(prepared.windows)
         ]
         accuracy, single = self.record.pose_accuracy, self.engine.info.single_view
-        poses = self.pose_source(views, raw, depths, scale.value, accuracy, matches.result(), single)
-        motion = None if seen is None else self.odometry(seen.result(), depths)
-        pairs = rig.result()
+        poses = self.pose_source(views, raw, depths, scale.value, accuracy, measured.matches.result(), single)
+        motion = None if measured.motion is None else self.odometry(measured.motion.result(), depths)
+        pairs = measured.rig.result()
         deviations = None if pairs is None else self.rig_check(views, pairs, depths)
         clock.lap("poses")
         out = self._assemble(views, prepared, raw, depths, scale.metric, poses)
         clock.lap("post")
         return Estimate(out, scale, clock.milliseconds, motion, deviations)
 
-    def _known_cameras(
-        self, views: tuple[View, ...], prepared: Prepared
-    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    def _measure(self, task: Task, submit: Callable[..., Result]) -> Measured:
+        """What scale and poses rest on needs nothing of the network, but of the sets before: these must be finished."""
+        views, prepared = task.views, task.prepared
+        return Measured(
+            samples=submit(self.scale_source.measure, views, prepared),
+            matches=submit(self.pose_source.measure, views, prepared),
+            motion=submit(self.odometry.measure, views, prepared) if task.odometry else None,
+            rig=submit(self.rig_check.measure, views, prepared),
+        )
+
+    def _known_cameras(self, views: tuple[View, ...], prepared: Prepared) -> KnownCameras:
         """Network inputs for known cameras, or (None, None) unless all of two or more are known."""
         if not self.conditions or len(views) < 2:
             return None, None
@@ -244,16 +281,3 @@ def _in_metres(raw: RawEstimate, prepared: Prepared, focal_rule: float) -> RawEs
     """
     ratio = [(camera.fx + camera.fy) / 2 / focal_rule for camera in prepared.cameras if camera is not None]
     return dataclasses.replace(raw, depth=raw.depth * np.array(ratio, np.float32)[:, None, None])
-
-
-class _Stages:
-    """Wall time of consecutive stages."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.milliseconds[name] = (now - self._last) * 1e3
-        self._last = now

@@ -98,10 +98,13 @@ def example_cameras(views: int, height: int, width: int) -> tuple[Tensor, Tensor
     return extrinsics, k.repeat(views, 1, 1)
 
 
-def trace(network: ExportedNetwork, posed: bool, size: tuple[int, int] | None = None) -> onnx.ModelProto:
+def trace(
+    network: ExportedNetwork, posed: bool, size: tuple[int, int] | None = None, *, scenes: bool = False
+) -> onnx.ModelProto:
     """ONNX graph of a network, with its weights inside and the shapes of all values noted.
 
-    The number of views is open (up to 64); so are height and width, or they are `size` (H, W), multiples of 14.
+    The number of views is open (up to 64); so are height and width, or they are `size` (H, W), multiples of 14. scenes:
+    whether the network takes several scenes, in a dimension before all others, open as well.
     """
     views = Dim("views", min=1, max=MOST_VIEWS)
     shapes: dict[str, dict[int, object]] = {"images": {0: views}}
@@ -111,12 +114,17 @@ def trace(network: ExportedNetwork, posed: bool, size: tuple[int, int] | None = 
     height, width = size or (8 * PATCH, 11 * PATCH)
     if posed:
         shapes.update(extrinsics={0: views}, intrinsics={0: views})
+    example = example_inputs(3, height, width, posed)
+    if scenes:
+        several = Dim("scenes", min=1, max=MOST_VIEWS)
+        shapes = {name: {0: several, **{i + 1: side for i, side in sides.items()}} for name, sides in shapes.items()}
+        example = tuple(torch.stack([value, value]) for value in example)
     # The exporter prints its progress and warns of things that do not concern this graph.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network.eval(),
-            example_inputs(3, height, width, posed),
+            example,
             dynamo=True,
             dynamic_shapes=shapes,
             input_names=["images", *(KNOWN if posed else ())],

@@ -24,8 +24,9 @@ from da3_ros.node.watchdog import Watchdog
 from da3_ros.stream.diagnostics import ERROR, WARN, Health, encode_diagnostics
 from da3_ros.stream.outputs import Outputs, Publisher, Qos
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
-from da3_ros.stream.pipeline import Pipeline, Work
+from da3_ros.stream.pipeline import Pipeline
 from da3_ros.stream.transforms import TransformTree
+from da3_ros.stream.work import Work
 from da3_ros.sync import Closed, FrameBuffer, FrameSet, Mailbox
 
 

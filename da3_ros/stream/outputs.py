@@ -186,9 +186,13 @@ class Outputs:
         array = self._types["diagnostic_msgs/msg/DiagnosticArray"]
         self._latency.publish(array(header=self._types.header(stamp_ns, ""), status=[status]))
 
+    def wants_fused(self) -> bool:
+        """Whether the fused cloud is subscribed to."""
+        return _wanted(self._fused)
+
     def fused_is_due(self, stamp_ns: int) -> bool:
         """Whether the fused cloud is subscribed to and its rate allows another one at this stamp."""
-        if not _wanted(self._fused):
+        if not self.wants_fused():
             return False
         rate, last = self._parameters.cloud.rate, self._last_fused_ns
         # A stamp before the last one means that time was set back.

@@ -10,6 +10,14 @@ from da3_ros.estimation import View
 from da3_ros.stream.parameters import WindowParameters
 
 
+def seen_from_another(view: View, body: int) -> View:
+    """A view as it stands beside those of another moment; body: number of its own moment. A pose in a frame that moves
+    with the robot holds for its own moment only: it stays as the mount.
+    """
+    pose = view.pose if view.pose_source == "odometry" else None
+    return replace(view, body=body, pose=pose, measured=None)
+
+
 class Window:
     """Keeps the last sets, at least `spacing_ns` apart. Not thread safe."""
 
@@ -35,18 +43,13 @@ class Window:
         if self._parameters.size == 0:
             return []
         return [
-            replace(view, body=age, measured=None)
-            for age, (_, views) in enumerate(reversed(self._sets), 1)
-            for view in views
+            seen_from_another(view, age) for age, (_, views) in enumerate(reversed(self._sets), 1) for view in views
         ]
 
     def add(self, views: list[View], stamp_ns: int) -> None:
-        """Keep the views of a set that was just estimated, if enough time has passed. A pose in a frame that moves
-        with the robot holds for its own moment only: it stays as the mount.
-        """
+        """Keep the views of a set that was just seen, if enough time has passed."""
         if self._parameters.size == 0:
             return
         if self._sets and stamp_ns - self._sets[-1][0] < self._parameters.spacing_ns:
             return
-        kept = [view if view.pose_source == "odometry" else replace(view, pose=None) for view in views]
-        self._sets.append((stamp_ns, kept))
+        self._sets.append((stamp_ns, list(views)))

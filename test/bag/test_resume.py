@@ -164,7 +164,7 @@ def test_a_full_disk_keeps_what_is_finished(recording, whole, tmp_path):
 
 
 def test_disk_full_is_an_error_of_its_own(recording, tmp_path, monkeypatch):
-    from da3_ros.bag import reprocess as module
+    from da3_ros.bag import worker as module
 
     class Full(module.SegmentWriter):
         def write(self, topic, log_ns, data):

@@ -243,6 +243,35 @@ def test_an_interrupted_first_pass_goes_on(bag, tmp_path):
     assert not (tmp_path / "out.da3" / "chunks").exists()
 
 
+def test_several_processes_give_what_one_gives(tmp_path):
+    """Two recordings after one another, so that there are two tracks."""
+    late = 30_000_000_000
+    first = [(t, n - late, m) for t, n, m in bags.events(13, start=bags.START + late)]
+    again = [(t, n + 1_300_000_000, m) for t, n, m in bags.events(7) if t != "/tf_static"]
+    source = bags.write_bag(tmp_path / "loop", bags.serialised([*first, *again]))
+
+    def run(name, **options):
+        summary = chunked(source, tmp_path / name, bags.load_seeing, "odometry_frame:=odom", **options)
+        folder = tmp_path / f"{name}.da3"
+        return bags.messages(tmp_path / name), summary["trajectory"], (folder / "trajectory_1.tum").read_text()
+
+    one = run("one")
+    assert one[1]["chunks"] == 9
+    assert run("many", processes=2) == one
+
+
+def test_each_process_estimates_its_share_and_an_interrupted_one_goes_on(bag, tmp_path):
+    """With chunks of an earlier run there, the processes have nothing to estimate: a model that fails shows it."""
+    whole = chunked(bag, tmp_path / "whole", bags.load_seeing, "odometry_frame:=odom", processes=2)
+    with pytest.raises(BagError, match="process 1: estimation failed: RuntimeError: not this one"):
+        chunked(bag, tmp_path / "out", bags.load_failing_later, "odometry_frame:=odom", processes=2)
+    kept = {path.name for path in (tmp_path / "out.da3" / "chunks").glob("*[0-9].npz")}
+    assert kept == {"000000.npz"}
+    again = chunked(bag, tmp_path / "out", bags.load_seeing, "odometry_frame:=odom", processes=2)
+    assert again["trajectory"] == whole["trajectory"]
+    assert bags.messages(tmp_path / "out") == bags.messages(tmp_path / "whole")
+
+
 def test_a_jump_back_in_time_begins_another_track(tmp_path):
     late = 30_000_000_000
     first = [(t, n - late, m) for t, n, m in bags.events(6, start=bags.START + late)]
@@ -264,7 +293,6 @@ def test_motion_that_nothing_tells_is_said(bag, tmp_path):
     ("options", "assignment", "text"),
     [
         ({"overlap": 4}, "cloud.rate:=0", "the overlap must be from 1 to 3"),
-        ({"processes": 2}, "cloud.rate:=0", "leave --processes out"),
         ({}, "sync.window:=2", "chunks take the place of sync.window"),
         ({"scene": ("obj",)}, "cloud.rate:=0", "unknown scene obj; there are ply, colmap, rerun"),
     ],

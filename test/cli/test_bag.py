@@ -63,3 +63,26 @@ def test_what_cannot_be_done_is_one_line_and_1(recording, tmp_path, capsys, targ
     assert error.startswith("da3 bag: ")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "each set:   alone"),
+        (["--window-ahead", "2"], "each set:   with up to 2 later ones"),
+        (
+            ["-p", "sync.window:=1", "--window-ahead", "2", "-p", "sync.window_spacing:=0.5"],
+            "each set:   with up to 1 earlier and up to 2 later ones, 0.5 s apart",
+        ),
+        (["--chunk", "8"], "each set:   in chunks of 8 sets that share 4"),
+        (["--batch", "4"], "each set:   alone, 4 in one call of the engine"),
+    ],
+)
+def test_dry_run_tells_what_is_seen_together(recording, capsys, arguments, text):
+    assert main(["bag", str(recording), "--dry-run", *arguments]) == 0
+    assert f"{text}\n" in capsys.readouterr().out
+
+
+def test_batches_that_the_model_does_not_do_name_the_export(recording, tmp_path, capsys):
+    assert main(["bag", str(recording), str(tmp_path / "out"), "--batch", "2", "--quiet", *SMALL]) == 1
+    assert "take one view set at a time: `da3 export da3-nano --scenes`" in capsys.readouterr().err

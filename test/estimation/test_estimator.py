@@ -195,3 +195,33 @@ def test_description(rig):
 def test_bad_configuration_is_refused(rig, config):
     with pytest.raises(ValueError, match=r"\d"):
         make(rig, **config)
+
+
+def test_steps_of_several_sets_give_what_calls_give(rig):
+    """Offline, sets are prepared and run long before the ones before them are finished: it makes no difference."""
+    config = {"scale": ScaleConfig(smoothing=1.0), "rig_check_period": 0.25}
+    views = [replace(view, mount=view.pose) for view in rig.views]
+    sets = [ViewSet([replace(v, stamp_ns=v.stamp_ns + n * 100_000_000) for v in views]) for n in range(4)]
+    units = [2.5, 2.6, 2.7, 2.6]
+
+    def engine_of(estimator, unit):
+        estimator.engine = KnownDepthEngine(rig.depths, rig.poses, unit)
+
+    whole, steps = make(rig, **config), make(rig, **config)
+    expected = []
+    for view_set, unit in zip(sets, units, strict=True):
+        engine_of(whole, unit)
+        expected.append(whole(view_set, odometry=True))
+    tasks = [steps.prepare(view_set, odometry=True) for view_set in sets]
+    inferred = []
+    for task, unit in zip(tasks, units, strict=True):
+        engine_of(steps, unit)
+        inferred += steps.infer([task])
+    found = [steps.finish(*both) for both in zip(tasks, inferred, strict=True)]
+    assert [repr(estimate.scale) for estimate in found] == [repr(estimate.scale) for estimate in expected]
+    assert [estimate.rig is None for estimate in found] == [False, True, True, False]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert set(ours.timing) == {"preprocess", "engine", "scale", "poses", "post"}
+        np.testing.assert_array_equal(ours.odometry.T_start_body, theirs.odometry.T_start_body)
+        for a, b in zip(ours.views, theirs.views, strict=True):
+            np.testing.assert_array_equal(a.depth, b.depth)

@@ -31,5 +31,5 @@ def in_16_bits(exported):
 def pytest_collection_modifyitems(items):
     """The first test that needs graphs waits for their export: seconds each, many more on a busy machine."""
     for item in items:
-        if {"exported", "in_16_bits"} & set(getattr(item, "fixturenames", ())):
+        if {"exported", "in_16_bits", "several"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(400))

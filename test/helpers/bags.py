@@ -178,3 +178,36 @@ class CountingEstimator(FakeEstimator):
 def load_counting(model, config):
     """An estimator with a memory."""
     return CountingEstimator(model, config)
+
+
+class SeeingEstimator(FakeEstimator):
+    """Depth depends on every image that is seen together, and on nothing before."""
+
+    def __call__(self, view_set, *, odometry=False):
+        import dataclasses
+
+        estimate = super().__call__(view_set, odometry=odometry)
+        code = 0
+        for view in view_set.views:
+            code = (31 * code + int(view.image.sum()) + view.body) % 1009
+        views = tuple(dataclasses.replace(view, depth=view.depth + code / 1000) for view in estimate.views)
+        return dataclasses.replace(estimate, views=views)
+
+
+def load_seeing(model, config):
+    """An estimator that shows what it was given."""
+    return SeeingEstimator(model, config)
+
+
+class FailingLater(SeeingEstimator):
+    """Fails on what does not begin with the recording."""
+
+    def __call__(self, view_set, *, odometry=False):
+        if view_set.views[0].stamp_ns != START:
+            raise RuntimeError("not this one")
+        return super().__call__(view_set, odometry=odometry)
+
+
+def load_failing_later(model, config):
+    """An estimator that does the first chunk only."""
+    return FailingLater(model, config)

@@ -75,8 +75,9 @@ class PoseSource:
             mounts = [None if view.mount is None else (view.body, view.mount) for view in views]
             guess = None if single_view else network
             matched = poses_from_matches(pairs, sample_by(depths), known, guess, self.config.matches, mounts)
-        distance = scale * float(np.median(raw.depth))
-        unknown = (accuracy.translation_ratio * distance, accuracy.rotation_rad)
+        unknown = (0.0, accuracy.rotation_rad)
+        if any(view.pose is None for view in views):
+            unknown = (accuracy.translation_ratio * scale * float(np.median(raw.depth)), accuracy.rotation_rad)
         return self._assemble(views, network, matched, unknown, single_view)
 
     def _assemble(

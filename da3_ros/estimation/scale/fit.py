@@ -24,6 +24,8 @@ MOST_SAMPLES = 4000
 MARGIN = 0.1
 """The nearest depth with a shift must be more than this share of the samples' median depth."""
 ROUNDS = 25
+SETTLED = 1e-9
+"""The fit is done when a round changes it by less than this share."""
 CELLS = 8
 """Cells over an image's width; each counts the same, however many samples lie in it."""
 BAND = 2.0
@@ -62,7 +64,7 @@ def fit_samples(
     if fit == "auto" and cover < (SHIFT_COVER_AFFINE if affine else SHIFT_COVER):
         fit = "scale"
     try:
-        found = fit_depth(both[0], both[1], fit, both[2], nearest=float(np.percentile(depth, 2)))
+        found = fit_depth(both[0], both[1], fit, both[2], nearest=float(np.percentile(depth[:, ::4, ::4], 2)))
     except AlignmentError as error:
         return ScaleEstimate("none", message=f"{source}: {error}")
     return ScaleEstimate(source, found.scale, found.shift, found.residual, int(found.inliers.sum()), True)
@@ -115,18 +117,26 @@ def _fit_affine(
     """Scale and shift of least mean relative error, by reweighted least squares from a scale; None without a result."""
     valid = np.isfinite(relative) & np.isfinite(metric) & (relative > 0) & (metric > 0)
     r, m, weight = relative[valid], metric[valid], weights[valid]
-    design = np.stack([r / m, 1 / m], axis=1)
+    # Rows (a, b) of the design: scale * a + shift * b should be 1.
+    a, b = r / m, 1 / m
     scale, shift = start.scale, 0.0
     for _ in range(ROUNDS):
-        off = np.abs(design @ [scale, shift] - 1)
+        off = np.abs(scale * a + shift * b - 1)
         robust = np.where(off < 1, weight / np.maximum(off, 0.01), 0.0)
-        normal = (design * robust[:, None]).T @ design
-        if np.linalg.det(normal) <= 1e-12 * np.trace(normal) ** 2:
+        wa, wb = robust * a, robust * b
+        aa, ab, bb = float((wa * a).sum()), float((wa * b).sum()), float((wb * b).sum())
+        determinant = aa * bb - ab * ab
+        if determinant <= 1e-12 * (aa + bb) ** 2:
             return None  # samples of one depth
-        scale, shift = (float(value) for value in np.linalg.solve(normal, (design * robust[:, None]).sum(axis=0)))
+        right_a, right_b = float(wa.sum()), float(wb.sum())
+        before = scale, shift
+        scale = (bb * right_a - ab * right_b) / determinant
+        shift = (aa * right_b - ab * right_a) / determinant
+        if abs(scale - before[0]) <= SETTLED * abs(scale) and abs(shift - before[1]) <= SETTLED * abs(shift):
+            break
     if scale <= 0:
         return None
-    off = np.abs(design @ [scale, shift] - 1)
+    off = np.abs(scale * a + shift * b - 1)
     near = off < 1 / BAND
     if near.sum() < 8:
         return None

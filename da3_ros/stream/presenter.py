@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last step of a set: its estimate becomes messages, in the right frames, and what is wrong with it is said."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from da3_ros.estimation import Estimate, ViewEstimate
+from da3_ros.stream.diagnostics import WARN, Health
+from da3_ros.stream.outputs import Outputs, PublishedView
+from da3_ros.stream.parameters import NodeParameters
+from da3_ros.stream.transforms import TransformError, TransformTree
+from da3_ros.stream.work import Matrix, Work
+
+GIVEN = ("calibrated", "odometry")
+"""Sources of poses in metres, whatever the unit of depth."""
+
+
+class Presenter:
+    """Publishes sets that are estimated, one at a time."""
+
+    def __init__(
+        self,
+        parameters: NodeParameters,
+        outputs: Outputs,
+        transforms: TransformTree,
+        health: Health,
+        now_ns: Callable[[], int],
+    ) -> None:
+        """now_ns: the clock of the stamps."""
+        self._parameters, self._outputs, self._transforms = parameters, outputs, transforms
+        self._health, self._now = health, now_ns
+
+    def reconfigure(self, parameters: NodeParameters) -> None:
+        """Go by other values of what may change."""
+        self._parameters = parameters
+        self._outputs.reconfigure(parameters)
+
+    def look_up_fused(self, work: Work) -> None:
+        """Where the fused cloud of a set goes, for those who publish it when the transforms may be forgotten."""
+        if work.world and self._parameters.fused_frame != work.world and self._outputs.wants_fused():
+            stamp_ns = work.sources[0].view.stamp_ns
+            with contextlib.suppress(TransformError):  # asked for again, and reported, when the cloud is due
+                work.to_fused = self._transforms.lookup(self._parameters.fused_frame, work.world, stamp_ns)
+
+    def publish(self, work: Work) -> dict[str, float]:
+        """Send what is subscribed to; returns the milliseconds of every stage."""
+        begin = time.perf_counter()
+        self._publish(work)
+        frames, estimate = work.frames, work.estimate
+        stages = {
+            **work.estimate.timing,
+            "decode": work.decode_ms,
+            "publish": (time.perf_counter() - begin) * 1e3,
+            "total": (self._now() - min(frame.stamp_ns for frame in frames.frames)) / 1e6,
+        }
+        offsets = {frame.camera: frame.stamp_ns - frames.stamp_ns for frame in frames.frames}
+        self._health.set_done(offsets, stages, estimate)
+        self._outputs.publish_latency(stages, frames.stamp_ns)
+        self._check(stages["total"], estimate)
+        return stages
+
+    def _check(self, latency_ms: float, estimate: Estimate) -> None:
+        """Say so when it takes too long, when the rig is not as calibrated, or when the motion is lost."""
+        checks = self._parameters.checks
+        if 0 < checks.max_latency < latency_ms / 1e3:
+            text = (
+                f"overloaded: {latency_ms:.0f} ms from stamp to publish, diagnostics.max_latency allows "
+                f"{checks.max_latency * 1e3:.0f}; lower inference.size, take a smaller model or fewer cameras"
+            )
+            self._health.report("", "latency", text, WARN)
+        for pair in estimate.rig or ():
+            if pair.angle_deg > max(checks.rig_tolerance_deg, 3 * pair.angle_std_deg):
+                text = (
+                    f"{' and '.join(pair.cameras)} stand {pair.angle_deg:.1f} deg and {pair.distance_m:.3f} m off "
+                    "their calibration: was one bumped? Calibrate anew, or correct the transforms"
+                )
+                self._health.report(pair.cameras[1], "rig", text, WARN)
+            else:
+                self._health.resolve(pair.cameras[1], "rig")
+        if estimate.odometry is not None and estimate.odometry.message:
+            self._health.report("", "odometry", estimate.odometry.message, WARN)
+
+    def _publish(self, work: Work) -> None:
+        """Publish the views of this moment."""
+        estimate, sources, known_world = work.estimate, work.sources, work.world
+        parameters, metric = self._parameters, estimate.scale.metric
+        in_rig = bool(known_world)
+        world = known_world or sources[0].frame_id
+        views, fusible = [], []
+        for view, source in zip(estimate.views[: len(sources)], sources, strict=True):
+            # The scale says nothing about a camera whose intrinsics are guessed.
+            has_unit = metric and source.view.camera is not None
+            mark = "" if has_unit else parameters.relative_suffix
+            pose_mark = "" if view.pose.source in GIVEN else mark
+            published = PublishedView(
+                estimate=view,
+                frame_id=source.frame_id + mark,
+                pose_frame=world + pose_mark,
+                pose_parent=world,
+                child_frame=parameters.tf_prefix + source.frame_id + pose_mark,
+            )
+            views.append(published)
+            self._outputs.cameras[view.name].publish(published)
+            # One cloud wants one unit; in the rig's frame also poses that are known, not guessed.
+            known = view.pose.source in (*GIVEN, "matches") or (not in_rig and view.pose.source != "none")
+            if has_unit == metric and known:
+                fusible.append(view)
+        self._outputs.publish_transforms(views)
+        stamp_ns = estimate.views[0].stamp_ns
+        if estimate.odometry is not None:
+            mark = "" if metric else parameters.relative_suffix
+            child = parameters.rig_frame if sources[0].view.mount is not None else sources[0].frame_id
+            self._outputs.publish_odometry(estimate.odometry, mark, child, stamp_ns)
+        if fusible and self._outputs.fused_is_due(stamp_ns):
+            self._publish_fused(work, fusible, metric, stamp_ns)
+
+    def _publish_fused(self, work: Work, views: list[ViewEstimate], metric: bool, stamp_ns: int) -> None:
+        in_rig, world = bool(work.world), work.world or work.sources[0].frame_id
+        mark = "" if metric else self._parameters.relative_suffix
+        if in_rig and not metric and len(views) > 1:
+            # Poses in metres and depth without a unit do not make one cloud.
+            text = "the fused cloud is withheld: depth is relative, the cameras' poses are metric"
+            self._health.report("", "fused", text, WARN)
+            return
+        to_frame: Matrix | None = np.eye(4)
+        frame = world
+        if in_rig and self._parameters.fused_frame != world:
+            frame = self._parameters.fused_frame
+            to_frame = work.to_fused if work.to_fused is not None else self._lookup(frame, world, stamp_ns)
+        elif not in_rig:
+            rig = self._parameters.rig_frame
+            text = f"the fused cloud is in {world + mark}: no camera has a transform to {rig}"
+            self._health.report("", "fused", text, WARN)
+        if to_frame is not None:
+            poses = [to_frame @ view.pose.T_world_camera for view in views]
+            self._outputs.publish_fused(views, poses, frame + mark, stamp_ns)
+
+    def _lookup(self, target: str, source: str, stamp_ns: int) -> Matrix | None:
+        try:
+            return self._transforms.lookup(target, source, stamp_ns)
+        except TransformError as error:
+            self._health.report("", "transform", str(error), WARN)
+            return None
