@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
-from da3_ros.engines.files import KNOWN, PLAIN, POSED, RAYS, SKY, cpu_graph_name, graph_name
+from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, camera_inputs, check_inputs
+from da3_ros.engines.files import MASK, PLAIN, POSED, RAYS, cpu_graph_name, graph_name
+from da3_ros.engines.graph_file import input_names
 from da3_ros.engines.guard import find_gpu
 from da3_ros.engines.plan import plans_folder
 
@@ -83,8 +84,9 @@ class OnnxRuntimeEngine:
             model=meta.get("da3.model", self._folder.name),
             backend=f"onnxruntime {onnxruntime.__version__} {'+'.join(_short(name) for name in shown)}",
             takes_poses=(self._folder / POSED).is_file(),
+            mixes=MASK in input_names(self._folder / POSED),
             patch=int(meta.get("da3.patch", 14)),
-            single_view=SKY in outputs,
+            single_view="extrinsics" not in outputs,
             rays=set(RAYS) <= outputs,
             sha256=hashlib.sha256(plain.read_bytes()).hexdigest(),
         )
@@ -94,13 +96,13 @@ class OnnxRuntimeEngine:
         images: NDArray[np.uint8],
         extrinsics: NDArray[np.float32] | None = None,
         intrinsics: NDArray[np.float32] | None = None,
+        known: NDArray[np.bool_] | None = None,
     ) -> RawEstimate:
         """See `Engine.run`."""
-        name = graph_name(check_inputs(self.info, images, extrinsics, intrinsics))
-        feed = {"images": np.ascontiguousarray(images)}
-        if extrinsics is not None and intrinsics is not None:
-            for key, value in zip(KNOWN, (extrinsics, intrinsics), strict=True):
-                feed[key] = np.ascontiguousarray(value, dtype=np.float32)
+        name = graph_name(check_inputs(self.info, images, extrinsics, intrinsics, known))
+        feed: dict[str, NDArray[Any]] = {"images": np.ascontiguousarray(images)}
+        if name == POSED:
+            feed.update(camera_inputs(extrinsics, intrinsics, known, self.info.mixes))
         if name not in self._sessions:
             self._sessions[name] = self._open(self._form(name))
         try:

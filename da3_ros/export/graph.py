@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from da3_ros.engines.files import KINDS, KNOWN, PRECISIONS, cpu_graph_name, graph_name
+from da3_ros.engines.files import KINDS, KNOWN, MASK, PRECISIONS, cpu_graph_name, graph_name
 from da3_ros.export.fused import fuse_for_cpu
 from da3_ros.export.precision import lower_precision
 from da3_ros.export.trace import REFERENCE, ExportedNetwork, example_cameras, example_inputs, strip, trace
@@ -175,7 +175,7 @@ def compare_with_torch(path: Path, cases: list[Case]) -> Difference:
     finally:
         if widened != path:
             widened.unlink()
-    names = ["images", *KNOWN]
+    names = ["images", *KNOWN, MASK]
 
     def run(case: Case) -> dict[str, NDArray[np.float32]]:
         feed = {name: x.numpy() for name, x in zip(names[: len(case.inputs)], case.inputs, strict=True)}

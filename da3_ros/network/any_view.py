@@ -110,10 +110,11 @@ class AnyViewNetwork(DepthAnything3):
         if known is not None:
             if known.dtype != torch.bool or known.shape != (b, s):
                 raise ValueError(f"known must be bool ({b}, {s}), got {known.dtype} {tuple(known.shape)}")
-            if not known.any():
-                return None, None
-            if known.all():  # without a mask: the same sums in the same order as without `known`
-                known = None
+            if not torch.compiler.is_exporting():  # a graph takes any mask
+                if not known.any():
+                    return None, None
+                if known.all():  # without a mask: the same sums in the same order as without `known`
+                    known = None
         return self.cam_enc(extrinsics, intrinsics, height, width, known), known
 
 

@@ -10,6 +10,7 @@ from da3_ros.export import export_checkpoint
 from da3_ros.export.fused import FusionError, fuse_for_cpu
 from da3_ros.export.trace import ExportedNetwork, example_inputs
 from da3_ros.export.weights import link_weights
+from da3_ros.network.base import IMAGE_MEAN, IMAGE_STD
 
 
 def test_graphs_equal_torch(exported):
@@ -82,13 +83,38 @@ def _operators(path):
 @pytest.mark.parametrize("shape", [(1, 28, 42), (2, 70, 56), (5, 42, 42), (2, 518, 28)])
 @pytest.mark.parametrize("posed", [False, True])
 def test_any_number_of_views_and_any_size(exported, shape, posed):
+    """With cameras of which every third is not known."""
     model, folder, _ = exported
     inputs = example_inputs(*shape, posed)
-    got = load_engine(folder, threads=1).run(*(x.numpy() for x in inputs))
+    images, *cameras = (x.numpy() for x in inputs)
+    if posed:
+        cameras[2] = cameras[2] > 0.5
+    got = load_engine(folder, threads=1).run(images, *cameras)
     with torch.no_grad():
         expected = ExportedNetwork(model)(*inputs)
     for name, reference in zip(("depth", "confidence", "extrinsics", "intrinsics"), expected, strict=True):
         np.testing.assert_allclose(getattr(got, name), reference.numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_the_mask_of_known_cameras_takes_effect(exported):
+    """As in torch: all of them is the graph without a mask, none the one without cameras, some lie between."""
+    model, folder, _ = exported
+    engine = load_engine(folder, threads=1)
+    images, extrinsics, intrinsics, _ = (x.numpy() for x in example_inputs(3, 42, 56, posed=True))
+    assert engine.info.mixes
+    x = (torch.from_numpy(images) / 255 - torch.tensor(IMAGE_MEAN)) / torch.tensor(IMAGE_STD)
+    x = x.permute(0, 3, 1, 2)
+    given = [torch.from_numpy(c)[None] for c in (extrinsics, intrinsics)]
+    seen = []
+    for known in ([True] * 3, [False] * 3, [True, True, False], [False, True, True]):
+        with torch.no_grad():
+            expected = model(x[None], *given, reference="first", known=torch.tensor([known]))
+        got = engine.run(images, extrinsics, intrinsics, np.array(known))
+        np.testing.assert_allclose(got.depth, expected["depth"][0], rtol=1e-4)
+        np.testing.assert_allclose(got.extrinsics, expected["extrinsics"][0], rtol=1e-3, atol=1e-4)
+        seen.append(got.depth)
+    np.testing.assert_array_equal(seen[1], engine.run(images).depth)
+    assert min(np.abs(a - b).max() for i, a in enumerate(seen) for b in seen[:i]) > 1e-4
 
 
 def test_weights_stay_in_the_checkpoint(exported):
