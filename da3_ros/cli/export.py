@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=image_size, metavar="HxW", help="one size alone, for faster plans")
     parser.add_argument("--rays", action="store_true", help="with the ray map, for pose.source: rays; a slower head")
+    parser.add_argument("--gaussians", action="store_true", help="with the Gaussian head, for da3 images; slower")
     parser.add_argument("--images", type=Path, nargs="+", metavar="FILE", help="pictures to compare on, besides noise")
 
 
@@ -46,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or checkpoint
     images = _load(arguments.images, arguments.size) if arguments.images else None
     print(f"exporting {checkpoint} (about half a minute for each graph)", flush=True)
-    rays = arguments.rays
-    differences = export_checkpoint(checkpoint, output, arguments.precision, arguments.size, images, rays=rays)
+    further = {"rays": arguments.rays, "gaussians": arguments.gaussians}
+    differences = export_checkpoint(checkpoint, output, arguments.precision, arguments.size, images, **further)
     print(f"{'graph':<22} {'largest difference':>18} {'depth, mean':>12} {'scale':>9}")
     for name, found in differences.items():
         print(f"{name:<22} {found.largest:18.1e} {found.depth:12.1e} {found.scale:+9.1e}")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.engines.files import KNOWN, MASK, METRIC_SCALE, OUTPUTS, RAYS, SKY
+from da3_ros.engines.files import GAUSSIANS, KNOWN, MASK, METRIC_SCALE, OUTPUTS, RAYS, SKY
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,8 @@ class RawEstimate:
     """(S, h', w', 6), direction then origin in the first view's world, 8/14 of the size; None from graphs without."""
     ray_confidence: NDArray[np.float32] | None = None
     """(S, h', w')."""
+    gaussians: NDArray[np.float32] | None = None
+    """(S, h, w, R + 1), the Gaussian head's output, opacity last; None from graphs without."""
     metric_scale: float | None = None
     """Metres in one unit, from networks that tell it; 0 where these images do not tell."""
 
@@ -58,7 +60,8 @@ class RawEstimate:
         every camera stands at the origin and has the field of view ASSUMED_FIELD; see ``EngineInfo.single_view``.
         """
         if "extrinsics" in outputs:
-            values: dict[str, Any] = {name: outputs[name] for name in (*OUTPUTS, SKY, *RAYS) if name in outputs}
+            names = [name for name in (*OUTPUTS, SKY, *RAYS, GAUSSIANS) if name in outputs]
+            values: dict[str, Any] = {name: outputs[name] for name in names}
             if METRIC_SCALE in outputs:
                 values[METRIC_SCALE] = float(outputs[METRIC_SCALE][0])
             return cls(**values)
@@ -88,6 +91,8 @@ class EngineInfo:
     single_view: bool = False
     """Whether the network looks at each image alone: it then knows nothing of cameras, and those in its estimate are
     assumed."""
+    gaussians: bool = False
+    """Whether its estimates hold Gaussians."""
     mixes: bool = False
     """Whether it can be given the cameras of some views only."""
 

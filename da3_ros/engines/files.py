@@ -21,6 +21,10 @@ OUTPUTS = ["depth", "confidence", "extrinsics", "intrinsics"]
 RAYS = ["rays", "ray_confidence"]
 """Further outputs of graphs exported with them: the ray map, at 8/14 of the image's size."""
 
+GAUSSIANS = "gaussians"
+"""Further output of graphs exported with it (S, H, W, R + 1): what the Gaussian head says of each pixel, opacity last;
+see `da3_ros.geometry.gaussians.world_gaussians`."""
+
 SKY = "sky"
 """Output of graphs of networks that look for it: nested ones, and those that look at each image alone, whose only other
 output is the depth."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, camera_inputs, check_inputs
-from da3_ros.engines.files import MASK, PLAIN, POSED, RAYS, cpu_graph_name, graph_name
+from da3_ros.engines.files import GAUSSIANS, MASK, PLAIN, POSED, RAYS, cpu_graph_name, graph_name
 from da3_ros.engines.graph_file import input_names
 from da3_ros.engines.guard import find_gpu
 from da3_ros.engines.plan import plans_folder
@@ -88,6 +88,7 @@ class OnnxRuntimeEngine:
             patch=int(meta.get("da3.patch", 14)),
             single_view="extrinsics" not in outputs,
             rays=set(RAYS) <= outputs,
+            gaussians=GAUSSIANS in outputs,
             sha256=hashlib.sha256(plain.read_bytes()).hexdigest(),
         )
 

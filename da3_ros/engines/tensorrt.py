@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from da3_ros.engines.cuda import Cuda
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, camera_inputs, check_inputs
-from da3_ros.engines.files import KINDS, KNOWN, MASK, PRECISIONS, RAYS, graph_name
+from da3_ros.engines.files import GAUSSIANS, KINDS, KNOWN, MASK, PRECISIONS, RAYS, graph_name
 from da3_ros.engines.graph_file import GraphFile
 from da3_ros.engines.guard import DRIVER, Gpu, find_gpu
 from da3_ros.engines.plan import (
@@ -166,6 +166,7 @@ class TensorRTEngine:
             sha256=key.graph_sha256,
             single_view="extrinsics" not in self._tensor_names(KINDS[0]),
             rays=set(RAYS) <= set(self._tensor_names(KINDS[0])),
+            gaussians=GAUSSIANS in self._tensor_names(KINDS[0]),
         )
 
     def _tensor_names(self, kind: str) -> list[str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from da3_ros.engines import Engine, RawEstimate, load_engine
 from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
+from da3_ros.estimation.gaussians import NO_GAUSSIANS, gaussians_of
 from da3_ros.estimation.pose import (
     NO_RAYS,
     Odometry,
@@ -52,6 +53,8 @@ class EstimatorConfig:
     None does what the model's record recommends."""
     full_resolution: bool = False
     """Whether depth, confidence and camera come in the size of each view's own image; else in the network's."""
+    gaussians: bool = False
+    """Whether 3D Gaussians are wanted, too; needs a graph with their head."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     rig_check_period: float = 0.0
@@ -78,7 +81,7 @@ class Estimator:
         wanted = self.config.condition_on_poses
         if wanted and not engine.info.takes_poses:
             raise ValueError(f"{record.name} was exported without known cameras: leave condition_on_poses unset")
-        _check_rays(self.config, engine)
+        _check_outputs(self.config, engine)
         self.conditions = record.condition_on_poses and engine.info.takes_poses if wanted is None else wanted
         mixes = record.condition_on_some_poses if wanted is None else wanted
         self.mixes = self.conditions and engine.info.mixes and mixes
@@ -111,11 +114,11 @@ class Estimator:
         }
 
     def check(self, config: EstimatorConfig) -> None:
-        """Raise ValueError for a configuration that needs another engine: size, threads, conditioning, rays."""
+        """Raise ValueError for a configuration that needs another engine: size, threads, conditioning, outputs."""
         for name in ("size", "threads", "condition_on_poses"):
             if getattr(config, name) != getattr(self.config, name):
                 raise ValueError(f"{name} cannot change while the engine runs")
-        _check_rays(config, self.engine)
+        _check_outputs(config, self.engine)
 
     def reconfigure(self, config: EstimatorConfig) -> None:
         """Work by another configuration from the next set on; what was learnt of scale and poses is kept where its own
@@ -185,8 +188,9 @@ class Estimator:
         deviations = None if pairs is None else self.rig_check(views, pairs, depths)
         clock.lap("poses")
         out = self._assemble(views, prepared, raw, depths, scale.metric, poses)
+        gaussians = gaussians_of(raw, prepared.windows, poses, scale.value) if self.config.gaussians else None
         clock.lap("post")
-        return Estimate(out, scale, clock.milliseconds, motion, deviations)
+        return Estimate(out, scale, clock.milliseconds, motion, deviations, gaussians)
 
     def _known_cameras(self, views: tuple[View, ...], prepared: Prepared) -> tuple[NDArray[Any] | None, ...]:
         """Network inputs for known cameras, and which they are if they are not all; (None, None) unless two or more are
@@ -241,7 +245,9 @@ class Estimator:
         return tuple(out)
 
 
-def _check_rays(config: EstimatorConfig, engine: Engine) -> None:
+def _check_outputs(config: EstimatorConfig, engine: Engine) -> None:
+    if config.gaussians and not engine.info.gaussians:
+        raise ValueError(NO_GAUSSIANS)
     if config.pose.source == "rays" and not engine.info.rays:
         raise ValueError(NO_RAYS)
 

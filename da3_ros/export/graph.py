@@ -3,7 +3,7 @@
 
 For cameras unknown and cameras known, in float32 and, where asked for, with the large products in 16 bits; for CPUs
 also with fused operators. The graphs take uint8 RGB images as they come from a camera, and hold only what the node
-publishes: rays and everything that leads to them alone are pruned, unless they are asked for.
+publishes: rays, Gaussians and everything that leads to them alone are pruned, unless they are asked for.
 """
 
 from __future__ import annotations
@@ -62,13 +62,14 @@ def export_checkpoint(
     kinds: Sequence[str] = KINDS,
     *,
     rays: bool = False,
+    gaussians: bool = False,
 ) -> dict[str, Difference]:
     """Write the graphs of a checkpoint folder to folder `output`, next to its weights; returns their differences.
 
     precisions: of ``fp32``, ``bf16`` and ``fp16``. size: (H, W) in multiples of 14 for graphs of that size alone, which
     TensorRT runs faster; None for any size. images: (S, H, W, 3) uint8 to compare on, besides random ones. tolerance:
     instead of TOLERANCE. kinds: ``unposed``, and ``posed`` where the network can be given cameras. rays: with the ray
-    map, which ``pose.source: rays`` needs.
+    map, which ``pose.source: rays`` needs. gaussians: with the Gaussian head.
 
     Every graph is run by ONNX Runtime and compared with torch. Raises CheckpointError for a bad checkpoint and
     ValueError for a wrong argument or a difference beyond the tolerance, whose file is then removed.
@@ -92,11 +93,11 @@ def export_checkpoint(
         "da3.reference": REFERENCE,
         "da3.weights_sha256": hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest(),
     }
-    network = ExportedNetwork(model, rays).eval()
+    network = ExportedNetwork(model, rays, gaussians).eval()
     cases = {kind: example_cases(network, kind == "posed", size, images) for kind in kinds}
     differences = {}
     for precision in precisions:
-        lowered = ExportedNetwork(lower_precision(model, precision), rays)
+        lowered = ExportedNetwork(lower_precision(model, precision), rays, gaussians)
         for kind in kinds:
             name = graph_name(kind, precision)
             log.info("exporting %s", name)

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from da3_ros.engines.files import KNOWN, MASK, METRIC_SCALE, OUTPUTS, RAYS, SKY
+from da3_ros.engines.files import GAUSSIANS, KNOWN, MASK, METRIC_SCALE, OUTPUTS, RAYS, SKY
+from da3_ros.geometry.gaussians import RAW, RAW_OPACITY
 from da3_ros.network import DepthAnything3
 from da3_ros.network.base import IMAGE_MEAN, IMAGE_STD
 from da3_ros.network.nested import NestedNetwork
-from da3_ros.network.presets import PATCH
+from da3_ros.network.presets import PATCH, NestedPreset
 from da3_ros.network.single_view import SingleViewNetwork
 
 OPSET = 18
@@ -35,12 +36,16 @@ _NAMES = {"confidence": "depth_conf", "rays": "ray", "ray_confidence": "ray_conf
 class ExportedNetwork(nn.Module):
     """The network as it is exported: images (S, H, W, 3) uint8 RGB of one scene, normalised inside."""
 
-    def __init__(self, model: DepthAnything3, rays: bool = False) -> None:
-        """rays: whether the ray map is among the outputs. Raises ValueError for a network that has none."""
+    def __init__(self, model: DepthAnything3, rays: bool = False, gaussians: bool = False) -> None:
+        """rays, gaussians: whether the ray map and the Gaussian head are among the outputs. Raises ValueError for a
+        network that has none.
+        """
         super().__init__()
         if rays and isinstance(model, SingleViewNetwork):
             raise ValueError(f"{model.preset.name} looks at each image alone and has no rays: export it without")
-        self.model, self.rays = model, rays
+        if gaussians and not has_gaussians(model):
+            raise ValueError(f"{model.preset.name} has no Gaussian head: export it without, or da3-giant with it")
+        self.model, self.rays, self.gaussians = model, rays, gaussians
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN) * 255)
@@ -57,7 +62,7 @@ class ExportedNetwork(nn.Module):
         if not self.takes_poses:
             return SINGLE_VIEW_OUTPUTS
         nested = [SKY, METRIC_SCALE] if isinstance(self.model, NestedNetwork) else []
-        return [*OUTPUTS, *nested, *(RAYS if self.rays else [])]
+        return [*OUTPUTS, *nested, *(RAYS if self.rays else []), *([GAUSSIANS] if self.gaussians else [])]
 
     def forward(
         self,
@@ -69,9 +74,10 @@ class ExportedNetwork(nn.Module):
         """Estimate images (S, H, W, 3); the others are `KNOWN` and `MASK` of `da3_ros.engines.files`.
 
         Any-view networks return depth, confidence (S, H, W), T_camera_world (S, 3, 4) and intrinsics (S, 3, 3), and
-        with `rays` these (S, h, w, 6) and their confidence (S, h, w). Nested ones also return, before these, sky
-        (S, H, W) and the metres in one unit of the other lengths (1,), 0 where the images do not tell. Others return
-        depth and sky (S, H, W). The rule for the depth of the sky is left to the engine's caller.
+        with `rays` these (S, h, w, 6) and their confidence (S, h, w), with `gaussians` the raw ones (S, H, W, R + 1),
+        opacity last. Nested ones also return, before these, sky (S, H, W) and the metres in one unit of the other
+        lengths (1,), 0 where the images do not tell. Others return depth and sky (S, H, W). The rule for the depth of
+        the sky is left to the engine's caller.
         """
         x = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)[None]
         if isinstance(self.model, SingleViewNetwork):
@@ -83,8 +89,16 @@ class ExportedNetwork(nn.Module):
             if known is not None:
                 cameras["known"] = known[None] > 0.5
         predict = self.model.in_units if isinstance(self.model, NestedNetwork) else self.model
-        out = predict(x, **cameras, reference=REFERENCE)
+        out = predict(x, **cameras, reference=REFERENCE, gaussians=self.gaussians)
+        if self.gaussians:
+            out[GAUSSIANS] = torch.cat([out[RAW], out[RAW_OPACITY][..., None]], dim=-1)
         return tuple(out[name] if name == METRIC_SCALE else out[_NAMES.get(name, name)][0] for name in self.outputs)
+
+
+def has_gaussians(model: DepthAnything3) -> bool:
+    """Whether a network has a Gaussian head."""
+    preset = model.preset.any_view if isinstance(model.preset, NestedPreset) else model.preset
+    return preset.gaussian_degree is not None
 
 
 def example_inputs(views: int, height: int, width: int, posed: bool, seed: int = 0) -> tuple[Tensor, ...]:

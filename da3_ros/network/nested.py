@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from da3_ros.geometry.gaussians import OUTPUT
 from da3_ros.network.any_view import AnyViewNetwork
 from da3_ros.network.base import DepthAnything3
-from da3_ros.network.gaussians import OUTPUT
 from da3_ros.network.presets import NestedPreset
 from da3_ros.network.single_view import SingleViewNetwork, metric_depth
 from da3_ros.network.sky import ENOUGH_PIXELS, SKY_QUANTILE, is_sky, larger_half, masked_quantile

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from da3_ros.export.trace import example_cameras
+from da3_ros.geometry.gaussians import Gaussians
+from da3_ros.geometry.harmonics import rotate_harmonics
 from da3_ros.network import build_model, create_model
 from da3_ros.network.checkpoint import tied_aliases
-from da3_ros.network.gaussians import Gaussians
-from da3_ros.network.harmonics import rotate_harmonics
 from da3_ros.network.sky import is_sky
 
 from ..micro import MICRO_GIANT, MICRO_NESTED
