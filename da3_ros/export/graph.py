@@ -9,7 +9,6 @@ publishes: rays, Gaussians and everything that leads to them alone are pruned, u
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from da3_ros.engines.files import KINDS, KNOWN, MASK, PRECISIONS, cpu_graph_name, graph_name
+from da3_ros.engines.graph_file import hash_file
 from da3_ros.export.fused import fuse_for_cpu
 from da3_ros.export.precision import lower_precision
 from da3_ros.export.trace import REFERENCE, ExportedNetwork, example_cameras, example_inputs, strip, trace
@@ -91,7 +91,7 @@ def export_checkpoint(
         "da3.preset": model.preset.name,
         "da3.patch": str(PATCH),
         "da3.reference": REFERENCE,
-        "da3.weights_sha256": hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest(),
+        "da3.weights_sha256": hash_file(output / WEIGHTS),
     }
     network = ExportedNetwork(model, rays, gaussians).eval()
     cases = {kind: example_cases(network, kind == "posed", size, images) for kind in kinds}

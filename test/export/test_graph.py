@@ -145,6 +145,18 @@ def test_a_weight_that_the_checkpoint_lacks_is_refused(exported):
         link_weights(model, folder / "model.safetensors")
 
 
+def test_a_piece_of_a_stored_tensor_stays_in_the_graph(exported):
+    """The two camera tokens of da3-large and of larger networks have 1024 numbers each and are used one by one."""
+    model, folder, _ = exported
+    weight = model.state_dict()["backbone.pretrained.blocks.0.attn.qkv.weight"].numpy()
+    piece = onnx.numpy_helper.from_array(weight[64:128].copy(), "piece")
+    node = onnx.helper.make_node("MatMul", ["x", "piece"], ["y"])
+    io = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 64]) for n in ("x", "y")]
+    graph = onnx.helper.make_model(onnx.helper.make_graph([node], "g", io[:1], io[1:], [piece]))
+    assert link_weights(graph, folder / "model.safetensors") == 0
+    assert [t.name for t in graph.graph.initializer] == ["piece"]
+
+
 def test_bad_inputs_are_refused(exported):
     _, folder, _ = exported
     engine = load_engine(folder, threads=1)

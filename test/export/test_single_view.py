@@ -17,6 +17,8 @@ from da3_ros.network import PRESETS, build_model, load_checkpoint, save_checkpoi
 
 from ..micro import MICRO_SINGLE
 
+pytestmark = pytest.mark.timeout(400)  # the first test waits for an export
+
 RECORD = ModelRecord("micro-metric", MICRO_SINGLE.name, "none", metric=True, focal_rule=300.0, recommended_size=56)
 
 
