@@ -55,6 +55,8 @@ class ModelRecord:
     """Longest image side it was trained or evaluated at."""
     condition_on_poses: bool = True
     """Whether known cameras improve its depth."""
+    condition_on_some_poses: bool = False
+    """Whether they do where only some of a scene's cameras are known, which the published networks never saw."""
     pose_accuracy: PoseAccuracy = field(default_factory=PoseAccuracy)
     trusts_distances: bool = True
     """Whether its distances between cameras may give the scale where nothing can be matched."""

@@ -36,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenes", action="store_true", help="also graphs for several view sets at once (`da3 bag --batch`), in fp32"
     )
+    parser.add_argument("--gaussians", action="store_true", help="with the Gaussian head, for da3 images; slower")
     parser.add_argument("--images", type=Path, nargs="+", metavar="FILE", help="pictures to compare on, besides noise")
 
 
@@ -49,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or checkpoint
     images = _load(arguments.images, arguments.size) if arguments.images else None
     print(f"exporting {checkpoint} (about half a minute for each graph)", flush=True)
-    rays = arguments.rays
-    differences = export_checkpoint(checkpoint, output, arguments.precision, arguments.size, images, rays=rays)
+    further = {"rays": arguments.rays, "gaussians": arguments.gaussians}
+    differences = export_checkpoint(checkpoint, output, arguments.precision, arguments.size, images, **further)
     if arguments.scenes:
         from da3_ros.export.scenes import export_scenes
 

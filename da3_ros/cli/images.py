@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
+from da3_ros.gaussian_files import write_gaussian_ply
 from da3_ros.geometry import CameraModel
 from da3_ros.image_files import read_image
 from da3_ros.messages.images import depth_to_millimetres
@@ -19,7 +20,7 @@ from da3_ros.visual import depth_to_color
 
 NAME = "images"
 HELP = "estimate depth, confidence, cameras and a cloud of image files of one scene"
-FORMATS = ("npz", "png", "ply", "glb", "colmap")
+FORMATS = ("npz", "png", "ply", "glb", "colmap", "gaussians")
 COLMAP_GRID = 0.005
 """Grid of COLMAP's points as a share of the median depth: its text files are large."""
 
@@ -43,7 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["npz", "png", "ply"],
         choices=FORMATS,
-        help="npz: arrays; png: depth in 16 bits and in colours; ply: cloud; glb: cloud and cameras; colmap: text",
+        help="npz: arrays; png: depth in 16 bits and in colours; ply: cloud; glb: cloud and cameras; colmap: text; "
+        "gaussians: 3D Gaussians as PLY, from a graph of `da3 export --gaussians`",
     )
     parser.add_argument("--min-confidence", type=float, default=0.0, help="least confidence of a point in a cloud")
     parser.add_argument("--voxel", type=float, default=0.0, help="grid of the cloud in its own unit, 0: every pixel")
@@ -54,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     views, files = _read(arguments.images, arguments.camera)
     given = arguments.metres_per_unit
     scale = ScaleConfig(source="given", value=given) if given else ScaleConfig()
-    estimator = Estimator.from_model(arguments.model, EstimatorConfig(size=arguments.size, scale=scale))
+    config = EstimatorConfig(size=arguments.size, scale=scale, gaussians="gaussians" in arguments.format)
+    estimator = Estimator.from_model(arguments.model, config)
     estimate = estimator(ViewSet(views))
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
@@ -73,12 +76,18 @@ def run(arguments: argparse.Namespace) -> int:
         write_colmap(output / "colmap", estimate, sizes, files, *cloud(grid))
         return output / "colmap"
 
+    def gaussians() -> Path:
+        assert estimate.gaussians is not None
+        write_gaussian_ply(output / "gaussians.ply", estimate.gaussians)
+        return output / "gaussians.ply"
+
     writers: dict[str, Callable[[], Path]] = {
         "npz": lambda: _write_arrays(output, estimate),
         "png": lambda: _write_pictures(output, estimate),
         "ply": lambda: write_ply(output / "cloud.ply", *cloud()),
         "glb": lambda: write_glb(output / "scene.glb", estimate, *cloud()),
         "colmap": colmap,
+        "gaussians": gaussians,
     }
     for name in dict.fromkeys(arguments.format):
         print(f"{name}: {writers[name]()}")

@@ -8,12 +8,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.engines.files import OUTPUTS, RAYS
+from da3_ros.engines.files import GAUSSIANS, KNOWN, MASK, METRIC_SCALE, OUTPUTS, RAYS, SKY
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,10 @@ class RawEstimate:
     """(S, h', w', 6), direction then origin in the first view's world, 8/14 of the size; None from graphs without."""
     ray_confidence: NDArray[np.float32] | None = None
     """(S, h', w')."""
+    gaussians: NDArray[np.float32] | None = None
+    """(S, h, w, R + 1), the Gaussian head's output, opacity last; None from graphs without."""
+    metric_scale: float | None = None
+    """Metres in one unit, from networks that tell it; 0 where these images do not tell."""
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, NDArray[np.float32]]) -> RawEstimate:
@@ -56,8 +60,11 @@ class RawEstimate:
         every camera stands at the origin and has the field of view ASSUMED_FIELD; see ``EngineInfo.single_view``.
         """
         if "extrinsics" in outputs:
-            further = {name: outputs[name] for name in ("sky", *RAYS) if name in outputs}
-            return cls(**{name: outputs[name] for name in OUTPUTS}, **further)
+            names = [name for name in (*OUTPUTS, SKY, *RAYS, GAUSSIANS) if name in outputs]
+            values: dict[str, Any] = {name: outputs[name] for name in names}
+            if METRIC_SCALE in outputs:
+                values[METRIC_SCALE] = float(outputs[METRIC_SCALE][0])
+            return cls(**values)
         depth = outputs["depth"]
         views, height, width = depth.shape
         focal = width / (2 * np.tan(ASSUMED_FIELD / 2))
@@ -75,6 +82,7 @@ class EngineInfo:
     backend: str
     """For example ``onnxruntime CPU``."""
     takes_poses: bool
+    """Whether it can be given the cameras."""
     patch: int
     sha256: str
     """Of the graph file, so that results can be traced to it."""
@@ -87,6 +95,10 @@ class EngineInfo:
     single_view: bool = False
     """Whether the network looks at each image alone: it then knows nothing of cameras, and those in its estimate are
     assumed."""
+    gaussians: bool = False
+    """Whether its estimates hold Gaussians."""
+    mixes: bool = False
+    """Whether it can be given the cameras of some views only."""
 
 
 class Engine(Protocol):
@@ -99,11 +111,13 @@ class Engine(Protocol):
         images: NDArray[np.uint8],
         extrinsics: NDArray[np.float32] | None = None,
         intrinsics: NDArray[np.float32] | None = None,
+        known: NDArray[np.bool_] | None = None,
     ) -> RawEstimate:
         """Estimate the geometry of images (S, h, w, 3), RGB, h and w multiples of the patch size.
 
         extrinsics: T_camera_world (S, 4, 4), intrinsics (S, 3, 3) in pixels, both or neither, and only where
-        ``info.takes_poses``. Raises EngineError.
+        ``info.takes_poses``. known: (S,), which of them are known, None for all; not all only where ``info.mixes``. The
+        values of the others are ignored, but must be finite. Raises EngineError.
         """
         ...
 
@@ -123,6 +137,7 @@ def check_inputs(
     images: NDArray[np.uint8],
     extrinsics: NDArray[np.float32] | None,
     intrinsics: NDArray[np.float32] | None,
+    known: NDArray[np.bool_] | None = None,
 ) -> str:
     """Kind of graph that runs these inputs, ``unposed`` or ``posed``. Raises EngineError for inputs that none takes."""
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
@@ -132,6 +147,8 @@ def check_inputs(
     if (extrinsics is None) != (intrinsics is None):
         raise EngineError("extrinsics and intrinsics belong together: give both, or neither")
     if extrinsics is None or intrinsics is None:
+        if known is not None:
+            raise EngineError("known tells which of the cameras count: give extrinsics and intrinsics, too")
         return "unposed"
     if not info.takes_poses:
         raise EngineError(f"{info.model} has no posed.onnx: this model was exported without known cameras")
@@ -141,7 +158,36 @@ def check_inputs(
             f"{views} views need extrinsics ({views}, 4, 4) and intrinsics ({views}, 3, 3), "
             f"got {extrinsics.shape} and {intrinsics.shape}"
         )
+    if known is None:
+        return "posed"
+    if known.shape != (views,) or known.dtype != np.bool_:
+        raise EngineError(f"known must be ({views},) bool, got {known.shape} {known.dtype}")
+    if not known.any():
+        return "unposed"
+    if not known.all() and not info.mixes:
+        raise EngineError(
+            f"posed.onnx of {info.model} takes all cameras or none, it comes from an early export: export it again"
+        )
     return "posed"
+
+
+def camera_inputs(
+    extrinsics: NDArray[np.float32] | None,
+    intrinsics: NDArray[np.float32] | None,
+    known: NDArray[np.bool_] | None,
+    mixes: bool,
+) -> dict[str, NDArray[np.float32]]:
+    """Inputs of a posed graph beside the images, by name, for inputs that `check_inputs` has passed; they may have a
+    dimension of scenes before the others.
+    """
+    if extrinsics is None or intrinsics is None:
+        return {}
+    feed = {key: np.ascontiguousarray(x, np.float32) for key, x in zip(KNOWN, (extrinsics, intrinsics), strict=True)}
+    if mixes:
+        feed[MASK] = np.ones(extrinsics.shape[:-2], np.float32) if known is None else known.astype(np.float32)
+    elif known is not None and not known.all():
+        raise EngineError("this graph takes all cameras or none, it comes from an early export: export it again")
+    return feed
 
 
 def explain_engines(folder: Path) -> list[EngineChoice]:

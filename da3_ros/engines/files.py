@@ -12,13 +12,25 @@ KINDS = ("unposed", "posed")
 KNOWN = ("known_extrinsics", "known_intrinsics")
 """Further inputs of the graph for known cameras: T_camera_world (S, 4, 4) and intrinsics (S, 3, 3) in pixels."""
 
+MASK = "known_cameras"
+"""Further input of that graph (S,) float32: 1 for cameras that are known, 0 for those whose values are to be ignored.
+Graphs of early exports lack it, and take scenes alone of which all cameras are known."""
+
 OUTPUTS = ["depth", "confidence", "extrinsics", "intrinsics"]
 
 RAYS = ["rays", "ray_confidence"]
 """Further outputs of graphs exported with them: the ray map, at 8/14 of the image's size."""
 
+GAUSSIANS = "gaussians"
+"""Further output of graphs exported with it (S, H, W, R + 1): what the Gaussian head says of each pixel, opacity last;
+see `da3_ros.geometry.gaussians.world_gaussians`."""
+
 SKY = "sky"
-"""Output of graphs of networks that look at each image alone; their only other output is the depth."""
+"""Output of graphs of networks that look for it: nested ones, and those that look at each image alone, whose only other
+output is the depth."""
+
+METRIC_SCALE = "metric_scale"
+"""Output of graphs of nested networks (1,): metres in one unit of the other outputs, 0 where the images do not tell."""
 
 SKY_THRESHOLD = 0.3
 """Value of that output from which on a pixel is sky."""

@@ -2,7 +2,8 @@
 """What identifies an ONNX graph: its own bytes and those of the weight files it points into.
 
 Reads the protobuf wire format directly (onnx.proto: ModelProto.graph = 7, .metadata_props = 14, GraphProto.initializer
-= 5, TensorProto.external_data = 13, StringStringEntryProto.key = 1, .value = 2), so that a robot needs no ``onnx``.
+= 5, .input = 11, ValueInfoProto.name = 1, TensorProto.external_data = 13, StringStringEntryProto.key = 1, .value = 2),
+so that a robot needs no ``onnx``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from da3_ros.engines.engine import EngineError
 
-_GRAPH, _METADATA, _INITIALIZER, _EXTERNAL = 7, 14, 5, 13
+_GRAPH, _METADATA, _INITIALIZER, _EXTERNAL, _INPUT = 7, 14, 5, 13, 11
 _CHUNK = 1 << 22
 
 
@@ -49,6 +50,18 @@ class GraphFile:
             total.update(hash_file(file).encode())
         digest = total.hexdigest() if weights else ""
         return cls(path, hashlib.sha256(content).hexdigest(), digest, weights, metadata)
+
+
+def input_names(path: Path) -> tuple[str, ...]:
+    """Names of a graph's inputs; empty where there is no such file. Raises EngineError for what is not ONNX."""
+    if not path.is_file():
+        return ()
+    try:
+        graphs = [value for number, value in _fields(memoryview(path.read_bytes())) if number == _GRAPH]
+        inputs = [value for graph in graphs for number, value in _fields(graph) if number == _INPUT]
+        return tuple(bytes(dict(_fields(value)).get(1, b"")).decode() for value in inputs)
+    except (ValueError, IndexError) as error:
+        raise EngineError(f"{path} is not an ONNX graph ({error}): export it again") from error
 
 
 def hash_file(path: Path) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
-from da3_ros.engines.files import KNOWN, PLAIN, POSED, RAYS, SKY, cpu_graph_name, graph_name, scenes_graph_name
+from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, camera_inputs, check_inputs
+from da3_ros.engines.files import GAUSSIANS, MASK, PLAIN, POSED, RAYS, cpu_graph_name, graph_name, scenes_graph_name
+from da3_ros.engines.graph_file import input_names
 from da3_ros.engines.guard import find_gpu
 from da3_ros.engines.plan import plans_folder
 
@@ -83,10 +84,12 @@ class OnnxRuntimeEngine:
             model=meta.get("da3.model", self._folder.name),
             backend=f"onnxruntime {onnxruntime.__version__} {'+'.join(_short(name) for name in shown)}",
             takes_poses=(self._folder / POSED).is_file(),
+            mixes=MASK in input_names(self._folder / POSED),
             patch=int(meta.get("da3.patch", 14)),
-            single_view=SKY in outputs,
+            single_view="extrinsics" not in outputs,
             rays=set(RAYS) <= outputs,
             scenes=(self._folder / scenes_graph_name("unposed")).is_file(),
+            gaussians=GAUSSIANS in outputs,
             sha256=hashlib.sha256(plain.read_bytes()).hexdigest(),
         )
 
@@ -95,24 +98,28 @@ class OnnxRuntimeEngine:
         images: NDArray[np.uint8],
         extrinsics: NDArray[np.float32] | None = None,
         intrinsics: NDArray[np.float32] | None = None,
+        known: NDArray[np.bool_] | None = None,
     ) -> RawEstimate:
         """See `Engine.run`."""
-        name = graph_name(check_inputs(self.info, images, extrinsics, intrinsics))
-        return RawEstimate.from_outputs(self._outputs(name, self._form(name), images, extrinsics, intrinsics))
+        name = graph_name(check_inputs(self.info, images, extrinsics, intrinsics, known))
+        cameras = (extrinsics, intrinsics, known) if name == POSED else (None, None, None)
+        return RawEstimate.from_outputs(self._outputs(name, self._form(name), images, *cameras))
 
     def run_scenes(
         self,
         images: NDArray[np.uint8],
         extrinsics: NDArray[np.float32] | None = None,
         intrinsics: NDArray[np.float32] | None = None,
+        known: NDArray[np.bool_] | None = None,
     ) -> list[RawEstimate]:
         """See `ScenesEngine.run_scenes`."""
-        first = [None if known is None else known[0] for known in (extrinsics, intrinsics)]
+        first = [None if values is None else values[0] for values in (extrinsics, intrinsics, known)]
         kind = check_inputs(self.info, images[0], *first)
+        cameras = (extrinsics, intrinsics, known) if kind == "posed" else (None, None, None)
         fused = self._folder / scenes_graph_name(kind, cpu=True)
         plain = self._folder / scenes_graph_name(kind)
         path = fused if self._providers == [CPU_PROVIDER] and fused.is_file() else plain
-        outputs = self._outputs(plain.name, path, images, extrinsics, intrinsics)
+        outputs = self._outputs(plain.name, path, images, *cameras)
         return [
             RawEstimate.from_outputs({name: values[i] for name, values in outputs.items()}) for i in range(len(images))
         ]
@@ -124,16 +131,15 @@ class OnnxRuntimeEngine:
         images: NDArray[np.uint8],
         extrinsics: NDArray[np.float32] | None,
         intrinsics: NDArray[np.float32] | None,
+        known: NDArray[np.bool_] | None,
     ) -> dict[str, NDArray[np.float32]]:
         """What graph `name` makes of its inputs; path: the form of it to run."""
-        feed = {"images": np.ascontiguousarray(images)}
-        if extrinsics is not None and intrinsics is not None:
-            for key, value in zip(KNOWN, (extrinsics, intrinsics), strict=True):
-                feed[key] = np.ascontiguousarray(value, dtype=np.float32)
         if name not in self._sessions:
             self._sessions[name] = self._open(path)
+        session = self._sessions[name]
+        mixes = MASK in [entry.name for entry in session.get_inputs()]
+        feed = {"images": np.ascontiguousarray(images), **camera_inputs(extrinsics, intrinsics, known, mixes)}
         try:
-            session = self._sessions[name]
             names = [output.name for output in session.get_outputs()]
             outputs = session.run(names, feed)
         except Exception as error:  # ONNX Runtime raises many types without a common base

@@ -19,11 +19,19 @@ class Scene(NamedTuple):
     images: NDArray[np.uint8]
     extrinsics: NDArray[np.float32] | None = None
     intrinsics: NDArray[np.float32] | None = None
+    known: NDArray[np.bool_] | None = None
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """Of `Engine.run`; engines that know no mask get none where all cameras are known, or none is."""
+        return tuple(self) if self.known is not None else tuple(self[:3])
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        """Sets of equal shape go through an engine together: size of the images, and whether cameras are known."""
-        return (*self.images.shape, self.extrinsics is not None)
+        """Sets of equal shape go through an engine together: size of the images, and whether cameras are known, and all
+        of them.
+        """
+        return (*self.images.shape, self.extrinsics is not None, self.known is None)
 
 
 class ScenesEngine(Protocol):
@@ -34,8 +42,9 @@ class ScenesEngine(Protocol):
         images: NDArray[np.uint8],
         extrinsics: NDArray[np.float32] | None = None,
         intrinsics: NDArray[np.float32] | None = None,
+        known: NDArray[np.bool_] | None = None,
     ) -> list[RawEstimate]:
-        """As `Engine.run` for images (B, S, h, w, 3), extrinsics (B, S, 4, 4) and intrinsics (B, S, 3, 3)."""
+        """As `Engine.run`, all arguments with a dimension of B scenes before the others."""
         ...
 
 
@@ -64,16 +73,17 @@ def run_scenes(engine: Engine, scenes: Sequence[Scene]) -> list[RawEstimate]:
     if len(shapes) != 1:
         raise EngineError(f"sets of different shapes cannot run together: {sorted(shapes)}")
     if len(scenes) == 1:
-        return [engine.run(*scenes[0])]
+        return [engine.run(*scenes[0].arguments)]
     images = [scene.images for scene in scenes]
     if engine.info.single_view:  # its graph takes any number of images, each alone
         if engine.info.views and len(scenes) * len(images[0]) not in engine.info.views:
-            return [engine.run(*scene) for scene in scenes]  # the last ones of a segment, fewer than plans are for
+            return [
+                engine.run(*scene.arguments) for scene in scenes
+            ]  # the last ones of a segment, fewer than plans are for
         return _split(engine.run(np.concatenate(images)), len(scenes))
-    known: list[NDArray[np.float32]] = []
-    if shapes.pop()[-1]:
-        known = [np.stack([cast("NDArray[np.float32]", scene[i]) for scene in scenes]) for i in (1, 2)]
-    return cast("ScenesEngine", engine).run_scenes(np.stack(images), *known)
+    given = [i for i in (1, 2, 3) if scenes[0][i] is not None]
+    cameras = [np.stack([cast("NDArray[Any]", scene[i]) for scene in scenes]) for i in given]
+    return cast("ScenesEngine", engine).run_scenes(np.stack(images), *cameras)
 
 
 def _split(raw: RawEstimate, count: int) -> list[RawEstimate]:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines.cuda import Cuda
-from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, check_inputs
-from da3_ros.engines.files import KINDS, KNOWN, PRECISIONS, RAYS, SKY, graph_name
+from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, camera_inputs, check_inputs
+from da3_ros.engines.files import GAUSSIANS, KINDS, KNOWN, MASK, PRECISIONS, RAYS, graph_name
 from da3_ros.engines.graph_file import GraphFile
 from da3_ros.engines.guard import DRIVER, Gpu, find_gpu
 from da3_ros.engines.plan import (
@@ -161,11 +161,13 @@ class TensorRTEngine:
             model=key.model,
             backend=f"TensorRT {machine.version} {key.precision} {machine.gpu.name}",
             takes_poses=KINDS[1] in plans,
+            mixes=KINDS[1] in plans and MASK in self._tensor_names(KINDS[1]),
             patch=self._headers[KINDS[0]].patch,
             sha256=key.graph_sha256,
             views=tuple(sorted({shape.views for shape in key.shapes})),
-            single_view=SKY in self._tensor_names(KINDS[0]),
+            single_view="extrinsics" not in self._tensor_names(KINDS[0]),
             rays=set(RAYS) <= set(self._tensor_names(KINDS[0])),
+            gaussians=GAUSSIANS in self._tensor_names(KINDS[0]),
         )
 
     def _tensor_names(self, kind: str) -> list[str]:
@@ -186,16 +188,17 @@ class TensorRTEngine:
         images: NDArray[np.uint8],
         extrinsics: NDArray[np.float32] | None = None,
         intrinsics: NDArray[np.float32] | None = None,
+        known: NDArray[np.bool_] | None = None,
     ) -> RawEstimate:
         """See `Engine.run`; the number of views and the image size must be among those that the plan was built for."""
         if self._closed:
             raise EngineError("this engine was closed")
-        kind = check_inputs(self.info, images, extrinsics, intrinsics)
+        kind = check_inputs(self.info, images, extrinsics, intrinsics, known)
         self._cuda.use()
         program = self._program(kind, Shape(*images.shape[:3]))
         feed: dict[str, NDArray[Any]] = {"images": images}
-        if extrinsics is not None and intrinsics is not None:
-            feed.update(zip(KNOWN, (extrinsics, intrinsics), strict=True))
+        if kind == KINDS[1]:
+            feed.update(camera_inputs(extrinsics, intrinsics, known, self.info.mixes))
         outputs = program.run(feed)
         # Copies: the pinned buffers belong to the next call.
         return RawEstimate.from_outputs({name: np.array(value, dtype=np.float32) for name, value in outputs.items()})
@@ -230,7 +233,7 @@ class TensorRTEngine:
                 self._cuda,
                 self._engines[kind],
                 shapes.index(shape),
-                input_shapes(kind, shape),
+                input_shapes(kind, shape, self.info.mixes),
                 (self._workspace, self._workspace_bytes),
                 self._logger,
             )
@@ -238,11 +241,13 @@ class TensorRTEngine:
         return program
 
 
-def input_shapes(kind: str, shape: Shape) -> dict[str, tuple[int, ...]]:
-    """Shapes of a graph's inputs by name."""
+def input_shapes(kind: str, shape: Shape, mixes: bool) -> dict[str, tuple[int, ...]]:
+    """Shapes of a graph's inputs by name; mixes: whether a posed graph takes the mask of known cameras."""
     shapes: dict[str, tuple[int, ...]] = {"images": (*shape, 3)}
     if kind == KINDS[1]:
         shapes.update(zip(KNOWN, ((shape.views, 4, 4), (shape.views, 3, 3)), strict=True))
+        if mixes:
+            shapes[MASK] = (shape.views,)
     return shapes
 
 

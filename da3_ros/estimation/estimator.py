@@ -18,6 +18,7 @@ from da3_ros.engines import Engine, RawEstimate, load_engine
 from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.engines.scenes import check_scenes, run_scenes
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
+from da3_ros.estimation.gaussians import NO_GAUSSIANS, gaussians_of
 from da3_ros.estimation.pose import (
     NO_RAYS,
     Odometry,
@@ -51,9 +52,12 @@ class EstimatorConfig:
     min_confidence: float = 1.0
     """Less confident depth becomes NaN; the network's confidence starts at 1."""
     condition_on_poses: bool | None = None
-    """Whether known rig poses are given to the network; None does what the model's record recommends."""
+    """Whether known rig poses are given to the network, also those of some cameras alone where its graph takes them;
+    None does what the model's record recommends."""
     full_resolution: bool = False
     """Whether depth, confidence and camera come in the size of each view's own image; else in the network's."""
+    gaussians: bool = False
+    """Whether 3D Gaussians are wanted, too; needs a graph with their head."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     rig_check_period: float = 0.0
@@ -82,8 +86,10 @@ class Estimator:
         wanted = self.config.condition_on_poses
         if wanted and not engine.info.takes_poses:
             raise ValueError(f"{record.name} was exported without known cameras: leave condition_on_poses unset")
-        _check_rays(self.config, engine)
+        _check_outputs(self.config, engine)
         self.conditions = record.condition_on_poses and engine.info.takes_poses if wanted is None else wanted
+        mixes = record.condition_on_some_poses if wanted is None else wanted
+        self.mixes = self.conditions and engine.info.mixes and mixes
         self.scale_source = ScaleSource(self.config.scale, affine=engine.info.single_view)
         self.pose_source = PoseSource(self.config.pose)
         self.odometry = Odometry(self.config.pose.matches)
@@ -109,14 +115,15 @@ class Estimator:
             "graph_sha256": info.sha256[:16],
             "size": str(self.size),
             "condition_on_poses": str(self.conditions).lower(),
+            "condition_on_some_poses": str(self.mixes).lower(),
         }
 
     def check(self, config: EstimatorConfig) -> None:
-        """Raise ValueError for a configuration that needs another engine: size, threads, conditioning, rays."""
+        """Raise ValueError for a configuration that needs another engine: size, threads, conditioning, outputs."""
         for name in ("size", "threads", "condition_on_poses"):
             if getattr(config, name) != getattr(self.config, name):
                 raise ValueError(f"{name} cannot change while the engine runs")
-        _check_rays(config, self.engine)
+        _check_outputs(config, self.engine)
 
     def reconfigure(self, config: EstimatorConfig) -> None:
         """Work by another configuration from the next set on; what was learnt of scale and poses is kept where its own
@@ -193,12 +200,10 @@ class Estimator:
         measured = measured or self._measure(task, Later)
         if self.config.pose.source == "rays":
             raw = cameras_from_rays(raw, prepared.windows)
-        in_metres = self.record.metric and all(camera is not None for camera in prepared.cameras)
-        if in_metres and self.record.focal_rule:
-            raw = _in_metres(raw, prepared, self.record.focal_rule)
+        raw, metres = _own_metres(raw, prepared, self.record)
         trusted = self.record.trusts_distances and not self.engine.info.single_view
         distances = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
-        scale = self.scale_source(views, prepared, raw.depth, measured.samples.result(), in_metres, distances)
+        scale = self.scale_source(views, prepared, raw.depth, measured.samples.result(), metres, distances)
         clock.lap("scale")
         # In metres, or in the network's unit where there is no scale.
         depths = [
@@ -212,8 +217,9 @@ class Estimator:
         deviations = None if pairs is None else self.rig_check(views, pairs, depths)
         clock.lap("poses")
         out = self._assemble(views, prepared, raw, depths, scale.metric, poses)
+        gaussians = gaussians_of(raw, prepared.windows, poses, scale.value) if self.config.gaussians else None
         clock.lap("post")
-        return Estimate(out, scale, clock.milliseconds, motion, deviations)
+        return Estimate(out, scale, clock.milliseconds, motion, deviations, gaussians)
 
     def _measure(self, task: Task, submit: Callable[..., Result]) -> Measured:
         """What scale and poses rest on needs nothing of the network, but of the sets before: these must be finished."""
@@ -226,17 +232,25 @@ class Estimator:
         )
 
     def _known_cameras(self, views: tuple[View, ...], prepared: Prepared) -> KnownCameras:
-        """Network inputs for known cameras, or (None, None) unless all of two or more are known."""
-        if not self.conditions or len(views) < 2:
+        """Network inputs for known cameras, and which they are if they are not all; (None, None) unless two or more are
+        known, and all of them where the network cannot use some alone.
+        """
+        # Its own poses would only be told back to it.
+        given = [view.pose if view.pose_source != "estimated" else None for view in views]
+        cameras = {
+            i: (pose, camera.K)
+            for i, (pose, camera) in enumerate(zip(given, prepared.cameras, strict=True))
+            if pose is not None and camera is not None
+        }
+        if not self.conditions or len(cameras) < 2 or (len(cameras) < len(views) and not self.mixes):
             return None, None
-        if any(c is None for c in prepared.cameras):
-            return None, None
-        if any(v.pose is None or v.pose_source == "estimated" for v in views):
-            return None, None  # its own poses would only be told back to it
-        poses = normalise_baseline(np.stack([np.asarray(v.pose, np.float64) for v in views]))
-        intrinsics = np.stack([c.K for c in prepared.cameras if c is not None])
+        known = np.array([i in cameras for i in range(len(views))])
+        poses, intrinsics = np.tile(np.eye(4), (len(views), 1, 1)), np.tile(np.eye(3), (len(views), 1, 1))
+        poses[known] = normalise_baseline(np.stack([np.asarray(pose, np.float64) for pose, _ in cameras.values()]))
+        intrinsics[known] = np.stack([k for _, k in cameras.values()])
         intrinsics[:, :2, 2] += 0.5  # the network counts pixels from the image corner
-        return invert(poses).astype(np.float32), intrinsics.astype(np.float32)
+        inputs = invert(poses).astype(np.float32), intrinsics.astype(np.float32)
+        return inputs if known.all() else (*inputs, known)
 
     def _assemble(
         self,
@@ -255,9 +269,9 @@ class Estimator:
             confidence = np.ascontiguousarray(raw.confidence[i, :h, :w])
             if metric:
                 depth = apply_range(depth, c.min_range, c.max_range)
-            if raw.sky is not None:  # REP-117: beyond every range
-                depth = np.where(raw.sky[i, :h, :w] >= SKY_THRESHOLD, np.float32(np.inf), depth)
             depth = mask_low_confidence(depth, confidence, c.min_confidence)
+            if raw.sky is not None:  # REP-117: beyond every range. Its confidence says nothing: it is 1 by rule
+                depth = np.where(raw.sky[i, :h, :w] >= SKY_THRESHOLD, np.float32(np.inf), depth)
             camera = prepared.cameras[i] or network_camera(raw, i, (h, w))
             image = np.ascontiguousarray(prepared.images[i, :h, :w])
             if c.full_resolution:
@@ -270,14 +284,29 @@ class Estimator:
         return tuple(out)
 
 
-def _check_rays(config: EstimatorConfig, engine: Engine) -> None:
+def _check_outputs(config: EstimatorConfig, engine: Engine) -> None:
+    if config.gaussians and not engine.info.gaussians:
+        raise ValueError(NO_GAUSSIANS)
     if config.pose.source == "rays" and not engine.info.rays:
         raise ValueError(NO_RAYS)
 
 
-def _in_metres(raw: RawEstimate, prepared: Prepared, focal_rule: float) -> RawEstimate:
-    """Metres from the output of a network trained in the space of one camera of `focal_rule` pixels: times the mean
-    focal length over it (paper, "Teaching Metric Model"; Metric3D, arXiv 2307.10984).
+def _own_metres(raw: RawEstimate, prepared: Prepared, record: ModelRecord) -> tuple[RawEstimate, float | None]:
+    """The estimate, and how many metres its unit has by the network itself: None where it does not claim to know, 0
+    where these images do not tell.
+
+    A nested network gives the number. The depth of one trained in the space of one camera of `focal_rule` pixels
+    becomes metres here, times the mean focal length over it (paper, "Teaching Metric Model"; Metric3D, arXiv
+    2307.10984).
     """
-    ratio = [(camera.fx + camera.fy) / 2 / focal_rule for camera in prepared.cameras if camera is not None]
-    return dataclasses.replace(raw, depth=raw.depth * np.array(ratio, np.float32)[:, None, None])
+    if not record.metric:
+        return raw, None
+    if raw.metric_scale is not None:
+        return raw, raw.metric_scale
+    cameras = [camera for camera in prepared.cameras if camera is not None]
+    if len(cameras) < len(prepared.cameras):
+        return raw, None
+    if record.focal_rule:
+        ratio = [(camera.fx + camera.fy) / 2 / record.focal_rule for camera in cameras]
+        raw = dataclasses.replace(raw, depth=raw.depth * np.array(ratio, np.float32)[:, None, None])
+    return raw, 1.0

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines import RawEstimate
@@ -16,8 +15,9 @@ from da3_ros.engines.scenes import Scene
 from da3_ros.estimation.preprocess import Prepared
 from da3_ros.estimation.views import Estimate, View, ViewSet
 
-KnownCameras = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
-"""T_camera_world (S, 4, 4) and intrinsics (S, 3, 3) for the engine, or neither."""
+KnownCameras = tuple[NDArray[Any] | None, ...]
+"""T_camera_world (S, 4, 4) and intrinsics (S, 3, 3) for the engine, or None twice; where not all are known, also which
+(S,) bool."""
 
 
 @dataclass(frozen=True)

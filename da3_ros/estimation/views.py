@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.geometry.cameras import CameraModel
+from da3_ros.geometry.gaussians import Gaussians
 from da3_ros.geometry.points import unproject_depth
 
 POSE_SOURCES = ("calibrated", "odometry", "estimated")
@@ -176,3 +177,5 @@ class Estimate:
     """Where it was asked for."""
     rig: tuple[RigDeviation, ...] | None = None
     """Where the rig's calibration was checked with this set."""
+    gaussians: Gaussians | None = None
+    """3D Gaussians (N, ...) of all views in the world of the poses and the unit of depth, where they were asked for."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from da3_ros.engines.engine import EngineError
+from da3_ros.engines.files import MASK
 from da3_ros.engines.plan import Flags, Shape, write_atomically
 from da3_ros.engines.tensorrt import input_shapes, make_logger
 
@@ -111,9 +112,10 @@ def _configure(trt: Any, config: Any, options: BuildOptions) -> None:
 
 
 def _set_shapes(builder: Any, network: Any, config: Any, kind: str, shapes: Sequence[Shape]) -> None:
-    expected = input_shapes(kind, shapes[0])
     tensors = [network.get_input(i) for i in range(network.num_inputs)]
     names = sorted(tensor.name for tensor in tensors)
+    mixes = MASK in names
+    expected = input_shapes(kind, shapes[0], mixes)
     if names != sorted(expected):
         raise BuildError(f"the {kind} graph takes {names}, expected {sorted(expected)}: export it again")
     if len(shapes) == 1:
@@ -123,7 +125,7 @@ def _set_shapes(builder: Any, network: Any, config: Any, kind: str, shapes: Sequ
         return
     for shape in shapes:
         profile = builder.create_optimization_profile()
-        for name, fixed in input_shapes(kind, shape).items():
+        for name, fixed in input_shapes(kind, shape, mixes).items():
             profile.set_shape(name, fixed, fixed, fixed)
         if config.add_optimization_profile(profile) < 0:
             raise BuildError(f"TensorRT refuses the profile of {shape}: is it within the range of the export?")

@@ -24,11 +24,12 @@ class FusionError(ValueError):
 def fuse_for_cpu(model: onnx.ModelProto) -> int:
     """Replace attention and GELU in `model` by ONNX Runtime's operators; returns the number of attentions.
 
-    The model must still have the shapes of its values, as the exporter noted them. Raises FusionError where a Softmax
-    is not part of an attention of the known form.
+    The model must still have the shapes of its values, as the exporter noted them. Attention with a mask, which is over
+    a handful of cameras, stays as it is. Raises FusionError where a Softmax is not part of an attention of known form.
     """
     graph = _Graph(model)
-    attentions = [node for node in model.graph.node if node.op_type == "Softmax"]
+    softmaxes = [node for node in model.graph.node if node.op_type == "Softmax"]
+    attentions = [softmax for softmax in softmaxes if not graph.is_masked(softmax)]
     for softmax in attentions:
         graph.fuse_attention(softmax)
     for erf in [node for node in model.graph.node if node.op_type == "Erf"]:
@@ -51,6 +52,11 @@ class _Graph:
             for name in node.input:
                 self._readers[name].append(node)
         self._instead: dict[str, list[NodeProto]] = {}
+
+    def is_masked(self, softmax: NodeProto) -> bool:
+        """Whether a mask is added to the scores of an attention."""
+        node = self._makers.get(softmax.input[0])
+        return node is not None and node.op_type == "Add" and self._maker(node.input[0], "MatMul") is not None
 
     def fuse_attention(self, softmax: NodeProto) -> None:
         scores = self._maker(softmax.input[0], "MatMul")

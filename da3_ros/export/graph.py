@@ -3,13 +3,12 @@
 
 For cameras unknown and cameras known, in float32 and, where asked for, with the large products in 16 bits; for CPUs
 also with fused operators. The graphs take uint8 RGB images as they come from a camera, and hold only what the node
-publishes: rays and everything that leads to them alone are pruned, unless they are asked for.
+publishes: rays, Gaussians and everything that leads to them alone are pruned, unless they are asked for.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Sequence
@@ -23,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from da3_ros.engines.files import KINDS, KNOWN, PRECISIONS, cpu_graph_name, graph_name
+from da3_ros.engines.files import KINDS, KNOWN, MASK, PRECISIONS, cpu_graph_name, graph_name
+from da3_ros.engines.graph_file import hash_file
 from da3_ros.export.fused import fuse_for_cpu
 from da3_ros.export.precision import lower_precision
 from da3_ros.export.trace import REFERENCE, ExportedNetwork, example_cameras, example_inputs, strip, trace
@@ -62,13 +62,14 @@ def export_checkpoint(
     kinds: Sequence[str] = KINDS,
     *,
     rays: bool = False,
+    gaussians: bool = False,
 ) -> dict[str, Difference]:
     """Write the graphs of a checkpoint folder to folder `output`, next to its weights; returns their differences.
 
     precisions: of ``fp32``, ``bf16`` and ``fp16``. size: (H, W) in multiples of 14 for graphs of that size alone, which
     TensorRT runs faster; None for any size. images: (S, H, W, 3) uint8 to compare on, besides random ones. tolerance:
     instead of TOLERANCE. kinds: ``unposed``, and ``posed`` where the network can be given cameras. rays: with the ray
-    map, which ``pose.source: rays`` needs.
+    map, which ``pose.source: rays`` needs. gaussians: with the Gaussian head.
 
     Every graph is run by ONNX Runtime and compared with torch. Raises CheckpointError for a bad checkpoint and
     ValueError for a wrong argument or a difference beyond the tolerance, whose file is then removed.
@@ -90,13 +91,13 @@ def export_checkpoint(
         "da3.preset": model.preset.name,
         "da3.patch": str(PATCH),
         "da3.reference": REFERENCE,
-        "da3.weights_sha256": hashlib.sha256((output / WEIGHTS).read_bytes()).hexdigest(),
+        "da3.weights_sha256": hash_file(output / WEIGHTS),
     }
-    network = ExportedNetwork(model, rays).eval()
+    network = ExportedNetwork(model, rays, gaussians).eval()
     cases = {kind: example_cases(network, kind == "posed", size, images) for kind in kinds}
     differences = {}
     for precision in precisions:
-        lowered = ExportedNetwork(lower_precision(model, precision), rays)
+        lowered = ExportedNetwork(lower_precision(model, precision), rays, gaussians)
         for kind in kinds:
             name = graph_name(kind, precision)
             log.info("exporting %s", name)
@@ -175,7 +176,7 @@ def compare_with_torch(path: Path, cases: list[Case]) -> Difference:
     finally:
         if widened != path:
             widened.unlink()
-    names = ["images", *KNOWN]
+    names = ["images", *KNOWN, MASK]
 
     def run(case: Case) -> dict[str, NDArray[np.float32]]:
         feed = {name: x.numpy() for name, x in zip(names[: len(case.inputs)], case.inputs, strict=True)}

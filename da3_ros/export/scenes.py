@@ -31,12 +31,16 @@ class ScenesNetwork(ExportedNetwork):
     """The network as it is exported for several scenes: images (B, S, H, W, 3) uint8 RGB."""
 
     def forward(
-        self, images: Tensor, extrinsics: Tensor | None = None, intrinsics: Tensor | None = None
+        self,
+        images: Tensor,
+        extrinsics: Tensor | None = None,
+        intrinsics: Tensor | None = None,
+        known: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Outputs of `ExportedNetwork`, with the dimension of scenes before theirs."""
         x = ((images.float() - self.mean) / self.std).permute(0, 1, 4, 2, 3)
-        known = () if extrinsics is None or intrinsics is None else (extrinsics, intrinsics)
-        out = self.model(x, *known, reference=REFERENCE)
+        mask = None if known is None else known > 0.5
+        out = self.model(x, extrinsics, intrinsics, known=mask, reference=REFERENCE)
         return tuple(out[name] for name in _NAMES.values())
 
 

@@ -7,6 +7,7 @@ import contextlib
 import io
 import logging
 import warnings
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from da3_ros.engines.files import KNOWN, OUTPUTS, RAYS, SKY
+from da3_ros.engines.files import GAUSSIANS, KNOWN, MASK, METRIC_SCALE, OUTPUTS, RAYS, SKY
+from da3_ros.geometry.gaussians import RAW, RAW_OPACITY
 from da3_ros.network import DepthAnything3
-from da3_ros.network.any_view import AnyViewNetwork
 from da3_ros.network.base import IMAGE_MEAN, IMAGE_STD
-from da3_ros.network.presets import PATCH
+from da3_ros.network.nested import NestedNetwork
+from da3_ros.network.presets import PATCH, NestedPreset
 from da3_ros.network.single_view import SingleViewNetwork
 
 OPSET = 18
@@ -27,23 +29,23 @@ REFERENCE = "first"
 SINGLE_VIEW_OUTPUTS = ["depth", SKY]
 """Outputs of networks that look at each image alone."""
 MOST_VIEWS = 64
+_NAMES = {"confidence": "depth_conf", "rays": "ray", "ray_confidence": "ray_conf"}
+"""Outputs that the networks call otherwise."""
 
 
 class ExportedNetwork(nn.Module):
     """The network as it is exported: images (S, H, W, 3) uint8 RGB of one scene, normalised inside."""
 
-    def __init__(self, model: DepthAnything3, rays: bool = False) -> None:
-        """rays: whether the ray map is among the outputs. Raises ValueError for a network that has none, and for a
-        network of several networks, whose parts are exported alone.
+    def __init__(self, model: DepthAnything3, rays: bool = False, gaussians: bool = False) -> None:
+        """rays, gaussians: whether the ray map and the Gaussian head are among the outputs. Raises ValueError for a
+        network that has none.
         """
         super().__init__()
-        if not isinstance(model, AnyViewNetwork | SingleViewNetwork):
-            raise ValueError(
-                f"{model.preset.name} consists of two networks: export its parts, an any-view and a metric checkpoint"
-            )
-        if rays and not isinstance(model, AnyViewNetwork):
+        if rays and isinstance(model, SingleViewNetwork):
             raise ValueError(f"{model.preset.name} looks at each image alone and has no rays: export it without")
-        self.model, self.rays = model, rays
+        if gaussians and not has_gaussians(model):
+            raise ValueError(f"{model.preset.name} has no Gaussian head: export it without, or da3-giant with it")
+        self.model, self.rays, self.gaussians = model, rays, gaussians
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN) * 255)
@@ -52,50 +54,69 @@ class ExportedNetwork(nn.Module):
     @property
     def takes_poses(self) -> bool:
         """Whether known cameras can be given."""
-        return isinstance(self.model, AnyViewNetwork)
+        return not isinstance(self.model, SingleViewNetwork)
 
     @property
     def outputs(self) -> list[str]:
         """Names of what `forward` returns."""
         if not self.takes_poses:
             return SINGLE_VIEW_OUTPUTS
-        return [*OUTPUTS, *RAYS] if self.rays else OUTPUTS
+        nested = [SKY, METRIC_SCALE] if isinstance(self.model, NestedNetwork) else []
+        return [*OUTPUTS, *nested, *(RAYS if self.rays else []), *([GAUSSIANS] if self.gaussians else [])]
 
     def forward(
-        self, images: Tensor, extrinsics: Tensor | None = None, intrinsics: Tensor | None = None
+        self,
+        images: Tensor,
+        extrinsics: Tensor | None = None,
+        intrinsics: Tensor | None = None,
+        known: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Any-view networks return depth, confidence (S, H, W), T_camera_world (S, 3, 4) and intrinsics (S, 3, 3), and
-        with `rays` these (S, h, w, 6) and their confidence (S, h, w); others depth and sky (S, H, W), without the rule
-        for the depth of the sky, which the engine's caller has.
+        """Estimate images (S, H, W, 3); the others are `KNOWN` and `MASK` of `da3_ros.engines.files`.
+
+        Any-view networks return depth, confidence (S, H, W), T_camera_world (S, 3, 4) and intrinsics (S, 3, 3), and
+        with `rays` these (S, h, w, 6) and their confidence (S, h, w), with `gaussians` the raw ones (S, H, W, R + 1),
+        opacity last. Nested ones also return, before these, sky (S, H, W) and the metres in one unit of the other
+        lengths (1,), 0 where the images do not tell. Others return depth and sky (S, H, W). The rule for the depth of
+        the sky is left to the engine's caller.
         """
         x = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)[None]
         if isinstance(self.model, SingleViewNetwork):
             out = self.model.head_outputs(x)
             return out["depth"][0], out["sky"][0]
-        known: tuple[Tensor, ...] = ()
+        cameras: dict[str, Any] = {}
         if extrinsics is not None and intrinsics is not None:
-            known = (extrinsics[None], intrinsics[None])
-        out = self.model(x, *known, reference=REFERENCE)
-        names = ["depth", "depth_conf", "extrinsics", "intrinsics", *(["ray", "ray_conf"] if self.rays else [])]
-        return tuple(out[name][0] for name in names)
+            cameras = {"extrinsics": extrinsics[None], "intrinsics": intrinsics[None]}
+            if known is not None:
+                cameras["known"] = known[None] > 0.5
+        predict = self.model.in_units if isinstance(self.model, NestedNetwork) else self.model
+        out = predict(x, **cameras, reference=REFERENCE, gaussians=self.gaussians)
+        if self.gaussians:
+            out[GAUSSIANS] = torch.cat([out[RAW], out[RAW_OPACITY][..., None]], dim=-1)
+        return tuple(out[name] if name == METRIC_SCALE else out[_NAMES.get(name, name)][0] for name in self.outputs)
+
+
+def has_gaussians(model: DepthAnything3) -> bool:
+    """Whether a network has a Gaussian head."""
+    preset = model.preset.any_view if isinstance(model.preset, NestedPreset) else model.preset
+    return preset.gaussian_degree is not None
 
 
 def example_inputs(views: int, height: int, width: int, posed: bool, seed: int = 0) -> tuple[Tensor, ...]:
-    """Random images, and cameras on a short arc when `posed`, as graph inputs."""
+    """Random images, and when `posed` cameras as `example_cameras`, as graph inputs."""
     rng = np.random.default_rng(seed)
     images = torch.from_numpy(rng.integers(0, 256, (views, height, width, 3), dtype=np.uint8))
     return (images, *example_cameras(views, height, width)) if posed else (images,)
 
 
-def example_cameras(views: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """T_camera_world (S, 4, 4) on a short arc, and intrinsics (S, 3, 3)."""
+def example_cameras(views: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """T_camera_world (S, 4, 4) on a short arc, intrinsics (S, 3, 3), and which are known (S,): every third is not."""
     extrinsics = torch.eye(4).repeat(views, 1, 1)
     angle = torch.arange(views) * 0.1
     extrinsics[:, 0, 0] = extrinsics[:, 2, 2] = angle.cos()
     extrinsics[:, 0, 2], extrinsics[:, 2, 0] = angle.sin(), -angle.sin()
     extrinsics[:, 0, 3] = torch.arange(views) * -0.5
     k = torch.tensor([[0.8 * width, 0, width / 2], [0, 0.8 * width, height / 2], [0, 0, 1]])
-    return extrinsics, k.repeat(views, 1, 1)
+    return extrinsics, k.repeat(views, 1, 1), (torch.arange(views) % 3 != 2).float()
 
 
 def trace(
@@ -113,7 +134,7 @@ def trace(
         shapes["images"] |= {1: PATCH * rows, 2: PATCH * columns}
     height, width = size or (8 * PATCH, 11 * PATCH)
     if posed:
-        shapes.update(extrinsics={0: views}, intrinsics={0: views})
+        shapes.update(extrinsics={0: views}, intrinsics={0: views}, known={0: views})
     example = example_inputs(3, height, width, posed)
     if scenes:
         several = Dim("scenes", min=1, max=MOST_VIEWS)
@@ -127,7 +148,7 @@ def trace(
             example,
             dynamo=True,
             dynamic_shapes=shapes,
-            input_names=["images", *(KNOWN if posed else ())],
+            input_names=["images", *((*KNOWN, MASK) if posed else ())],
             output_names=network.outputs,
             opset_version=OPSET,
             external_data=False,

@@ -20,6 +20,9 @@ from onnx import TensorProto, helper, numpy_helper
 SMALLEST = 1024
 """Initialisers with fewer elements stay inside the graph."""
 
+MOST_PIECES = 4
+"""Pieces that the exporter may have cut a stored tensor into. Two are the camera tokens."""
+
 _TYPES = {"F32": (np.float32, TensorProto.FLOAT), "F16": (np.float16, TensorProto.FLOAT16)}
 
 
@@ -57,10 +60,11 @@ def link_weights(model: onnx.ModelProto, weights: Path, computed: bool = False) 
     A stored tensor is put in as it is, followed by a Transpose where the exporter had transposed it and a Cast where
     it is stored in half precision: engines fold both when they load the graph. computed: large initialisers that are
     not in the file stay in the graph, since the exporter may work them out ahead (position embeddings of a fixed size);
-    otherwise ValueError is raised for one.
+    otherwise ValueError is raised for one. Pieces of stored tensors always stay: the exporter cuts the learned tokens.
     """
+    layout = read_layout(weights)
     by_size: dict[int, list[StoredTensor]] = {}
-    for tensor in read_layout(weights):
+    for tensor in layout:
         by_size.setdefault(tensor.values.size, []).append(tensor)
     graph = model.graph
     kept, linked, front = [], {}, []
@@ -69,8 +73,9 @@ def link_weights(model: onnx.ModelProto, weights: Path, computed: bool = False) 
         if initialiser.data_type != TensorProto.FLOAT or size < SMALLEST:
             kept.append(initialiser)
             continue
-        found = _find(numpy_helper.to_array(initialiser), by_size.get(size, []))
-        if found is None and computed:
+        values = numpy_helper.to_array(initialiser)
+        found = _find(values, by_size.get(size, []))
+        if found is None and (computed or _is_cut(values, layout)):
             kept.append(initialiser)
             continue
         if found is None:
@@ -83,6 +88,13 @@ def link_weights(model: onnx.ModelProto, weights: Path, computed: bool = False) 
     graph.initializer.extend(kept + list(linked.values()))
     graph.node.extend(front + nodes)
     return len(linked)
+
+
+def _is_cut(values: NDArray, layout: list[StoredTensor]) -> bool:
+    """Whether the values are one of up to `MOST_PIECES` equal pieces of a stored tensor, in its order."""
+    n = values.size
+    tensors = [t for t in layout if t.values.size % n == 0 and 1 < t.values.size // n <= MOST_PIECES]
+    return any((t.values.reshape(-1, n).astype(np.float32) == values.ravel()).all(axis=1).any() for t in tensors)
 
 
 def _find(values: NDArray, candidates: list[StoredTensor]) -> tuple[StoredTensor, tuple[int, ...] | None] | None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from da3_ros.geometry.gaussians import RAW, RAW_OPACITY, pose_scale, world_gaussians
 from da3_ros.network.base import Backbone, DepthAnything3, check_images, in_parts
 from da3_ros.network.camera_codec import CameraDecoder, CameraEncoder, decode_camera
 from da3_ros.network.gaussian_head import GaussianDpt
-from da3_ros.network.gaussians import pose_scale, world_gaussians
 from da3_ros.network.heads import DualDpt
 from da3_ros.network.presets import Preset
 from da3_ros.network.reference_view import check_strategy
@@ -62,7 +62,8 @@ class AnyViewNetwork(DepthAnything3):
         pose_code (B, S, 9), the camera head's raw output. Scale is arbitrary but common to all views of a scene.
         All outputs are in the order of `images`. With `gaussians` also the fields of `Gaussians` under
         ``gaussian_<field>``, one Gaussian a pixel (B, S, H, W, ...), in the world of the predicted cameras enlarged by
-        gaussian_pose_scale (B,): that of the given cameras where some are known, within 1/3 to 3, otherwise 1.
+        gaussian_pose_scale (B,): that of the given cameras where some are known, within 1/3 to 3, otherwise 1; and what
+        the head itself says, gaussian_raw (B, S, H, W, R) and gaussian_raw_opacity (B, S, H, W), see `world_gaussians`.
 
         Raises ValueError for a shape or a combination of inputs that the network cannot use.
         """
@@ -83,7 +84,9 @@ class AnyViewNetwork(DepthAnything3):
             inputs = [*levels, images.flatten(0, 1)]
             raw = in_parts(lambda part: self.gs_head(part[:-1], part[-1]), inputs, views_at_once)
             raw = {name: value.unflatten(0, (b, s)) for name, value in raw.items()}
-            out.update(_in_the_world(raw, out, extrinsics if camera_tokens is not None else None, known))
+            out[RAW], out[RAW_OPACITY] = raw["raw"], raw["opacity"]
+            if not torch.compiler.is_exporting():  # the rest needs no network: whoever runs a graph does it
+                out.update(_in_the_world(raw, out, extrinsics if camera_tokens is not None else None, known))
         return {**out, **{f"features_{i}": value for i, value in encoded.features.items()}}
 
     def _condition(
@@ -110,10 +113,11 @@ class AnyViewNetwork(DepthAnything3):
         if known is not None:
             if known.dtype != torch.bool or known.shape != (b, s):
                 raise ValueError(f"known must be bool ({b}, {s}), got {known.dtype} {tuple(known.shape)}")
-            if not known.any():
-                return None, None
-            if known.all():  # without a mask: the same sums in the same order as without `known`
-                known = None
+            if not torch.compiler.is_exporting():  # a graph takes any mask
+                if not known.any():
+                    return None, None
+                if known.all():  # without a mask: the same sums in the same order as without `known`
+                    known = None
         return self.cam_enc(extrinsics, intrinsics, height, width, known), known
 
 
@@ -124,7 +128,7 @@ def _in_the_world(
     depth, extrinsics = out["depth"], out["extrinsics"]
     scale = torch.ones_like(depth[:, 0, 0, 0])
     if given is not None:
-        scale = pose_scale(extrinsics, given, known)
+        scale = pose_scale(extrinsics.detach(), given.detach(), known)
         stretch = scale[:, None, None, None]
         extrinsics = torch.cat([extrinsics[..., :3], extrinsics[..., 3:] * stretch], dim=-1)
         # The head's own depth offset is not yet in this depth, but it is in the unit of the prediction.

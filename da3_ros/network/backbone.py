@@ -28,7 +28,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, rope: RotaryTable | None = None, mask: Tensor | None = None) -> Tensor:
-        """Attend over the tokens of `x` (N, T, C); `mask` (N, 1, 1 or T, T) is True where a key may be seen."""
+        """Attend over the tokens of `x` (N, T, C); `mask` (N, 1, 1 or T, T) is added to the scores of the keys."""
         n, t, c = x.shape
         q, k, v = self.qkv(x).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         q, k = self.q_norm(q), self.k_norm(k)

@@ -36,6 +36,10 @@ def decode_camera(code: Tensor, height: int, width: int) -> tuple[Tensor, Tensor
     return invert(pose)[..., :3, :], torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
+HIDDEN = -1e4
+"""Added to the score of a key that must not be seen: its weight is then 0 in float32."""
+
+
 class CameraEncoder(nn.Module):
     """Known cameras to camera tokens: an MLP, then transformer blocks over the views.
 
@@ -66,8 +70,8 @@ class CameraEncoder(nn.Module):
             extrinsics = torch.where(known[..., None, None], extrinsics, some_pose)
             some_view = torch.eye(3, device=intrinsics.device, dtype=intrinsics.dtype) * width
             intrinsics = torch.where(known[..., None, None], intrinsics, some_view)
-            # A scene without any known camera needs keys too, or its softmax is of nothing.
-            mask = (known | ~known.any(1, keepdim=True))[:, None, None]
+            # Finite, so that the softmax of a scene without any known camera is not of nothing.
+            mask = torch.where(known, 0.0, HIDDEN)[:, None, None]
         x = self.token_norm(self.pose_branch(encode_camera(extrinsics, intrinsics, height, width)))
         for block in self.trunk:
             x = block(x, mask=mask)

@@ -42,8 +42,9 @@ class FusionBlock(nn.Module):
         """(N, F, h, w) -> (N, F, *size)."""
         if lateral is not None:
             path = path + self.resConfUnit1(lateral)
-        path = self.resConfUnit2(path)
-        return self.out_conv(F.interpolate(path, size=size, mode="bilinear", align_corners=True))
+        # A 1 x 1 convolution and an interpolation, whose weights sum to 1, may change places: here it has fewer pixels.
+        path = self.out_conv(self.resConfUnit2(path))
+        return F.interpolate(path, size=size, mode="bilinear", align_corners=True)
 
 
 class Scratch(nn.Module):
@@ -112,7 +113,7 @@ class Dpt(nn.Module):
         """`x` (N, C, h, w) with its image-plane positions added, where this head has them."""
         if not self.positions:
             return x
-        return x + 0.1 * uv_embedding(x.shape[1], x.shape[2], x.shape[3], width / height, x)
+        return x + uv_embedding(x.shape[1], x.shape[2], x.shape[3], width / height, x, 0.1)
 
 
 def output_layers(features: int, channels: int) -> nn.Sequential:
@@ -120,8 +121,8 @@ def output_layers(features: int, channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(features // 2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, channels, 1))
 
 
-def uv_embedding(channels: int, h: int, w: int, aspect: float, like: Tensor) -> Tensor:
-    """Sine-cosine embedding (channels, h, w) of position in the image plane.
+def uv_embedding(channels: int, h: int, w: int, aspect: float, like: Tensor, gain: float = 1.0) -> Tensor:
+    """Sine-cosine embedding (channels, h, w) of position in the image plane, times `gain`.
 
     Coordinates are those of pixel centres on a plane whose half diagonal is 1; `aspect` is image width / height.
     The first half of the channels encodes x, the second y.
@@ -132,8 +133,7 @@ def uv_embedding(channels: int, h: int, w: int, aspect: float, like: Tensor) -> 
     parts = []
     for n, span in ((w, aspect / diagonal), (h, 1.0 / diagonal)):
         centres = (torch.arange(n, device=like.device, dtype=torch.float32) * 2 + 1 - n) * (span / n)
-        angle = centres[:, None] * omega
-        parts.append(torch.cat([angle.sin(), angle.cos()], dim=-1))
+        angle = omega[:, None] * centres
+        parts.append((gain * torch.cat([angle.sin(), angle.cos()])).to(like.dtype))
     x, y = parts
-    grid = torch.cat([x[None].expand(h, w, -1), y[:, None].expand(h, w, -1)], dim=-1)
-    return grid.permute(2, 0, 1).to(like.dtype)
+    return torch.cat([x[:, None].expand(-1, h, -1), y[:, :, None].expand(-1, -1, w)])

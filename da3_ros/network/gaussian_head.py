@@ -5,13 +5,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from da3_ros.geometry.gaussians import raw_channels
 from da3_ros.network.dpt import Dpt, output_layers
 from da3_ros.network.presets import Preset
-
-
-def raw_channels(degree: int) -> int:
-    """Channels of a raw Gaussian: pixel offset 2, scale 3, quaternion 4, harmonics, depth offset 1."""
-    return 2 + 3 + 4 + 3 * (degree + 1) ** 2 + 1
 
 
 class GaussianDpt(Dpt):

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from da3_ros.geometry.gaussians import OUTPUT
 from da3_ros.network.any_view import AnyViewNetwork
 from da3_ros.network.base import DepthAnything3
-from da3_ros.network.gaussians import OUTPUT
 from da3_ros.network.presets import NestedPreset
 from da3_ros.network.single_view import SingleViewNetwork, metric_depth
-from da3_ros.network.sky import ENOUGH_PIXELS, SKY_QUANTILE, is_sky, masked_quantile
+from da3_ros.network.sky import ENOUGH_PIXELS, SKY_QUANTILE, is_sky, larger_half, masked_quantile
 
 FARTHEST_SKY = 200.0
 """Sky is put no farther than this, in metres."""
@@ -53,6 +53,39 @@ class NestedNetwork(DepthAnything3):
 
         Where a scene shows too little besides sky to tell its scale, metric_scale and everything in metres are NaN.
         """
+        out = self.in_units(
+            images,
+            extrinsics,
+            intrinsics,
+            reference,
+            known=known,
+            features=features,
+            gaussians=gaussians,
+            views_at_once=views_at_once,
+        )
+        scale, far = out["metric_scale"], is_sky(out["sky"])
+        scale = torch.where(scale > 0, scale, torch.nan)
+        out = {**_scaled(out, scale), "metric_scale": scale}
+        depth, far_depth = out["depth"], _sky_depth(out["depth"], far)
+        out["depth"] = torch.where(far, far_depth[:, None, None, None], depth)
+        return out
+
+    def in_units(
+        self,
+        images: Tensor,
+        extrinsics: Tensor | None = None,
+        intrinsics: Tensor | None = None,
+        reference: str = "saddle_balanced",
+        *,
+        known: Tensor | None = None,
+        features: Sequence[int] = (),
+        gaussians: bool = False,
+        views_at_once: int | None = None,
+    ) -> dict[str, Tensor]:
+        """The same before anything is scaled: lengths in the any-view network's unit, and sky at its own depth there.
+
+        metric_scale (B,) is 0 where a scene does not tell its scale. This is what exported graphs compute.
+        """
         out = self.da3(
             images,
             extrinsics,
@@ -63,31 +96,27 @@ class NestedNetwork(DepthAnything3):
             gaussians=gaussians,
             views_at_once=views_at_once,
         )
-        single = self.da3_metric(images, views_at_once=views_at_once)
+        single = self.da3_metric.head_outputs(images, views_at_once)
         far = is_sky(single["sky"])
         metres = metric_depth(single["depth"], out["intrinsics"])
-        scale = scene_scale(out["depth"], out["depth_conf"], metres, far)
-        out = _scaled(out, scale)
-        depth, far_depth = out["depth"], _sky_depth(out["depth"], far)
-        out["depth"] = torch.where(far, far_depth[:, None, None, None], depth)
+        out["metric_scale"] = scene_scale(out["depth"], out["depth_conf"], metres, far)
         out["depth_conf"] = torch.where(far, 1.0, out["depth_conf"])
-        out["sky"], out["metric_scale"] = single["sky"], scale
+        out["sky"] = single["sky"]
         return out
 
 
 def scene_scale(depth: Tensor, confidence: Tensor, metres: Tensor, far: Tensor) -> Tensor:
     """Metres per unit (B,) of each scene's depth (B, S, H, W), by least squares against depth in metres.
 
-    far: bool, the sky. Of the other pixels the more confident half counts, by the scene's median. NaN for scenes with
-    ten such pixels or fewer.
+    far: bool, the sky. Of the other pixels the more confident half counts, by the scene's median. 0 for scenes with ten
+    such pixels or fewer.
     """
     near = ~far.flatten(1)
     d, c, m = depth.flatten(1), confidence.flatten(1), metres.flatten(1)
-    median = masked_quantile(c, near, 0.5)
-    use = near & (c >= median[:, None]) & (m > MIN_METRES) & (d > MIN_DEPTH)
+    use = larger_half(c, near) & (m > MIN_METRES) & (d > MIN_DEPTH)
     products, squares = torch.where(use, m * d, 0).sum(1), torch.where(use, d * d, 0).sum(1)
-    enough = use.sum(1) > ENOUGH_PIXELS
-    return torch.where(enough, products / squares.clamp(min=1e-12), torch.nan)
+    enough = use.to(torch.int32).sum(1, dtype=torch.int32) > ENOUGH_PIXELS
+    return torch.where(enough, products / squares.clamp(min=1e-12), 0)
 
 
 def _scaled(out: dict[str, Tensor], scale: Tensor) -> dict[str, Tensor]:

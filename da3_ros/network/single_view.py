@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from da3_ros.network.backbone import Encoded
 from da3_ros.network.base import Backbone, DepthAnything3, check_images, in_parts
 from da3_ros.network.heads import DepthSkyDpt
 from da3_ros.network.presets import Preset
@@ -57,18 +58,20 @@ class SingleViewNetwork(DepthAnything3):
         b, s, height, width = check_images(images)
         self.check_features(features)
         encoded = self.backbone.pretrained(images, features=features)
-        levels = [level.flatten(0, 1) for level in encoded.levels]
-        out = in_parts(lambda part: self.head(part, height, width), levels, views_at_once)
-        out = {key: value.unflatten(0, (b, s)) for key, value in out.items()}
+        out = self._head(encoded, (b, s, height, width), views_at_once)
         if not self.training:  # a training loss must see the head's own sky depth, and its gradient
             out["depth"] = push_sky_back(out["depth"], out["sky"])
         return {**out, **{f"features_{i}": value for i, value in encoded.features.items()}}
 
-    def head_outputs(self, images: Tensor) -> dict[str, Tensor]:
+    def head_outputs(self, images: Tensor, views_at_once: int | None = None) -> dict[str, Tensor]:
         """Depth and sky (B, S, H, W) as the head gives them, without the rule for the depth of the sky."""
-        b, s, height, width = check_images(images)
-        levels = [level.flatten(0, 1) for level in self.backbone.pretrained(images).levels]
-        return {key: value.unflatten(0, (b, s)) for key, value in self.head(levels, height, width).items()}
+        return self._head(self.backbone.pretrained(images), check_images(images), views_at_once)
+
+    def _head(self, encoded: Encoded, sizes: tuple[int, int, int, int], views_at_once: int | None) -> dict[str, Tensor]:
+        b, s, height, width = sizes
+        levels = [level.flatten(0, 1) for level in encoded.levels]
+        out = in_parts(lambda part: self.head(part, height, width), levels, views_at_once)
+        return {key: value.unflatten(0, (b, s)) for key, value in out.items()}
 
 
 def metric_depth(depth: Tensor, intrinsics: Tensor) -> Tensor:

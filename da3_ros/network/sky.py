@@ -18,6 +18,9 @@ SKY_QUANTILE = 0.99
 ENOUGH_PIXELS = 10
 """Statistics of this many pixels or fewer are not trusted."""
 
+HALVINGS = 40
+"""Of an interval in which a median is sought: more than the bits of a float32."""
+
 
 def is_sky(sky: Tensor) -> Tensor:
     """Which pixels of a sky output, of any shape, are sky."""
@@ -38,6 +41,28 @@ def masked_quantile(values: Tensor, mask: Tensor, q: float) -> Tensor:
     low, high = ordered.gather(1, below), ordered.gather(1, above)
     quantile = torch.lerp(low, high, position - below)
     return torch.where(count > 0, quantile, torch.nan)[:, 0]
+
+
+def larger_half(values: Tensor, mask: Tensor) -> Tensor:
+    """Which of the values (N, P) where `mask` (N, P) holds are no less than their median, a row at a time; (N, P) bool.
+
+    The same as comparing with `masked_quantile` at 0.5, but found by halving an interval and counting, since TensorRT
+    sorts no more than 3840 values. Exact as long as the values spread over less than 2^40 times the gap at the median.
+    """
+    count = mask.to(torch.int32).sum(1, keepdim=True, dtype=torch.int32)
+    wanted = torch.div(count + 1, 2, rounding_mode="floor")
+    masked = torch.where(mask, values, torch.finfo(values.dtype).min)
+    high = masked.amax(1, keepdim=True)
+    low = torch.where(mask, values, high).amin(1, keepdim=True)
+
+    def enough(threshold: Tensor) -> Tensor:
+        return (masked >= threshold).to(torch.int32).sum(1, keepdim=True, dtype=torch.int32) >= wanted
+
+    for _ in range(HALVINGS):  # as many values as are wanted lie at `low` and above, and none of them below the answer
+        middle = low + (high - low) * 0.5
+        fits = enough(middle)
+        low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
+    return mask & (masked >= torch.where(enough(high), high, low))
 
 
 def push_sky_back(depth: Tensor, sky: Tensor) -> Tensor:

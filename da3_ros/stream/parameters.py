@@ -12,7 +12,7 @@ from da3_ros.estimation.pose import SOURCES as POSE_SOURCES
 from da3_ros.estimation.pose.matches import MatchesConfig
 from da3_ros.estimation.scale import FITS, SOURCES
 from da3_ros.stream.reading import ParameterError, Reader
-from da3_ros.stream.specs import QOS, RECTIFIED, RESOLUTIONS, SPECS, TRANSPORTS, Spec, camera_specs
+from da3_ros.stream.specs import CONDITIONING, QOS, RECTIFIED, RESOLUTIONS, SPECS, TRANSPORTS, Spec, camera_specs
 from da3_ros.sync import POLICIES, SyncConfig
 
 __all__ = ["SPECS", "NodeParameters", "ParameterError", "Spec", "camera_names", "camera_specs", "read_parameters"]
@@ -213,6 +213,7 @@ def _estimator(reader: Reader) -> dict[str, Any]:
     return {
         "size": reader.whole("inference.size", 0, multiple=14),
         "threads": reader.whole("inference.threads", 0),
+        "condition_on_poses": CONDITIONING[reader.choice("inference.condition_on_poses", tuple(CONDITIONING))],
         "min_range": low,
         "max_range": reader.number("max_range", low, above=True),
         "min_confidence": reader.number("min_confidence", 0),

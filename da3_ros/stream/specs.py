@@ -13,6 +13,7 @@ from da3_ros.sync import POLICIES
 TRANSPORTS = ("raw", "compressed")
 RECTIFIED = ("auto", "true", "false")
 QOS = ("SENSOR_DATA", "DEFAULT", "SYSTEM_DEFAULT")
+CONDITIONING = {"auto": None, "always": True, "never": False}
 RESOLUTIONS = ("network", "camera")
 
 
@@ -55,6 +56,13 @@ SPECS = (
     Spec("pose.min_matches", 20, "Explained matches that a pose needs.", ">= 8"),
     Spec("inference.size", 0, "Longest side of the network's input in pixels; 0: the model's.", "0 or n * 14", False),
     Spec("inference.threads", 0, "Threads of a CPU engine; 0: every core.", ">= 0", False),
+    Spec(
+        "inference.condition_on_poses",
+        "auto",
+        "Whether the network is given cameras that TF knows, of some views alone too; auto: as its model recommends.",
+        ", ".join(CONDITIONING),
+        False,
+    ),
     Spec("min_range", 0.05, "Nearer depth becomes -Inf, in metres.", ">= 0"),
     Spec("max_range", 50.0, "Farther depth becomes +Inf, in metres.", "> min_range"),
     Spec("min_confidence", 1.0, "Less confident depth becomes NaN.", ">= 0; the network's starts at 1"),

@@ -19,14 +19,14 @@ class MeanEngine:
     def __init__(self, info):
         self.info, self.calls = info, []
 
-    def run(self, images, extrinsics=None, intrinsics=None):
+    def run(self, images, extrinsics=None, intrinsics=None, known=None):
         self.calls.append(len(images))
         depth = images.mean(axis=3).astype(np.float32) + 1
         return RawEstimate.from_outputs({"depth": depth, "sky": depth / 300})
 
-    def run_scenes(self, images, extrinsics=None, intrinsics=None):
-        known = None if extrinsics is None else extrinsics.shape
-        self.calls.append((images.shape[:2], known))
+    def run_scenes(self, images, extrinsics=None, intrinsics=None, known=None):
+        cameras = None if extrinsics is None else extrinsics.shape
+        self.calls.append((images.shape[:2], cameras, known))
         return [self.run(scene) for scene in images]
 
 
@@ -61,9 +61,17 @@ def test_fewer_sets_than_plans_are_for_go_one_by_one():
 def test_graphs_for_scenes_get_all_of_them_and_their_cameras(known):
     engine = MeanEngine(replace(INFO, scenes=True))
     run_scenes(engine, scenes(3, known=known))
-    assert engine.calls[0] == ((3, 2), (3, 2, 4, 4) if known else None)
+    assert engine.calls[0] == ((3, 2), (3, 2, 4, 4) if known else None, None)
     run_scenes(engine, scenes(1))
     assert engine.calls[-1] == 2  # one alone needs no such graph
+
+
+def test_which_cameras_are_known_goes_with_them():
+    engine, masks = MeanEngine(replace(INFO, scenes=True)), np.array([[True, False], [True, True]])
+    run_scenes(engine, [scene._replace(known=mask) for scene, mask in zip(scenes(2, known=True), masks, strict=True)])
+    np.testing.assert_array_equal(engine.calls[0][2], masks)
+    with pytest.raises(EngineError, match="different shapes"):
+        run_scenes(engine, [*scenes(1, known=True), scenes(1, known=True)[0]._replace(known=masks[0])])
 
 
 def test_sets_of_different_shapes_are_refused():

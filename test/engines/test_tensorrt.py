@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from tiny_model import write_model
 
 from da3_ros.engines import EngineError, explain_engines, load_engine
 from da3_ros.engines.onnxruntime import OnnxRuntimeEngine, choose_providers
@@ -48,6 +49,38 @@ def test_it_says_what_onnx_runtime_says(engine, built, images, posed):
             np.testing.assert_allclose(getattr(got, name), getattr(expected, name), rtol=1e-6, err_msg=name)
     assert engine.info.backend == "TensorRT 10.3.0 fp16 Pretend GPU"
     assert (engine.info.model, engine.info.patch, engine.info.takes_poses) == ("tiny", 14, True)
+
+
+@pytest.mark.parametrize("known", [(True, False), (False, True), (True, True), None])
+def test_cameras_known_for_some_views_alone(machine, tmp_path, images, known):
+    """The graph has a mask; ONNX Runtime and TensorRT fill it in alike, with ones where nothing is said."""
+    folder = write_model(tmp_path, ("fp32", "bf16", "fp16"), mixes=True)
+    assert build_model(folder, machine(), LadderOptions(SHAPES), print).precision == "fp16"
+    mask = None if known is None else np.array(known)
+    given = cameras(2)[0]
+    given[0, 1, 3] = 5
+    engine = load_engine(folder)
+    for each in (OnnxRuntimeEngine(folder), engine):
+        assert each.info.mixes
+        got = each.run(images, given, cameras(2)[1], mask).extrinsics
+        for i in range(2):
+            seen = known is None or known[i]
+            np.testing.assert_array_equal(got[i], given[i, :3] if seen else np.eye(3, 4))
+        with pytest.raises(EngineError, match="give extrinsics"):
+            each.run(images, known=np.array([True, False]))
+        with pytest.raises(EngineError, match=r"known must be \(2,\) bool, got \(1,\)"):
+            each.run(images, *cameras(2), np.array([True]))
+    engine.close()
+
+
+def test_graphs_of_early_exports_take_all_cameras_or_none(engine, built, images):
+    for each in (OnnxRuntimeEngine(built), engine):
+        assert not each.info.mixes
+        with pytest.raises(EngineError, match="export it again"):
+            each.run(images, *cameras(2), np.array([True, False]))
+        everything, nothing = (each.run(images, *cameras(2), np.full(2, value)) for value in (True, False))
+        np.testing.assert_array_equal(everything.extrinsics, cameras(2)[0][:, :3])
+        np.testing.assert_array_equal(nothing.extrinsics, np.tile(np.eye(3, 4), (2, 1, 1)))
 
 
 def test_results_outlive_the_next_call(engine, images):

@@ -21,14 +21,16 @@ class KnownDepthEngine:
     poses: np.ndarray
     unit: float = 1.0
     takes_poses: bool = True
+    mixes: bool = False
     calls: list[dict] = field(default_factory=list)
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo("fake", "test", self.takes_poses, 14, "0" * 64)
+        return EngineInfo("fake", "test", self.takes_poses, 14, "0" * 64, mixes=self.mixes)
 
-    def run(self, images, extrinsics=None, intrinsics=None) -> RawEstimate:
-        self.calls.append({"shape": images.shape, "extrinsics": extrinsics, "intrinsics": intrinsics})
+    def run(self, images, extrinsics=None, intrinsics=None, known=None) -> RawEstimate:
+        call = {"shape": images.shape, "extrinsics": extrinsics, "intrinsics": intrinsics, "known": known}
+        self.calls.append(call)
         s, h, w = images.shape[:3]
         depth = [cv2.resize(d.astype(np.float32), (w, h), interpolation=cv2.INTER_NEAREST) for d in self.depths]
         poses = self.poses.copy()

@@ -175,6 +175,43 @@ def test_conditioning_can_be_turned_off(rig):
     assert estimator.engine.calls[0]["extrinsics"] is None
 
 
+@pytest.mark.parametrize(
+    ("wanted", "recommended", "graph", "given"),
+    [
+        (True, False, True, True),
+        (None, True, True, True),
+        (None, False, True, False),
+        (False, True, True, False),
+        (True, True, False, False),
+    ],
+)
+def test_cameras_known_for_some_views_alone(rig, wanted, recommended, graph, given):
+    """Where they are asked for or recommended, and the graph takes them."""
+    engine = KnownDepthEngine([rig.depths[0], *rig.depths], rig.poses[[0, 0, 1]], 2.5, mixes=graph)
+    record = replace(RECORD, condition_on_some_poses=recommended)
+    estimator = Estimator(engine, record, EstimatorConfig(condition_on_poses=wanted))
+    assert estimator.describe()["condition_on_some_poses"] == str(given).lower()
+    unknown = replace(rig.views[0], pose=None, name="unknown")
+    estimate = estimator(ViewSet([unknown, *rig.views]))
+    call = engine.calls[0]
+    assert (call["known"] is not None) == (call["extrinsics"] is not None) == given
+    assert [v.pose.source for v in estimate.views][1:] == ["calibrated"] * 2
+    if given:
+        assert call["known"].tolist() == [False, True, True]
+        assert np.isfinite(call["extrinsics"]).all()
+        np.testing.assert_allclose(call["extrinsics"][1], np.eye(4), atol=1e-6)  # the first known one is the origin
+        np.testing.assert_allclose(call["extrinsics"][2][:3, 3], [-1, 0, 0], atol=1e-6)
+    estimator(ViewSet([replace(rig.views[0], pose=None), rig.views[1]]))
+    assert engine.calls[1]["extrinsics"] is None  # one pose alone says nothing
+
+
+def test_all_known_cameras_need_no_mask(rig):
+    estimator = Estimator(KnownDepthEngine(rig.depths, rig.poses, mixes=True), RECORD)
+    estimator(ViewSet(rig.views))
+    assert estimator.engine.calls[0]["extrinsics"] is not None
+    assert estimator.engine.calls[0]["known"] is None
+
+
 def test_mixed_aspects_share_one_input_and_keep_their_own(rig):
     tall = View(np.zeros((320, 240, 3), np.uint8), name="tall")
     estimator = make(rig)

@@ -10,6 +10,7 @@ from da3_ros.export import export_checkpoint
 from da3_ros.export.fused import FusionError, fuse_for_cpu
 from da3_ros.export.trace import ExportedNetwork, example_inputs
 from da3_ros.export.weights import link_weights
+from da3_ros.network.base import IMAGE_MEAN, IMAGE_STD
 
 
 def test_graphs_equal_torch(exported):
@@ -82,13 +83,38 @@ def _operators(path):
 @pytest.mark.parametrize("shape", [(1, 28, 42), (2, 70, 56), (5, 42, 42), (2, 518, 28)])
 @pytest.mark.parametrize("posed", [False, True])
 def test_any_number_of_views_and_any_size(exported, shape, posed):
+    """With cameras of which every third is not known."""
     model, folder, _ = exported
     inputs = example_inputs(*shape, posed)
-    got = load_engine(folder, threads=1).run(*(x.numpy() for x in inputs))
+    images, *cameras = (x.numpy() for x in inputs)
+    if posed:
+        cameras[2] = cameras[2] > 0.5
+    got = load_engine(folder, threads=1).run(images, *cameras)
     with torch.no_grad():
         expected = ExportedNetwork(model)(*inputs)
     for name, reference in zip(("depth", "confidence", "extrinsics", "intrinsics"), expected, strict=True):
         np.testing.assert_allclose(getattr(got, name), reference.numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_the_mask_of_known_cameras_takes_effect(exported):
+    """As in torch: all of them is the graph without a mask, none the one without cameras, some lie between."""
+    model, folder, _ = exported
+    engine = load_engine(folder, threads=1)
+    images, extrinsics, intrinsics, _ = (x.numpy() for x in example_inputs(3, 42, 56, posed=True))
+    assert engine.info.mixes
+    x = (torch.from_numpy(images) / 255 - torch.tensor(IMAGE_MEAN)) / torch.tensor(IMAGE_STD)
+    x = x.permute(0, 3, 1, 2)
+    given = [torch.from_numpy(c)[None] for c in (extrinsics, intrinsics)]
+    seen = []
+    for known in ([True] * 3, [False] * 3, [True, True, False], [False, True, True]):
+        with torch.no_grad():
+            expected = model(x[None], *given, reference="first", known=torch.tensor([known]))
+        got = engine.run(images, extrinsics, intrinsics, np.array(known))
+        np.testing.assert_allclose(got.depth, expected["depth"][0], rtol=1e-4)
+        np.testing.assert_allclose(got.extrinsics, expected["extrinsics"][0], rtol=1e-3, atol=1e-4)
+        seen.append(got.depth)
+    np.testing.assert_array_equal(seen[1], engine.run(images).depth)
+    assert min(np.abs(a - b).max() for i, a in enumerate(seen) for b in seen[:i]) > 1e-4
 
 
 def test_weights_stay_in_the_checkpoint(exported):
@@ -117,6 +143,18 @@ def test_a_weight_that_the_checkpoint_lacks_is_refused(exported):
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", io[:1], io[1:], [foreign]))
     with pytest.raises(ValueError, match="foreign"):
         link_weights(model, folder / "model.safetensors")
+
+
+def test_a_piece_of_a_stored_tensor_stays_in_the_graph(exported):
+    """The two camera tokens of da3-large and of larger networks have 1024 numbers each and are used one by one."""
+    model, folder, _ = exported
+    weight = model.state_dict()["backbone.pretrained.blocks.0.attn.qkv.weight"].numpy()
+    piece = onnx.numpy_helper.from_array(weight[64:128].copy(), "piece")
+    node = onnx.helper.make_node("MatMul", ["x", "piece"], ["y"])
+    io = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 64]) for n in ("x", "y")]
+    graph = onnx.helper.make_model(onnx.helper.make_graph([node], "g", io[:1], io[1:], [piece]))
+    assert link_weights(graph, folder / "model.safetensors") == 0
+    assert [t.name for t in graph.graph.initializer] == ["piece"]
 
 
 def test_bad_inputs_are_refused(exported):

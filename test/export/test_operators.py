@@ -20,13 +20,18 @@ TYPES = {
     TensorProto.BOOL: "BOOL",
 }
 SAME_TYPE = {"Add", "Sub", "Mul", "Div", "MatMul", "Conv", "ConvTranspose", "LayerNormalization", "Concat", "Softmax"}
-COMPARISONS = {"Equal", "Greater", "Less", "LessOrEqual"}
-NAMES = ("unposed.onnx", "posed.onnx", "unposed.fp16.onnx", "unposed.bf16.onnx")
+COMPARISONS = {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
+NAMES = ("unposed.onnx", "posed.onnx", "unposed.fp16.onnx", "unposed.bf16.onnx", "nested")
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def graph(request, exported, in_16_bits):
-    model = onnx.load(str(exported[1] / request.param), load_external_data=False)
+def graph(request):
+    if request.param == "nested":
+        path = request.getfixturevalue("exported_nested")[1] / "unposed.onnx"
+    else:
+        request.getfixturevalue("in_16_bits")
+        path = request.getfixturevalue("exported")[1] / request.param
+    model = onnx.load(str(path), load_external_data=False)
     return request.param, model, _element_types(model)
 
 
@@ -68,7 +73,7 @@ def test_restrictions(graph):
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if node.op_type == "LayerNormalization":
             assert len(node.output) == 1, f"{name}: only the first output is supported"
-        if node.op_type in ("Squeeze", "Unsqueeze", "ReduceSum") and len(node.input) > 1:
+        if node.op_type in ("Squeeze", "Unsqueeze", "ReduceSum", "ReduceMax", "ReduceMin") and len(node.input) > 1:
             assert node.input[1] in constants, f"{name}: axes of {node.name} must be an initialiser"
         if node.op_type == "Slice" and len(node.input) > 3:
             assert node.input[3] in constants, f"{name}: axes of {node.name} must be an initialiser"

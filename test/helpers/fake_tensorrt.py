@@ -124,7 +124,10 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
             self._array("extrinsics", np.float32)[:] = np.eye(3, 4)
             self._array("intrinsics", np.float32)[:] = np.eye(3) * 100
             if "known_extrinsics" in self.engine.inputs:
-                self._array("extrinsics", np.float32)[:] = self._array("known_extrinsics", np.float32)[:, :3]
+                given = self._array("known_extrinsics", np.float32)[:, :3]
+                if "known_cameras" in self.engine.inputs:
+                    given = np.where(self._array("known_cameras", np.float32)[:, None, None] > 0.5, given, np.eye(3, 4))
+                self._array("extrinsics", np.float32)[:] = given
 
     class Engine:
         def __init__(self, spec, logger):
@@ -194,6 +197,7 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
                 return False
             posed = model.rsplit("/", 1)[-1].startswith("posed")
             names = ["images", *(["known_extrinsics", "known_intrinsics"] if posed else [])]
+            names += ["known_cameras"] if b"known_cameras" in Path(model).read_bytes() else []
             self.network.inputs = [Tensor(name) for name in names]
             return True
 

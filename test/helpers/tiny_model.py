@@ -8,8 +8,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def write_model(folder, precisions=("fp32",), kinds=("unposed", "posed"), name="tiny"):
-    """Write the graphs and one file of weights; returns the folder."""
+def write_model(folder, precisions=("fp32",), kinds=("unposed", "posed"), name="tiny", mixes=False):
+    """Write the graphs and one file of weights; returns the folder. mixes: posed graphs take the mask of known cameras,
+    and cameras that are not known stand at the origin.
+    """
     from da3_ros.engines.files import graph_name
 
     folder = folder / name
@@ -18,11 +20,11 @@ def write_model(folder, precisions=("fp32",), kinds=("unposed", "posed"), name="
     (folder / "model.safetensors").write_bytes(b"headhead" + one.tobytes())
     for kind in kinds:
         for precision in precisions:
-            onnx.save_model(_graph(kind, precision, name), str(folder / graph_name(kind, precision)))
+            onnx.save_model(_graph(kind, precision, name, mixes), str(folder / graph_name(kind, precision)))
     return folder
 
 
-def _graph(kind, precision, name):
+def _graph(kind, precision, name, mixes):
     def constant(key, values):
         return numpy_helper.from_array(np.asarray(values), key)
 
@@ -61,7 +63,18 @@ def _graph(kind, precision, name):
             helper.make_tensor_value_info("known_extrinsics", TensorProto.FLOAT, ["S", 4, 4]),
             helper.make_tensor_value_info("known_intrinsics", TensorProto.FLOAT, ["S", 3, 3]),
         ]
-        nodes.append(node("Slice", ["known_extrinsics", "zero", "three", "second"], ["extrinsics"]))
+        given = ["known_extrinsics", "zero", "three", "second"]
+        if mixes:
+            inputs.append(helper.make_tensor_value_info("known_cameras", TensorProto.FLOAT, ["S"]))
+            initialisers.append(constant("last", np.int64([1, 2])))
+            nodes += [
+                node("Slice", given, ["given"]),
+                node("Unsqueeze", ["known_cameras", "last"], ["mask"]),
+                node("Cast", ["mask"], ["known"], to=TensorProto.BOOL),
+                node("Where", ["known", "given", "pose"], ["extrinsics"]),
+            ]
+        else:
+            nodes.append(node("Slice", given, ["extrinsics"]))
     else:
         nodes.append(node("Expand", ["pose", "pose_shape"], ["extrinsics"]))
     outputs = [

@@ -3,13 +3,12 @@ import numpy as np
 import pytest
 import torch
 
+from da3_ros.gaussian_files import write_gaussian_ply
 from da3_ros.geometry.alignment import umeyama
+from da3_ros.geometry.gaussians import Gaussians, pose_scale, raw_channels, world_gaussians, worth_keeping
+from da3_ros.geometry.harmonics import harmonic_basis, harmonic_rotation, rotate_harmonics
 from da3_ros.geometry.poses import invert, matrix_from_quaternion
 from da3_ros.network import build_model
-from da3_ros.network.gaussian_head import raw_channels
-from da3_ros.network.gaussian_ply import worth_keeping, write_gaussian_ply
-from da3_ros.network.gaussians import Gaussians, pose_scale, world_gaussians
-from da3_ros.network.harmonics import harmonic_basis, harmonic_rotation, rotate_harmonics
 
 from ..micro import MICRO, MICRO_GIANT
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from da3_ros.network import build_model, create_model, metric_depth
-from da3_ros.network.sky import is_sky, masked_quantile, push_sky_back
+from da3_ros.network.sky import is_sky, larger_half, masked_quantile, push_sky_back
 
 from ..micro import MICRO_SINGLE
 
@@ -80,6 +80,21 @@ def test_masked_quantile_is_torchs():
         for row in range(3):
             torch.testing.assert_close(got[row], torch.quantile(values[row][mask[row]], q))
         assert got[3].isnan()
+
+
+def test_the_larger_half_is_what_lies_at_the_median_and_above():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(5, 1001, generator=generator).log().neg() * 3 + 1
+    values[1] = values[1].round()  # many equal values
+    values[2] = 1.5
+    mask = torch.rand(5, 1001, generator=generator) < 0.7
+    mask[3] = False
+    mask[4, 1:] = False
+    for rows in (slice(None), slice(0, 1000)):
+        half = larger_half(values[:, rows], mask[:, rows])
+        median = masked_quantile(values[:, rows], mask[:, rows], 0.5)
+        torch.testing.assert_close(half, mask[:, rows] & (values[:, rows] >= median[:, None]), rtol=0, atol=0)
+    assert not half[3].any()
 
 
 def test_sky_goes_to_the_back_of_its_own_image():

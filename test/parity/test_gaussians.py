@@ -10,11 +10,11 @@ import io
 import pytest
 import torch
 
-from da3_ros.export.graph import example_inputs
+from da3_ros.export.trace import example_cameras
+from da3_ros.geometry.gaussians import Gaussians
+from da3_ros.geometry.harmonics import rotate_harmonics
 from da3_ros.network import build_model, create_model
 from da3_ros.network.checkpoint import tied_aliases
-from da3_ros.network.gaussians import Gaussians
-from da3_ros.network.harmonics import rotate_harmonics
 from da3_ros.network.sky import is_sky
 
 from ..micro import MICRO_GIANT, MICRO_NESTED
@@ -66,7 +66,7 @@ def run(net, *args, **options):
 
 def cameras(b, s):
     """Known cameras on an arc, and not in one plane, for upstream's alignment wants a full similarity."""
-    _, extrinsics, intrinsics = example_inputs(s, 70, 98, posed=True)
+    extrinsics, intrinsics, _ = example_cameras(s, 70, 98)
     extrinsics[:, 1, 3] = 0.2 * torch.arange(s) ** 2
     return extrinsics.repeat(b, 1, 1, 1), intrinsics.repeat(b, 1, 1, 1)
 

@@ -8,7 +8,7 @@ import importlib.util
 import pytest
 import torch
 
-from da3_ros.export.trace import example_inputs
+from da3_ros.export.trace import example_cameras
 from da3_ros.network import create_model
 from da3_ros.network.checkpoint import tied_aliases
 from da3_ros.network.reference_view import STRATEGIES
@@ -56,7 +56,7 @@ def test_known_cameras(pair, shape):
     ours, theirs = pair
     b, s = shape
     x = images(b, s)
-    _, extrinsics, intrinsics = example_inputs(s, 70, 98, posed=True)
+    extrinsics, intrinsics, _ = example_cameras(s, 70, 98)
     extrinsics, intrinsics = extrinsics.repeat(b, 1, 1, 1), intrinsics.repeat(b, 1, 1, 1)
     with torch.no_grad():
         out = ours(x, extrinsics, intrinsics)

@@ -25,7 +25,7 @@ NOT_METRIC = (
     "scale.source is metric_model, but this depth is not in metres: take a metric model, and publish the CameraInfo of "
     "every camera (it needs their focal lengths)"
 )
-OWN_METRES = ScaleEstimate("metric_model", metric=True)
+ALL_SKY = "the network tells no metres: these images show too little besides sky"
 MEASURED = ("reference", "rig", "odometry")
 """Sources that measure metric depth of single points, in the order in which they are trusted."""
 _GROUND_STEP = 4  # pixels of the depth map between the points in which the ground is sought
@@ -78,12 +78,12 @@ class ScaleSource:
         prepared: Prepared,
         depth: NDArray[np.float32],
         samples: Samples,
-        in_metres: bool = False,
+        metres: float | None = None,
         poses: NDArray[np.float64] | None = None,
     ) -> ScaleEstimate:
-        """Scale of the network's depth (S, H, W) of `views`; samples: what `measure` returned for them; in_metres:
-        whether this depth claims to be metric already; poses: T_world_camera (S, 4, 4) of the network, where its
-        distances can be trusted.
+        """Scale of the network's depth (S, H, W) of `views`; samples: what `measure` returned for them; metres:
+        in one unit of this depth by the network itself, None where it does not claim to know and 0 where the images do
+        not tell; poses: T_world_camera (S, 4, 4) of the network, where its distances can be trusted.
         """
         source, now = self.config.source, views[0].stamp_ns
         if source == "none":
@@ -103,7 +103,7 @@ class ScaleSource:
         if samples and last is not None and self._filter.age_s(now) <= self.config.hold:
             message = f"held for {self._filter.age_s(now):.1f} s: {'; '.join(reasons)}"
             return dataclasses.replace(last, inliers=0, message=message)
-        return self._without_samples(views, prepared, depth, reasons, in_metres, poses)
+        return self._without_samples(views, prepared, depth, reasons, metres, poses)
 
     def _without_samples(
         self,
@@ -111,16 +111,18 @@ class ScaleSource:
         prepared: Prepared,
         depth: NDArray[np.float32],
         reasons: list[str],
-        in_metres: bool,
+        metres: float | None,
         poses: NDArray[np.float64] | None,
     ) -> ScaleEstimate:
         """Scale from what stands behind the measured sources; reasons: why these had no answer."""
         source = self.config.source
-        if in_metres and source in ("auto", "metric_model"):
-            told = f"the network's own metres are used: {'; '.join(reasons)}" if reasons else ""
-            return dataclasses.replace(OWN_METRES, message=told)
+        if metres is not None and source in ("auto", "metric_model"):
+            if metres > 0:
+                told = f"the network's own metres are used: {'; '.join(reasons)}" if reasons else ""
+                return ScaleEstimate("metric_model", metres, metric=True, message=told)
+            reasons = [*reasons, ALL_SKY]
         if source == "metric_model":
-            return ScaleEstimate("none", message=NOT_METRIC)
+            return ScaleEstimate("none", message=NOT_METRIC if metres is None else ALL_SKY)
         if poses is not None and source in ("auto", "rig"):
             known: list[NDArray[np.floating] | None] = [
                 view.pose if view.pose_source == "calibrated" else None for view in views

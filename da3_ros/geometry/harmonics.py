@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
+from array_api_compat import array_namespace, device
+
+from da3_ros.geometry.poses import Array
 
 MAX_DEGREE = 2
 DC = 0.28209479177387814
@@ -21,12 +22,13 @@ _ICOSAHEDRON = [
 ]
 
 
-def harmonic_basis(directions: Tensor, degree: int) -> Tensor:
+def harmonic_basis(directions: Array, degree: int) -> Array:
     """Basis functions (..., (degree + 1)^2) at unit vectors (..., 3), degrees 0 to `degree`, which is at most 2."""
     if not 0 <= degree <= MAX_DEGREE:
         raise ValueError(f"spherical harmonics of degree {degree} are not built in: allowed are 0 to {MAX_DEGREE}")
-    x, y, z = directions.unbind(-1)
-    values = [torch.full_like(x, DC)]
+    xp = array_namespace(directions)
+    x, y, z = (directions[..., i] for i in range(3))
+    values = [xp.full_like(x, DC)]
     if degree >= 1:
         c = math.sqrt(3 / (4 * math.pi))
         values += [-c * y, c * z, -c * x]
@@ -34,23 +36,25 @@ def harmonic_basis(directions: Tensor, degree: int) -> Tensor:
         c = math.sqrt(15 / (4 * math.pi))
         square = math.sqrt(5 / (16 * math.pi)) * (2 * z * z - x * x - y * y)
         values += [c * x * y, -c * y * z, square, -c * x * z, c / 2 * (x * x - y * y)]
-    return torch.stack(values, dim=-1)
+    return xp.stack(values, axis=-1)
 
 
-def harmonic_rotation(rotation: Tensor, degree: int) -> Tensor:
+def harmonic_rotation(rotation: Array, degree: int) -> Array:
     """Matrices D (..., n, n), n = (degree + 1)^2, that turn coefficients with the object: rotation (..., 3, 3).
 
     With coefficients c of a function f on the sphere, D c are those of ``v -> f(rotation^-1 v)``.
     """
     # D_ij is the integral of Y_i(R v) Y_j(v) over the sphere. The corners of an icosahedron integrate polynomials up
     # to degree 5 exactly, and products of two harmonics of degree 2 are of degree 4: no Euler angles, no special cases.
-    corners = torch.tensor(_ICOSAHEDRON, device=rotation.device, dtype=rotation.dtype)
-    corners = corners / corners.norm(dim=-1, keepdim=True)
-    turned = harmonic_basis(corners @ rotation.transpose(-1, -2), degree)
-    return (4 * math.pi / len(corners)) * turned.transpose(-1, -2) @ harmonic_basis(corners, degree)
+    xp = array_namespace(rotation)
+    corners = xp.asarray(_ICOSAHEDRON, dtype=rotation.dtype, device=device(rotation))
+    corners = corners / xp.sqrt(xp.sum(corners * corners, axis=-1, keepdims=True))
+    turned = harmonic_basis(corners @ xp.matrix_transpose(rotation), degree)
+    return (4 * math.pi / len(_ICOSAHEDRON)) * xp.matrix_transpose(turned) @ harmonic_basis(corners, degree)
 
 
-def rotate_harmonics(harmonics: Tensor, rotation: Tensor) -> Tensor:
+def rotate_harmonics(harmonics: Array, rotation: Array) -> Array:
     """Coefficients (..., 3, n) of three colours, turned by rotations (..., 3, 3); leading axes broadcast."""
     degree = math.isqrt(harmonics.shape[-1]) - 1
-    return harmonics @ harmonic_rotation(rotation, degree).transpose(-1, -2)
+    xp = array_namespace(harmonics, rotation)
+    return harmonics @ xp.matrix_transpose(harmonic_rotation(rotation, degree))
