@@ -32,12 +32,15 @@ def reference_order(tokens: Tensor, strategy: str) -> Tensor:
     else:
         unit = F.normalize(tokens, dim=-1)
         similarity = unit @ unit.transpose(1, 2)
+        # Where all are alike, the two views of the most similar pair spread equally: the first wins, not the rounding.
+        # So the matrix is symmetric to the last bit, and below a view's likeness to itself counts as exactly 0.
+        similarity = (similarity + similarity.transpose(1, 2)) / 2
         if strategy == "saddle_balanced":
             measures = torch.stack([(similarity.sum(-1) - 1) / (s - 1), tokens.norm(dim=-1), unit.var(dim=-1)], dim=-1)
             low, high = measures.amin(1, keepdim=True), measures.amax(1, keepdim=True)
             index = (((measures - low) / (high - low + 1e-8)) - 0.5).abs().sum(-1).argmin(1)
         else:
-            others = similarity - torch.eye(s, device=tokens.device, dtype=tokens.dtype)
+            others = similarity * (1 - torch.eye(s, device=tokens.device, dtype=tokens.dtype))
             index = (others.amax(-1) - others.amin(-1)).argmax(1)
     position = torch.arange(s, device=tokens.device).expand(b, s)
     return torch.where(position == index[:, None], -1, position).argsort(dim=1)
