@@ -59,7 +59,7 @@ def test_attention_is_fused_in_fp16(half, target):
     """Unfused, the activations hold (views * tokens)^2 numbers a head; fused, they grow with the views."""
     two, four, eight = (activations(half, Shape(n, SIDE, SIDE), target) for n in (2, 4, 8))
     assert eight < 2 * attention_bytes(MICRO.heads, 8, 2)
-    assert (eight - four) / (four - two) < 2.3  # the same graph in fp32, which is not fused: 5.2
+    assert (eight - four) / (four - two) < 3  # 2 where memory is linear in views; in fp32, which is not fused: 5.2
 
 
 def test_attention_is_not_fused_in_fp32():
