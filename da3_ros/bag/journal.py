@@ -126,7 +126,7 @@ class Journal:
     def write_metadata(self, topics: Sequence[OutputTopic], form: Format) -> None:
         """Make the finished segments a valid bag."""
         spans = {self.file(number).name: self.record(number)["span"] for number in self.finished()}
-        write_metadata(self.parts, spans, topics, form, {"state": "unfinished"})
+        write_metadata(self.parts, self.scratch, spans, topics, form, {"state": "unfinished"})
 
     def note_end(self, rank: int, content: Mapping[str, Any]) -> None:
         """What process `rank` knows at the end of the recording."""

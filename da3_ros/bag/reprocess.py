@@ -203,7 +203,7 @@ def _finish(
         custom = {"da3_ros": job["version"], "model": job["engine"].get("model", "")}
         custom["graph_sha256"] = job["engine"].get("graph_sha256", "")
         spans = {journal.file(number).name: journal.record(number)["span"] for number in numbers}
-        write_metadata(journal.parts, spans, topics, form, custom)
+        write_metadata(journal.parts, journal.scratch, spans, topics, form, custom)
         journal.parts.rename(output)
     journal.complete()
     return summary

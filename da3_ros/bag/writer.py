@@ -123,9 +123,17 @@ class SegmentWriter:
 
 
 def write_metadata(
-    folder: Path, spans: Mapping[str, Span], topics: Sequence[OutputTopic], form: Format, custom: Mapping[str, str]
+    folder: Path,
+    scratch: Path,
+    spans: Mapping[str, Span],
+    topics: Sequence[OutputTopic],
+    form: Format,
+    custom: Mapping[str, str],
 ) -> None:
-    """metadata.yaml of a folder of files, given what each holds, in order."""
+    """metadata.yaml of a folder of files, given what each holds, in order; whole at any time, whoever else writes it.
+
+    scratch: a folder on the same disk.
+    """
     full = [span for span in spans.values() if span.count]
     start = min((span.start_ns for span in full), default=0)
     end = max((span.end_ns for span in full), default=0)
@@ -164,7 +172,7 @@ def write_metadata(
         "custom_data": dict(custom),
         "ros_distro": "",
     }
-    temporary = folder / "metadata.yaml.tmp"
+    temporary = scratch / f"metadata_{os.getpid()}.yaml"  # another process may be at it, too
     temporary.write_text(yaml.safe_dump({"rosbag2_bagfile_information": content}, sort_keys=False))
     temporary.replace(folder / "metadata.yaml")
 
