@@ -22,7 +22,7 @@ from da3_ros.bag.intake import Intake
 from da3_ros.bag.journal import Journal
 from da3_ros.bag.loops import key_frame, key_view, write_key_frame
 from da3_ros.bag.orders import Order
-from da3_ros.bag.plan import Plan, Request
+from da3_ros.bag.plan import Plan, Request, most_sets
 from da3_ros.bag.reader import Recording
 from da3_ros.bag.stages import Item, Stages
 from da3_ros.bag.worker import Log, Progress
@@ -93,9 +93,7 @@ def _pass_over(recording: Recording, plan: Plan, collector: Collector, progress:
         moving=plan.moving,
         references=plan.references,
     )
-    topics = recording.topics
-    most = min((topics[camera.image_topic].count for camera in plan.parameters.cameras), default=0)
-
+    most = most_sets(recording, plan)
     line = stages.line(Item(job, Order(write=False, estimate=True)) for job in intake)
     try:
         for item in line:

@@ -239,6 +239,11 @@ def _copied_topic(recording: Recording, name: str) -> OutputTopic:
     return OutputTopic(name, definition.kind, definition.text, definition.digest, qos)
 
 
+def most_sets(recording: Recording, plan: Plan) -> int:
+    """Sets that the recording can give at most."""
+    return min((recording.topics[camera.image_topic].count for camera in plan.parameters.cameras), default=0)
+
+
 def together(parameters: NodeParameters, options: Options) -> str:
     """What the network sees together, in words."""
     if options.chunk:

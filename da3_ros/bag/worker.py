@@ -12,7 +12,7 @@ from da3_ros.bag.errors import disk_full, is_disk_full
 from da3_ros.bag.intake import Intake
 from da3_ros.bag.journal import Journal
 from da3_ros.bag.orders import Orders
-from da3_ros.bag.plan import Plan, Request
+from da3_ros.bag.plan import Plan, Request, most_sets
 from da3_ros.bag.reader import Recording
 from da3_ros.bag.stages import Item, Stages
 from da3_ros.bag.writer import SegmentWriter
@@ -50,14 +50,12 @@ class Worker:
         self._records: list[dict[str, Any]] = []
         self._revoked: list[tuple[str, str]] = []
         self._memory: Any = None
-        topics = recording.topics
-        self.most = min((topics[camera.image_topic].count for camera in plan.parameters.cameras), default=0)
-        """Sets that the recording can give at most."""
 
     def run(self, progress: Progress) -> None:
         """Do what is left. Raises DiskFullError, and whatever ends a run; finished segments stay."""
         plan, options = self._plan, self._options
-        stride = max(1, -(-self.most // options.pictures)) if options.pictures else 0
+        most = most_sets(self._recording, plan)
+        stride = max(1, -(-most // options.pictures)) if options.pictures else 0
         stages = Stages(
             self._recording,
             plan,
@@ -88,7 +86,7 @@ class Worker:
                 self._write(item)
                 if item.job.frames is not None:
                     done = item.job.index + 1
-                    progress(done, self.most)
+                    progress(done, most)
             self._finish_segment()
             if not self._journal.finished() and self._rank == 0:  # nothing at all: still a valid, empty bag
                 self._open_segment(0)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -104,7 +105,7 @@ class _Whole:
         return (len(self.view_set.views),)
 
 
-class InOneStep:
+class InOneStep(ABC):
     """Gives the steps of `Estimator` to something that estimates a set in one call: all of it happens in the last."""
 
     def prepare(self, view_set: ViewSet, *, odometry: bool = False) -> Any:
@@ -116,13 +117,14 @@ class InOneStep:
         return [None] * len(tasks)
 
     def check_batch(self, count: int, views: int) -> None:
-        """See `Estimator.check_batch`."""
+        """See `Estimator.check_batch`: any number will do, they are done one by one."""
+        del count, views
 
     def finish(self, task: Any, inferred: Any) -> Estimate:
         """See `Estimator.finish`."""
         del inferred
         return self(task.view_set, odometry=task.odometry)
 
+    @abstractmethod
     def __call__(self, view_set: ViewSet, *, odometry: bool = False) -> Estimate:
         """See `Estimator.__call__`."""
-        raise NotImplementedError

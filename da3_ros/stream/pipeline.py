@@ -21,7 +21,7 @@ from da3_ros.stream.outputs import Outputs
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
 from da3_ros.stream.presenter import Presenter
 from da3_ros.stream.reference import Reference
-from da3_ros.stream.transforms import TransformError, TransformTree
+from da3_ros.stream.transforms import TransformError, TransformTree, lookup_or_report
 from da3_ros.stream.window import Window
 from da3_ros.stream.work import Matrix, Source, Work
 from da3_ros.sync import Frame, FrameCounters, FrameSet
@@ -236,11 +236,7 @@ class Pipeline:
             return None
 
     def _lookup(self, target: str, source: str, stamp_ns: int, camera: str) -> Matrix | None:
-        try:
-            return self._transforms.lookup(target, source, stamp_ns)
-        except TransformError as error:
-            self._health.report(camera, "transform", str(error), WARN)
-            return None
+        return lookup_or_report(self._transforms, self._health, target, source, stamp_ns, camera)
 
 
 def _shared_frames(sources: list[Source]) -> set[str]:

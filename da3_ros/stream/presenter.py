@@ -13,7 +13,7 @@ from da3_ros.estimation import Estimate, ViewEstimate
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.outputs import Outputs, PublishedView
 from da3_ros.stream.parameters import NodeParameters
-from da3_ros.stream.transforms import TransformError, TransformTree
+from da3_ros.stream.transforms import TransformError, TransformTree, lookup_or_report
 from da3_ros.stream.work import Matrix, Work
 
 GIVEN = ("calibrated", "odometry")
@@ -131,7 +131,9 @@ class Presenter:
         frame = world
         if in_rig and self._parameters.fused_frame != world:
             frame = self._parameters.fused_frame
-            to_frame = work.to_fused if work.to_fused is not None else self._lookup(frame, world, stamp_ns)
+            to_frame = work.to_fused
+            if to_frame is None:
+                to_frame = lookup_or_report(self._transforms, self._health, frame, world, stamp_ns)
         elif not in_rig:
             rig = self._parameters.rig_frame
             text = f"the fused cloud is in {world + mark}: no camera has a transform to {rig}"
@@ -139,10 +141,3 @@ class Presenter:
         if to_frame is not None:
             poses = [to_frame @ view.pose.T_world_camera for view in views]
             self._outputs.publish_fused(views, poses, frame + mark, stamp_ns)
-
-    def _lookup(self, target: str, source: str, stamp_ns: int) -> Matrix | None:
-        try:
-            return self._transforms.lookup(target, source, stamp_ns)
-        except TransformError as error:
-            self._health.report("", "transform", str(error), WARN)
-            return None

@@ -22,6 +22,7 @@ from da3_ros.geometry.poses import (
     quaternion_from_matrix,
 )
 from da3_ros.messages import MessageError, matrix_from_transform, stamp_to_ns
+from da3_ros.stream.diagnostics import WARN, Health
 
 Matrix = NDArray[np.float64]
 HISTORY_NS = 10_000_000_000  # as tf2 keeps
@@ -127,6 +128,17 @@ class TransformTree:
             f"no transform {target} -> {source}: {what} (known: {known}); publish it, for example with "
             "robot_state_publisher or static_transform_publisher, or set rig_frame or frame_id"
         )
+
+
+def lookup_or_report(
+    tree: TransformTree, health: Health, target: str, source: str, stamp_ns: int, camera: str = ""
+) -> Matrix | None:
+    """`TransformTree.lookup`; None, with an issue of `camera`, where it fails."""
+    try:
+        return tree.lookup(target, source, stamp_ns)
+    except TransformError as error:
+        health.report(camera, "transform", str(error), WARN)
+        return None
 
 
 def _stamp(entry: tuple[int, Matrix]) -> int:

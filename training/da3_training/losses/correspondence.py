@@ -39,7 +39,7 @@ class AttentionTap:
 
     def _keeper(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self._kept.setdefault(name, output)  # the first pass, not one that recomputes activations
+            self._kept[name] = output
 
         return keep
 
