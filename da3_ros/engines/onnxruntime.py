@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, camera_inputs, check_inputs
-from da3_ros.engines.files import GAUSSIANS, MASK, PLAIN, POSED, RAYS, cpu_graph_name, graph_name, scenes_graph_name
+from da3_ros.engines.files import (
+    GAUSSIANS,
+    KINDS,
+    MASK,
+    PLAIN,
+    POSED,
+    RAYS,
+    cpu_graph_name,
+    graph_name,
+    scenes_graph_name,
+)
 from da3_ros.engines.graph_file import input_names
 from da3_ros.engines.guard import find_gpu
 from da3_ros.engines.plan import plans_folder
@@ -69,7 +79,7 @@ class OnnxRuntimeEngine:
         plain = self._folder / PLAIN
         if not plain.is_file():
             raise EngineError(f"{folder} has no {PLAIN}: make it with `da3 export {folder}`")
-        session = self._open(self._form(PLAIN))
+        session = self._open(self._form(PLAIN, cpu_graph_name(KINDS[0])))
         self._sessions: dict[str, Any] = {PLAIN: session}
         meta = session.get_modelmeta().custom_metadata_map
         # A provider that cannot start is dropped by ONNX Runtime without an error; the session knows what is left.
@@ -101,9 +111,10 @@ class OnnxRuntimeEngine:
         known: NDArray[np.bool_] | None = None,
     ) -> RawEstimate:
         """See `Engine.run`."""
-        name = graph_name(check_inputs(self.info, images, extrinsics, intrinsics, known))
+        kind = check_inputs(self.info, images, extrinsics, intrinsics, known)
+        name = graph_name(kind)
         cameras = (extrinsics, intrinsics, known) if name == POSED else (None, None, None)
-        return RawEstimate.from_outputs(self._outputs(name, self._form(name), images, *cameras))
+        return RawEstimate.from_outputs(self._outputs(name, cpu_graph_name(kind), images, *cameras))
 
     def run_scenes(
         self,
@@ -116,10 +127,7 @@ class OnnxRuntimeEngine:
         first = [None if values is None else values[0] for values in (extrinsics, intrinsics, known)]
         kind = check_inputs(self.info, images[0], *first)
         cameras = (extrinsics, intrinsics, known) if kind == "posed" else (None, None, None)
-        fused = self._folder / scenes_graph_name(kind, cpu=True)
-        plain = self._folder / scenes_graph_name(kind)
-        path = fused if self._providers == [CPU_PROVIDER] and fused.is_file() else plain
-        outputs = self._outputs(plain.name, path, images, *cameras)
+        outputs = self._outputs(scenes_graph_name(kind), scenes_graph_name(kind, cpu=True), images, *cameras)
         return [
             RawEstimate.from_outputs({name: values[i] for name, values in outputs.items()}) for i in range(len(images))
         ]
@@ -127,15 +135,15 @@ class OnnxRuntimeEngine:
     def _outputs(
         self,
         name: str,
-        path: Path,
+        fused: str,
         images: NDArray[np.uint8],
         extrinsics: NDArray[np.float32] | None,
         intrinsics: NDArray[np.float32] | None,
         known: NDArray[np.bool_] | None,
     ) -> dict[str, NDArray[np.float32]]:
-        """What graph `name` makes of its inputs; path: the form of it to run."""
+        """What graph `name` makes of its inputs; fused: its form with ONNX Runtime's own operators."""
         if name not in self._sessions:
-            self._sessions[name] = self._open(path)
+            self._sessions[name] = self._open(self._form(name, fused))
         session = self._sessions[name]
         mixes = MASK in [entry.name for entry in session.get_inputs()]
         feed = {"images": np.ascontiguousarray(images), **camera_inputs(extrinsics, intrinsics, known, mixes)}
@@ -147,10 +155,10 @@ class OnnxRuntimeEngine:
             raise EngineError(f"ONNX Runtime failed on {count} views: {error}") from error
         return dict(zip(names, outputs, strict=True))
 
-    def _form(self, name: str) -> Path:
+    def _form(self, name: str, fused: str) -> Path:
         """The form of a graph that suits the providers: with ONNX Runtime's own operators where only the CPU works."""
-        fused = self._folder / cpu_graph_name(name.removesuffix(".onnx"))
-        return fused if self._providers == [CPU_PROVIDER] and fused.is_file() else self._folder / name
+        path = self._folder / fused
+        return path if self._providers == [CPU_PROVIDER] and path.is_file() else self._folder / name
 
     def _open(self, path: Path) -> Any:
         options = self._runtime.SessionOptions()

@@ -77,9 +77,8 @@ def run_scenes(engine: Engine, scenes: Sequence[Scene]) -> list[RawEstimate]:
     images = [scene.images for scene in scenes]
     if engine.info.single_view:  # its graph takes any number of images, each alone
         if engine.info.views and len(scenes) * len(images[0]) not in engine.info.views:
-            return [
-                engine.run(*scene.arguments) for scene in scenes
-            ]  # the last ones of a segment, fewer than plans are for
+            # The last ones of a segment are fewer than plans are for.
+            return [engine.run(*scene.arguments) for scene in scenes]
         return _split(engine.run(np.concatenate(images)), len(scenes))
     given = [i for i in (1, 2, 3) if scenes[0][i] is not None]
     cameras = [np.stack([cast("NDArray[Any]", scene[i]) for scene in scenes]) for i in given]

@@ -24,8 +24,6 @@ from da3_ros.network.any_view import AnyViewNetwork
 from da3_ros.network.checkpoint import WEIGHTS
 from da3_ros.network.presets import PATCH
 
-_NAMES = {"depth": "depth", "confidence": "depth_conf", "extrinsics": "extrinsics", "intrinsics": "intrinsics"}
-
 
 class ScenesNetwork(ExportedNetwork):
     """The network as it is exported for several scenes: images (B, S, H, W, 3) uint8 RGB."""
@@ -41,7 +39,7 @@ class ScenesNetwork(ExportedNetwork):
         x = ((images.float() - self.mean) / self.std).permute(0, 1, 4, 2, 3)
         mask = None if known is None else known > 0.5
         out = self.model(x, extrinsics, intrinsics, known=mask, reference=REFERENCE)
-        return tuple(out[name] for name in _NAMES.values())
+        return tuple(value for _, value in self.named(out))
 
 
 def export_scenes(
@@ -88,5 +86,5 @@ def _cases(network: ScenesNetwork, posed: bool, size: tuple[int, int] | None) ->
         inputs = tuple(torch.stack(values) for values in zip(*scenes, strict=True))
         with torch.no_grad():
             outputs = [value.numpy().astype(np.float32) for value in network(*inputs)]
-        cases.append(Case(inputs, dict(zip(_NAMES, outputs, strict=True))))
+        cases.append(Case(inputs, dict(zip(network.outputs, outputs, strict=True))))
     return cases

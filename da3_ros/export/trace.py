@@ -83,16 +83,19 @@ class ExportedNetwork(nn.Module):
         if isinstance(self.model, SingleViewNetwork):
             out = self.model.head_outputs(x)
             return out["depth"][0], out["sky"][0]
-        cameras: dict[str, Any] = {}
+        further: dict[str, Any] = {"in_units": True} if isinstance(self.model, NestedNetwork) else {}
         if extrinsics is not None and intrinsics is not None:
-            cameras = {"extrinsics": extrinsics[None], "intrinsics": intrinsics[None]}
+            further |= {"extrinsics": extrinsics[None], "intrinsics": intrinsics[None]}
             if known is not None:
-                cameras["known"] = known[None] > 0.5
-        predict = self.model.in_units if isinstance(self.model, NestedNetwork) else self.model
-        out = predict(x, **cameras, reference=REFERENCE, gaussians=self.gaussians)
+                further["known"] = known[None] > 0.5
+        out = self.model(x, **further, reference=REFERENCE, gaussians=self.gaussians)
         if self.gaussians:
             out[GAUSSIANS] = torch.cat([out[RAW], out[RAW_OPACITY][..., None]], dim=-1)
-        return tuple(out[name] if name == METRIC_SCALE else out[_NAMES.get(name, name)][0] for name in self.outputs)
+        return tuple(value if name == METRIC_SCALE else value[0] for name, value in self.named(out))
+
+    def named(self, out: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
+        """Names of `outputs`, and what the network gave for them, with its dimension of scenes."""
+        return [(name, out[_NAMES.get(name, name)]) for name in self.outputs]
 
 
 def has_gaussians(model: DepthAnything3) -> bool:

@@ -43,6 +43,7 @@ class NestedNetwork(DepthAnything3):
         features: Sequence[int] = (),
         gaussians: bool = False,
         views_at_once: int | None = None,
+        in_units: bool = False,
     ) -> dict[str, Tensor]:
         """Predict the geometry of `images` in metres; arguments and outputs as in `AnyViewNetwork.forward`.
 
@@ -52,39 +53,9 @@ class NestedNetwork(DepthAnything3):
         hundredth of the scene, at most 200 m, and its confidence 1.
 
         Where a scene shows too little besides sky to tell its scale, metric_scale and everything in metres are NaN.
-        """
-        out = self.in_units(
-            images,
-            extrinsics,
-            intrinsics,
-            reference,
-            known=known,
-            features=features,
-            gaussians=gaussians,
-            views_at_once=views_at_once,
-        )
-        scale, far = out["metric_scale"], is_sky(out["sky"])
-        scale = torch.where(scale > 0, scale, torch.nan)
-        out = {**_scaled(out, scale), "metric_scale": scale}
-        depth, far_depth = out["depth"], _sky_depth(out["depth"], far)
-        out["depth"] = torch.where(far, far_depth[:, None, None, None], depth)
-        return out
 
-    def in_units(
-        self,
-        images: Tensor,
-        extrinsics: Tensor | None = None,
-        intrinsics: Tensor | None = None,
-        reference: str = "saddle_balanced",
-        *,
-        known: Tensor | None = None,
-        features: Sequence[int] = (),
-        gaussians: bool = False,
-        views_at_once: int | None = None,
-    ) -> dict[str, Tensor]:
-        """The same before anything is scaled: lengths in the any-view network's unit, and sky at its own depth there.
-
-        metric_scale (B,) is 0 where a scene does not tell its scale. This is what exported graphs compute.
+        in_units: nothing is scaled: lengths are in the any-view network's unit, sky is at its own depth there, and
+        metric_scale is 0 where a scene does not tell its scale. This is what exported graphs compute.
         """
         out = self.da3(
             images,
@@ -102,7 +73,15 @@ class NestedNetwork(DepthAnything3):
         out["metric_scale"] = scene_scale(out["depth"], out["depth_conf"], metres, far)
         out["depth_conf"] = torch.where(far, 1.0, out["depth_conf"])
         out["sky"] = single["sky"]
-        return out
+        return out if in_units else _in_metres(out, far)
+
+
+def _in_metres(out: dict[str, Tensor], far: Tensor) -> dict[str, Tensor]:
+    scale = torch.where(out["metric_scale"] > 0, out["metric_scale"], torch.nan)
+    out = {**_scaled(out, scale), "metric_scale": scale}
+    depth, far_depth = out["depth"], _sky_depth(out["depth"], far)
+    out["depth"] = torch.where(far, far_depth[:, None, None, None], depth)
+    return out
 
 
 def scene_scale(depth: Tensor, confidence: Tensor, metres: Tensor, far: Tensor) -> Tensor:
