@@ -45,6 +45,7 @@ setup(
     extras_require={
         "bag": ["rosbags", "mcap", "tqdm", "scipy"],
         "fleet": ["ray", "fsspec"],
+        "openvino": ["openvino"],
         "rerun": ["rerun-sdk"],
         "network": ["torch>=2.1", "safetensors", "huggingface-hub", "onnx", "onnxscript"],
     },

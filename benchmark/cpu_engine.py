@@ -3,7 +3,8 @@
 
 Equal seeded weights, fp32, every core, the same images; each in a process of its own, timed in turn so that both see
 the same moods of the machine. Printed for each number of views: time of an estimate, peak memory, seconds from the
-start to the first result, all as ratios to upstream's, and the share of this CPU's measured sgemm rate.
+start to the first result, all as ratios to upstream's, and the share of this CPU's measured sgemm rate. Where
+OpenVINO is installed and the processor has bfloat16 arithmetic, a second line says the same of that.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+UPSTREAM, OURS, BF16 = WORKERS = ("upstream", "ours", "bf16")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "test" / "parity")]
 
@@ -31,7 +33,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, nargs=2, default=[280, 504], metavar=("H", "W"))
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--folder", type=Path, help="exported model to reuse, or to make and keep")
-    parser.add_argument("--worker", choices=("ours", "upstream"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         return _work(arguments)
@@ -47,28 +49,28 @@ def _compare(arguments: argparse.Namespace) -> int:
     height, width = arguments.size
     rate = sgemm_rate()
     print(f"{arguments.preset}, {height} x {width}, fp32, {os.cpu_count()} cores; sgemm {rate / 1e9:.0f} GFLOP/s")
-    head = f"{'views':>5} {'upstream':>10} {'ours':>10} {'time':>6} {'memory MB':>14} {'ratio':>6} {'start s':>12}"
-    print(f"{head} {'ratio':>6} {'of sgemm':>9}")
+    print(f"{'':>5} {'views':>5} {'upstream':>10} {'here':>10} {'time':>6} {'memory MB':>14} {'ratio':>6}", end=" ")
+    print(f"{'start s':>12} {'ratio':>6} {'of sgemm':>9}")
     failed = False
     for views in arguments.views:
         workers = {
-            name: Worker(name, arguments.preset, arguments.folder, views, tuple(arguments.size))
-            for name in ("upstream", "ours")
+            name: Worker(name, arguments.preset, arguments.folder, views, tuple(arguments.size)) for name in runnable()
         }
         for _ in range(arguments.repeat):
             for worker in workers.values():
                 worker.time_once()
         reports = {name: worker.close() for name, worker in workers.items()}
-        ours, theirs = reports["ours"], reports["upstream"]
-        ratios = [ours[key] / theirs[key] for key in ("seconds", "memory", "start")]
-        share = flops(arguments.preset, views, height, width) / ours["seconds"] / rate
-        print(
-            f"{views:5} {1e3 * theirs['seconds']:7.0f} ms {1e3 * ours['seconds']:7.0f} ms {ratios[0]:6.2f} "
-            f"{theirs['memory']:6.0f} {ours['memory']:7.0f} {ratios[1]:6.2f} "
-            f"{theirs['start']:6.1f} {ours['start']:5.1f} "
-            f"{ratios[2]:6.2f} {100 * share:7.0f} %"
-        )
-        failed |= any(ratio > limit for ratio, limit in zip(ratios, (0.60, 0.70, 0.50), strict=True))
+        theirs = reports.pop(UPSTREAM)
+        for name, report in reports.items():
+            ratios = [report[key] / theirs[key] for key in ("seconds", "memory", "start")]
+            share = flops(arguments.preset, views, height, width) / report["seconds"] / rate
+            print(
+                f"{name:>5} {views:5} {1e3 * theirs['seconds']:7.0f} ms {1e3 * report['seconds']:7.0f} ms "
+                f"{ratios[0]:6.2f} {theirs['memory']:6.0f} {report['memory']:7.0f} {ratios[1]:6.2f} "
+                f"{theirs['start']:6.1f} {report['start']:5.1f} {ratios[2]:6.2f} {100 * share:7.0f} %",
+                flush=True,
+            )
+            failed |= name == OURS and any(r > limit for r, limit in zip(ratios, (0.60, 0.70, 0.50), strict=True))
     return int(failed)
 
 
@@ -117,9 +119,8 @@ def _work(arguments: argparse.Namespace) -> int:
 
     (height, width), views = arguments.size, arguments.views[0]
     images = np.random.default_rng(0).integers(0, 256, (views, height, width, 3), dtype=np.uint8)
-    estimate = (_load_ours if arguments.worker == "ours" else _load_upstream)(
-        arguments.preset, arguments.folder, images
-    )
+    load = {UPSTREAM: _load_upstream, OURS: _load_ours, BF16: _load_bfloat16}[arguments.worker]
+    estimate = load(arguments.preset, arguments.folder, images)
     estimate()
     print(json.dumps({}), flush=True)
     for line in sys.stdin:
@@ -141,10 +142,28 @@ def _peak_megabytes() -> float:
 
 
 def _load_ours(preset: str, folder: Path, images: Any) -> Any:
-    from da3_ros.engines import load_engine
+    from da3_ros.engines.onnxruntime import OnnxRuntimeEngine
 
-    engine = load_engine(folder)
+    engine = OnnxRuntimeEngine(folder)
     return lambda: engine.run(images)
+
+
+def _load_bfloat16(preset: str, folder: Path, images: Any) -> Any:
+    from da3_ros.engines.openvino import OpenVinoEngine
+
+    engine = OpenVinoEngine(folder, precision="bf16")
+    return lambda: engine.run(images)
+
+
+def runnable() -> tuple[str, ...]:
+    """Workers that this machine has: bfloat16 needs OpenVINO and a processor that has such arithmetic."""
+    from da3_ros.engines import EngineError
+    from da3_ros.engines.openvino import Processor
+
+    try:
+        return WORKERS if Processor.inspect().bf16 else (UPSTREAM, OURS)
+    except EngineError:
+        return UPSTREAM, OURS
 
 
 def _load_upstream(preset: str, folder: Path, images: Any) -> Any:

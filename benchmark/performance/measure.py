@@ -52,31 +52,34 @@ def engine(models: list[str], views: list[int], size: tuple[int, int], repeat: i
             cpu_engine.export_seeded(model, where)
         first: tuple[float, float] | None = None
         for count in views:
-            workers = {n: cpu_engine.Worker(n, model, where, count, size) for n in ("upstream", "ours")}
+            workers = {n: cpu_engine.Worker(n, model, where, count, size) for n in cpu_engine.runnable()}
             for _ in range(repeat + 1):
                 for worker in workers.values():
                     worker.time_once()
             seconds = {n: worker.seconds for n, worker in workers.items()}
             reports = {n: worker.close() for n, worker in workers.items()}
-            name = f"{model}, {count} views, {size[0]}x{size[1]}"
             flops = cpu_engine.flops(model, count, *size)
-            middle = statistics.median(seconds["ours"])
-            share = flops / middle / rate
-            yield of_times(
-                "engine",
-                f"{name}: estimate",
-                "ms",
-                [1e3 * s for s in seconds["ours"]],
-                [1e3 * s for s in seconds["upstream"]],
-                "published PyTorch code",
-                note=f"{share:.0%} of this machine's float32 product",
-                command="python benchmark/cpu_engine.py",
-            )
-            for key, title, unit in (("memory", "peak memory", "MB"), ("start", "start to first result", "s")):
+            middle = statistics.median(seconds[cpu_engine.OURS])
+            for worker_name in [n for n in reports if n != cpu_engine.UPSTREAM]:
+                how = ", OpenVINO in bfloat16" if worker_name == cpu_engine.BF16 else ""
+                name = f"{model}, {count} views, {size[0]}x{size[1]}{how}"
+                share = flops / statistics.median(seconds[worker_name]) / rate
                 yield of_times(
-                    "engine", f"{name}: {title}", unit, [reports["ours"][key]], [reports["upstream"][key]],
-                    "published PyTorch code", command="python benchmark/cpu_engine.py",
-                )  # fmt: skip
+                    "engine",
+                    f"{name}: estimate",
+                    "ms",
+                    [1e3 * s for s in seconds[worker_name]],
+                    [1e3 * s for s in seconds[cpu_engine.UPSTREAM]],
+                    "published PyTorch code",
+                    note=f"{share:.0%} of this machine's float32 product",
+                    command="python benchmark/cpu_engine.py",
+                )
+                for key, title, unit in (("memory", "peak memory", "MB"), ("start", "start to first result", "s")):
+                    yield of_times(
+                        "engine", f"{name}: {title}", unit, [reports[worker_name][key]],
+                        [reports[cpu_engine.UPSTREAM][key]], "published PyTorch code",
+                        command="python benchmark/cpu_engine.py",
+                    )  # fmt: skip
             if first is None:
                 first = middle, flops
             else:

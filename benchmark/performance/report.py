@@ -14,7 +14,7 @@ from typing import Any
 from rows import Row
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "rclpy")
+PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "torch", "rclpy")
 
 
 def machine() -> dict[str, str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``da3 build``: a model's graphs to TensorRT plans for this machine's GPU."""
+"""``da3 build``: a model's graphs to TensorRT plans for this machine's GPU; without one, bfloat16 on the processor."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 from da3_ros.engines.engine import EngineError
+from da3_ros.engines.openvino import Processor
 from da3_ros.engines.plan import Flags, Shape
 from da3_ros.engines.tensorrt import Machine
 from da3_ros.estimation.preprocess import network_size
 from da3_ros.models import find_model
 
 NAME = "build"
-HELP = "build TensorRT plans of a model for this machine's GPU, and check their accuracy"
+HELP = "build TensorRT plans of a model for this machine's GPU, or try bfloat16 on its processor; check the accuracy"
 PATCH = 14
 NO_GPU = 3
 """Exit code where plans cannot be built at all; 1 says that none passed."""
@@ -59,23 +60,20 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build, judge, and say what was done. Exit code 0: plans are ready; 1: none passed; 3: no GPU or no TensorRT."""
+    """Build, judge, and say what was done. Exit code 0: plans are ready, or bfloat16 passed; 1: nothing passed; 3: no
+    GPU or no TensorRT, and no bfloat16 either.
+    """
     from da3_ros.export.ladder import LADDER, LadderOptions, build_model
 
     record, folder = find_model(arguments.model)
     if min(arguments.views) < 1:
         raise ValueError(f"--views must be 1 or more, got {min(arguments.views)}")
+    sizes = arguments.size or [network_size(9, 16, record.recommended_size, PATCH)]
+    shapes = tuple(Shape(views, *size) for size in dict.fromkeys(sizes) for views in sorted(set(arguments.views)))
     try:
         machine = Machine.inspect()
     except EngineError as error:
-        print(
-            f"da3 build: plans are built on the machine that runs them, and here none can be: {error}. "
-            f"{record.name} runs on ONNX Runtime without a plan; `da3 doctor` says more.",
-            file=sys.stderr,
-        )
-        return NO_GPU
-    sizes = arguments.size or [network_size(9, 16, record.recommended_size, PATCH)]
-    shapes = tuple(Shape(views, *size) for size in dict.fromkeys(sizes) for views in sorted(set(arguments.views)))
+        return _without_gpu(arguments, folder, shapes, str(error))
     options = LadderOptions(
         shapes=shapes,
         precisions=LADDER if arguments.precision == "auto" else (arguments.precision,),
@@ -93,3 +91,26 @@ def run(arguments: argparse.Namespace) -> int:
     for path in result.plans:
         print(f"ready: {path}")
     return 0 if result.precision else 1
+
+
+def _without_gpu(arguments: argparse.Namespace, folder: Path, shapes: tuple[Shape, ...], reason: str) -> int:
+    """Judge bfloat16 where the processor has it; else say why there is nothing to build."""
+    from da3_ros.export.bfloat16 import compare_bfloat16
+
+    try:
+        processor = Processor.inspect()
+        other = "" if processor.bf16 else f"{processor.name} has no bfloat16 arithmetic, which OpenVINO would use"
+    except EngineError as error:
+        other = str(error)
+    if not other and arguments.precision not in ("auto", "bf16"):
+        other = f"OpenVINO would run it in bf16, not in {arguments.precision}"
+    if other:
+        print(
+            f"da3 build: plans are built on the machine that runs them, and here none can be: {reason}. {other}. "
+            f"{folder.name} runs on ONNX Runtime without a plan; `da3 doctor` says more.",
+            file=sys.stderr,
+        )
+        return NO_GPU
+    print(f"no TensorRT plans ({reason}); OpenVINO {processor.version} on {processor.name}", flush=True)
+    passed = compare_bfloat16(folder, processor, shapes, lambda text: print(text, flush=True), arguments.images)
+    return 0 if passed else 1

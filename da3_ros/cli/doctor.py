@@ -29,6 +29,7 @@ _PARTS = (
         "fast inference on an NVIDIA GPU",
         "pip install tensorrt; on a Jetson it comes with JetPack",
     ),
+    ("openvino", "openvino", "half the time on processors with bfloat16 (AVX512-BF16, AMX)", "pip install openvino"),
     ("rclpy", "ros-rclpy", "the live node", "source /opt/ros/<distro>/setup.bash, or `make env`"),
     ("tf2_msgs", "tf2-msgs", "rig extrinsics from TF", "source /opt/ros/<distro>/setup.bash, or `make env`"),
     ("rosbags", "rosbags", "recorded bags without ROS", "pip install rosbags"),

@@ -7,7 +7,7 @@ one generation of GPUs. So no plan is used before it has been compared with ONNX
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from da3_ros.engines import Engine, RawEstimate
 from da3_ros.engines.plan import Shape
 from da3_ros.image_files import read_image
+
+Samples = dict[Shape, list[NDArray[np.uint8]]]
+"""Images (S, h, w, 3) of each shape."""
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -69,6 +72,13 @@ class GateReport:
     focal_ratio: float
     reference: str
     tolerance: Tolerance
+
+    def __str__(self) -> str:
+        return (
+            f"against {self.reference}: scale {self.smallest_scale:.4f} to {self.largest_scale:.4f}, "
+            f"AbsRel {self.abs_rel:.4f}, rotation {self.rotation_deg:.2f} deg, position {self.translation:.4f} of the "
+            f"depth, focal length {self.focal_ratio:.4f}: {'passed' if self.passed else 'REFUSED'}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For a plan's header; NaN becomes None."""
@@ -172,6 +182,17 @@ def judge(drift: Drift, tolerance: Tolerance) -> list[str]:
         ("focal length", f"{drift.focal_ratio:.4f} times the reference's", abs(drift.focal_ratio - 1), tolerance.focal),
     )
     return [f"{name} differs by {words}, allowed {limit:g}" for name, words, value, limit in checks if value > limit]
+
+
+def gather_samples(folder: Path | None, shapes: Sequence[Shape], report: Callable[[str], None]) -> tuple[Samples, str]:
+    """Samples of every shape from the images of a folder, or drawn, aloud, where there is none; and their source.
+
+    Raises ValueError when the folder holds no image that can be read.
+    """
+    if folder is not None:
+        return {shape: load_samples(folder, shape) for shape in shapes}, str(folder)
+    report("the accuracy gate judges on a drawn scene; --images DIR with pictures of your cameras is better")
+    return {shape: drawn_samples(shape) for shape in shapes}, "a drawn scene"
 
 
 def load_samples(folder: Path, shape: Shape, most: int = 4) -> list[NDArray[np.uint8]]:

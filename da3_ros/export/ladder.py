@@ -10,9 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from da3_ros.engines.engine import Engine, EngineError
 from da3_ros.engines.files import KINDS, graph_name
 from da3_ros.engines.graph_file import GraphFile
@@ -35,7 +32,7 @@ from da3_ros.engines.plan import (
 )
 from da3_ros.engines.tensorrt import Machine, TensorRTEngine
 from da3_ros.export.build import BuildOptions, Report, build_serialized
-from da3_ros.export.gate import GateReport, Tolerance, check, drawn_samples, load_samples
+from da3_ros.export.gate import GateReport, Samples, Tolerance, check, gather_samples
 
 LADDER = ("fp16", "bf16", "fp32")
 """Precisions in the order in which they are tried; after the last, the model runs on ONNX Runtime."""
@@ -65,9 +62,6 @@ class LadderResult:
     """Everything that was tried, in words."""
 
 
-Samples = dict[Shape, list[NDArray[np.uint8]]]
-
-
 def build_model(folder: Path, machine: Machine, options: LadderOptions, report: Report) -> LadderResult:
     """Build and judge plans of every graph in `folder`; the first precision of which all pass is kept.
 
@@ -86,13 +80,7 @@ def build_model(folder: Path, machine: Machine, options: LadderOptions, report: 
         report(text)
 
     with build_lock(place):
-        if options.images is None:
-            source = "a drawn scene"
-            say("the accuracy gate judges on a drawn scene; --images DIR with pictures of your cameras is better")
-            samples: Samples = {shape: drawn_samples(shape) for shape in options.shapes}
-        else:
-            source = str(options.images)
-            samples = {shape: load_samples(options.images, shape) for shape in options.shapes}
+        samples, source = gather_samples(options.images, options.shapes, say)
         reference = OnnxRuntimeEngine(folder, providers=["CPUExecutionProvider"])
         result = LadderResult("", (), ())
         for precision in options.precisions:
@@ -104,7 +92,7 @@ def build_model(folder: Path, machine: Machine, options: LadderOptions, report: 
                 say(f"{precision} is refused: {error}")
         if not result.precision:
             say(f"no plan of {folder.name} can be used: it runs on ONNX Runtime")
-        write_atomically(place / LOG, json.dumps({"at": _now(), "steps": steps}, indent=1).encode())
+        write_log(place, steps)
     return replace(result, steps=tuple(steps))
 
 
@@ -175,12 +163,7 @@ class _Job:
                 posed = kind == KINDS[1]
                 found = check(self.reference, engine, samples, self.source, posed, self.options.tolerance)
                 reports[kind] = found
-                say(
-                    f"{self.precision} {kind} against {found.reference}: scale {found.smallest_scale:.4f} to "
-                    f"{found.largest_scale:.4f}, AbsRel {found.abs_rel:.4f}, rotation {found.rotation_deg:.2f} deg, "
-                    f"position {found.translation:.4f} of the depth, focal length {found.focal_ratio:.4f}: "
-                    f"{'passed' if found.passed else 'REFUSED'}"
-                )
+                say(f"{self.precision} {kind} {found}")
                 if not found.passed:
                     raise EngineError(f"the accuracy gate: {kind}: {found.verdict}")
             return reports
@@ -198,6 +181,11 @@ class _Job:
                 continue
             if (old.gpu, old.capability, old.multiprocessors) == (key.gpu, key.capability, key.multiprocessors):
                 path.unlink(missing_ok=True)
+
+
+def write_log(place: Path, steps: Sequence[str]) -> None:
+    """Keep what a build did, in words, beside its plans."""
+    write_atomically(place / LOG, json.dumps({"at": _now(), "steps": list(steps)}, indent=1).encode())
 
 
 def _now() -> str:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import argparse
+from dataclasses import replace
 
 import pytest
 
 from da3_ros.cli.build import image_size
 from da3_ros.cli.main import main
-from da3_ros.engines import tensorrt
+from da3_ros.engines import openvino, tensorrt
+from da3_ros.engines.openvino import Processor
 
 
 @pytest.fixture
@@ -13,13 +15,40 @@ def no_gpu(monkeypatch):
     monkeypatch.setattr(tensorrt, "DRIVER", "libno_such_driver.so.1")
 
 
-def test_without_a_gpu_one_message_and_code_3(no_gpu, capsys):
+@pytest.fixture
+def processor(no_gpu, tmp_path, monkeypatch):
+    """Function: this processor, with bfloat16 arithmetic or without, is what is found."""
+    pytest.importorskip("openvino", reason="not installed: `make env EXTRAS=openvino`")
+    monkeypatch.setenv("DA3_PLANS", str(tmp_path / "plans"))
+    real = Processor.inspect()
+    return lambda bf16: monkeypatch.setattr(Processor, "inspect", lambda: replace(real, bf16=bf16))
+
+
+def test_without_a_gpu_one_message_and_code_3(no_gpu, monkeypatch, capsys):
+    monkeypatch.setattr(openvino, "MODULE", "no_such_openvino")
     assert main(["build", "da3-nano"]) == 3
     out, err = capsys.readouterr()
     assert out == ""
     assert "no NVIDIA driver" in err
     assert "runs on ONNX Runtime" in err
+    assert "pip install openvino" in err
     assert err.count("\n") == 1
+
+
+def test_without_a_gpu_bfloat16_is_compared_where_the_processor_has_it(processor, folder, capsys):
+    processor(True)
+    arguments = ["build", str(folder), "--views", "2", "--size", "28x42"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "no TensorRT plans (no NVIDIA driver" in out
+    assert "bf16 posed against onnxruntime" in out
+    assert "tiny runs on OpenVINO in bfloat16" in out
+    assert err == ""
+    assert main([*arguments, "--precision", "fp16"]) == 3
+    assert "would run it in bf16, not in fp16" in capsys.readouterr().err
+    processor(False)
+    assert main(arguments) == 3
+    assert "has no bfloat16 arithmetic" in capsys.readouterr().err
 
 
 def test_plans_are_built_and_judged(machine, folder, capsys):

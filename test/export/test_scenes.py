@@ -12,6 +12,7 @@ from da3_ros.bag.plan import Options, Request
 from da3_ros.bag.reprocess import reprocess
 from da3_ros.cli.main import main
 from da3_ros.engines import load_engine
+from da3_ros.engines.openvino import OpenVinoEngine
 from da3_ros.engines.scenes import Scene, run_scenes
 from da3_ros.estimation import Estimator
 from da3_ros.export.scenes import export_scenes
@@ -35,9 +36,12 @@ def several(exported, tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("openvino", [False, True])
 @pytest.mark.parametrize("posed", [False, True])
-def test_several_scenes_equal_each_alone(several, posed):
-    engine = load_engine(several, threads=1)
+def test_several_scenes_equal_each_alone(several, posed, openvino):
+    if openvino:
+        pytest.importorskip("openvino", reason="not installed: `make env EXTRAS=openvino`")
+    engine = OpenVinoEngine(several, 1, "fp32") if openvino else load_engine(several, threads=1)
     assert engine.info.scenes
     inputs = [example_inputs(2, 42, 56, posed, seed=seed) for seed in range(3)]
     scenes = [Scene(*(value.numpy() for value in one)) for one in inputs]
