@@ -17,8 +17,17 @@ env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=ten
 demo: env ## The main job on real input: cameras -> node -> recording, with a table and pictures
 	@$(RUN) tools/demo $(ARGS)
 
+# Tests that wait for nothing but the processor: side by side, each folder in one process. The others, which start
+# processes and mind the time, follow one by one.
+BUSY := test/export test/geometry test/network test/parity test/training
+
 test: env ## The whole test suite (ARGS="-k name" for a part)
+ifeq ($(strip $(ARGS)),)
+	@$(RUN) -m pytest --numprocesses 2 --dist loadgroup $(BUSY); busy=$$?; \
+		$(RUN) -m pytest $(BUSY:%=--ignore=%) && exit $$busy
+else
 	@$(RUN) -m pytest $(ARGS)
+endif
 
 lint: env ## ruff, format, types, licence lines
 	@$(VENV)/bin/ruff check .

@@ -55,6 +55,17 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+def start(path, *launcher):
+    """Begin a run, quietly; launcher: what starts its processes, by default Python."""
+    command = [*(launcher or [sys.executable]), SCRIPT, "train", path]
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def finish(*processes):
+    """Wait for runs that must succeed."""
+    assert [process.wait() for process in processes] == [0] * len(processes)
+
+
 def wait_for_steps(path, count):
     log = path.with_suffix("") / "log.jsonl"
     deadline = time.monotonic() + 90
@@ -70,8 +81,7 @@ def losses(path):
 def test_two_processes_learn_as_one_with_the_doubled_batch(run_file):
     """20 steps, within 1e-3."""
     one, two = run_file("one", 8, 20), run_file("two", 4, 20)
-    subprocess.run([sys.executable, SCRIPT, "train", one], check=True, env=environment(), capture_output=True)
-    subprocess.run([*TORCHRUN, SCRIPT, "train", two], check=True, env=environment(), capture_output=True)
+    finish(start(one), start(two, *TORCHRUN))
     assert sorted(losses(two)) == list(range(20))
     assert losses(two) == pytest.approx(losses(one), abs=1e-3)
 
@@ -79,21 +89,14 @@ def test_two_processes_learn_as_one_with_the_doubled_batch(run_file):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(run_file):
     """SIGKILL in the middle, wherever that is, then the same command again."""
-    whole = run_file("whole", 4, 24)
-    subprocess.run([sys.executable, SCRIPT, "train", whole], check=True, env=environment(), capture_output=True)
-    killed = run_file("killed", 4, 24, checkpoint_minutes=0.0)
-    process = subprocess.Popen(
-        [sys.executable, SCRIPT, "train", killed],
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    whole, killed = run_file("whole", 4, 24), run_file("killed", 4, 24, checkpoint_minutes=0.0)
+    reference, process = start(whole), start(killed)
     wait_for_steps(killed, 6)
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = len(losses(killed))
     assert 6 <= before < 24
-    subprocess.run([sys.executable, SCRIPT, "train", killed], check=True, env=environment(), capture_output=True)
+    finish(reference, start(killed))
     assert losses(killed) == pytest.approx(losses(whole), rel=1e-6)
 
 
@@ -104,15 +107,13 @@ def test_sharded_processes_learn_as_one_and_resume(run_file):
     1e-3.
     """
     one = run_file("one", 8, 12)
-    subprocess.run([sys.executable, SCRIPT, "train", one], check=True, env=environment(), capture_output=True)
     sharded = run_file("sharded", 4, 12, 0.0, strategy="fsdp", activation_checkpointing=True)
-    command = [*TORCHRUN, SCRIPT, "train", sharded]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    reference, process = start(one), start(sharded, *TORCHRUN)
     wait_for_steps(sharded, 4)
     process.terminate()
     process.wait()
     assert 4 <= len(losses(sharded)) < 12
-    subprocess.run(command, check=True, env=environment(), capture_output=True)
+    finish(reference, start(sharded, *TORCHRUN))
     assert losses(sharded) == pytest.approx(losses(one), abs=1e-3)
     first, second = (load_file(path.with_suffix("") / "export" / "model.safetensors") for path in (one, sharded))
     assert first.keys() == second.keys()
