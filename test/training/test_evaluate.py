@@ -108,10 +108,13 @@ def test_motorcycle_has_two_views():
 def test_the_command_prints_a_line_for_each_set_and_count(rooms, tmp_path, micro, capsys):
     save_checkpoint(create_model(micro), tmp_path / "model")
     options = ["--views", "1", "2", "--size", "28", "42", "--posed", "--motorcycle"]
-    main([str(tmp_path / "model"), f"rooms={rooms}", *options])
+    main([str(tmp_path / "model"), f"rooms={rooms}", *options, "--pictures", str(tmp_path / "pictures")])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     seen = [(line["set"], line["views"], line["posed"]) for line in lines]
     assert seen == [(s, v, p) for v, p in ((1, False), (2, False), (2, True)) for s in ("rooms", "motorcycle")]
     assert all(("alone_absrel" in line) == (line["views"] > 1) for line in lines)
+    assert cv2.imread(str(tmp_path / "pictures" / "motorcycle.png")).shape == (20 + 3 * 28, 42, 3)
+    rooms_scored = next(line["sets"] for line in lines if line["set"] == "rooms")
+    assert cv2.imread(str(tmp_path / "pictures" / "rooms.png")).shape == (20 + 3 * 28, min(5, rooms_scored) * 42, 3)
     with pytest.raises(ValueError, match="'rooms' is not dataset=folder"):
         main([str(tmp_path / "model"), "rooms"])

@@ -19,6 +19,7 @@ from da3_ros.geometry.metrics import auc, depth_errors, median_scale, pair_error
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.network import DepthAnything3
 from da3_training.datasets.registry import SceneSet
+from da3_training.pictures import Gallery
 from da3_training.records import BrokenSampleError, Record
 from da3_training.window import normalise_image, window
 
@@ -74,12 +75,14 @@ def make_group(records: list[Record], size: tuple[int, int]) -> ViewGroup:
     return ViewGroup(images, depth, valid, np.stack([r.intrinsics for r in small]), np.stack([r.pose for r in small]))
 
 
-def evaluate(model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = False) -> dict[str, float]:
+def evaluate(
+    model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = False, gallery: Gallery | None = None
+) -> dict[str, float]:
     """Mean scores over sets of views: AbsRel, delta1, the same of a constant depth, pose AUC at 5 and 30 degrees.
 
     For sets of several views also ``alone_``: the same images, each seen alone, after one scale for the whole set. What
     seeing them together brings is the difference; sets of other sizes hold other images and are no comparison.
-    posed: the network is given the true cameras, without their scale.
+    posed: the network is given the true cameras, without their scale. gallery: collects pictures.
     """
     depth_scores, alone_scores, prior_scores, errors, identity, baselines = [], [], [], [], [], []
     for group in groups:
@@ -93,7 +96,11 @@ def evaluate(model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = F
         with torch.no_grad():
             out = model(torch.from_numpy(group.images)[None], reference="first", **known)
         depth, valid = group.depth, group.valid
-        depth_scores.append(_scaled_errors(out["depth"][0].numpy(), group))
+        predicted = out["depth"][0].numpy()
+        depth_scores.append(_scaled_errors(predicted, group))
+        if gallery is not None:
+            scaled = predicted * median_scale(predicted, depth, valid)
+            gallery.add(depth_scores[-1][0], group.images, scaled, depth, valid)
         if len(depth) > 1:
             alone_scores.append(_scaled_errors(_alone(model, group), group))
         prior_scores.append(depth_errors(np.full_like(depth, np.median(depth[valid])), depth, valid))

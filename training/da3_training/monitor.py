@@ -8,14 +8,13 @@ import logging
 from pathlib import Path
 from types import TracebackType
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from da3_ros.network.model import IMAGE_MEAN, IMAGE_STD
+from da3_training.pictures import panel
 from da3_training.samples import Batch
 from da3_training.tasks import Result
 
@@ -70,31 +69,15 @@ class Monitor:
                 file.writelines(f"{step}\t{line}\n" for line in batch.broken)
             self._board.add_scalar("data/broken", self._broken, step)
         if self._picture_steps and step % self._picture_steps == 0:
-            self._board.add_image("views", panel(batch, result.depth), step, dataformats="HWC")
+            self._board.add_image("views", first_scene(batch, result.depth), step, dataformats="HWC")
         self._bar.update()
         self._bar.set_postfix_str(f"loss {loss:.3f}, {images_per_second:.1f} images/s", refresh=False)
 
 
-def panel(batch: Batch, depth: torch.Tensor) -> NDArray[np.uint8]:
-    """Views of the first scene, one a column: image, predicted depth, true depth, in one colour scale of log depth.
-
-    depth: (B, S, H, W), scaled to the true median for the picture.
-    """
-    columns = []
-    truth = batch.depth[0].cpu().numpy()
-    valid = batch.valid[0].cpu().numpy()
+def first_scene(batch: Batch, depth: torch.Tensor) -> NDArray[np.uint8]:
+    """Views of the first scene as `panel` shows them; depth: (B, S, H, W), scaled here to the true median."""
+    truth, valid = batch.depth[0].cpu().numpy(), batch.valid[0].cpu().numpy()
     ours = depth[0].float().cpu().numpy()
     if valid.any():
         ours = ours * np.median(truth[valid]) / max(np.median(ours[valid]), 1e-9)
-        low, high = np.log(np.percentile(truth[valid], [2, 98]).clip(1e-6))
-    else:
-        low, high = 0.0, 1.0
-    for i, image in enumerate(batch.images[0].cpu().numpy()):
-        rgb = image.transpose(1, 2, 0) * np.float32(IMAGE_STD) + np.float32(IMAGE_MEAN)
-        rows = [(rgb.clip(0, 1) * 255).astype(np.uint8)]
-        for values, mask in ((ours[i], np.ones_like(valid[i])), (truth[i], valid[i])):
-            shade = (np.log(values.clip(1e-6)) - low) / max(high - low, 1e-3)
-            colour = cv2.applyColorMap((shade.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-            rows.append(np.where(mask[..., None], colour[..., ::-1], 0).astype(np.uint8))
-        columns.append(np.concatenate(rows))
-    return np.concatenate(columns, axis=1)
+    return panel(batch.images[0].cpu().numpy(), ours, truth, valid)

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import defaultdict
 from pathlib import Path
+
+import cv2
 
 from da3_ros.network import load_checkpoint
 from da3_training.datasets.registry import SceneSet
 from da3_training.evaluate import evaluate, motorcycle, view_groups
+from da3_training.pictures import Gallery
 
 
 def main(arguments: list[str]) -> None:
@@ -24,6 +28,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--posed", action="store_true", help="give the true cameras to the network as well")
     parser.add_argument("--limit", type=int, default=0, help="number of scenes, 0: all")
     parser.add_argument("--least", type=float, default=0.2, help="share of known depth of a set; less for a LiDAR's")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="best to worst estimate of the first checkpoint on each set, as PNG",
+    )
     options = parser.parse_args(arguments)
     size = (options.size[0], options.size[1])
     sets = []
@@ -34,16 +44,25 @@ def main(arguments: list[str]) -> None:
         sets.append(SceneSet(name, Path(folder)))
     if not sets and not options.motorcycle:
         raise ValueError("nothing to score: give dataset=folder, or --motorcycle")
+    galleries: defaultdict[str, Gallery] = defaultdict(Gallery)
     for checkpoint in (options.checkpoint, *options.beside):
         model = load_checkpoint(checkpoint)
         for views in options.views:
             for posed in (False, True) if options.posed and views > 1 else (False,):
+                # Of the first checkpoint at the first count.
+                shown = options.pictures and (checkpoint, views) == (options.checkpoint, options.views[0]) and not posed
                 head = {"checkpoint": checkpoint, "views": views, "posed": posed}
                 for scenes in sets:
                     if scenes.dataset == "tabletop" and views > 1:
                         continue
-                    scores = evaluate(model, view_groups(scenes, views, size, options.limit, options.least), posed)
+                    groups = view_groups(scenes, views, size, options.limit, options.least)
+                    scores = evaluate(model, groups, posed, galleries[scenes.dataset] if shown else None)
                     print(json.dumps({**head, "set": scenes.dataset, **scores}), flush=True)
                 if options.motorcycle and views <= 2:
-                    scores = evaluate(model, iter([motorcycle(views, size)]), posed)
+                    scores = evaluate(
+                        model, iter([motorcycle(views, size)]), posed, galleries["motorcycle"] if shown else None
+                    )
                     print(json.dumps({**head, "set": "motorcycle", **scores}), flush=True)
+    for name, found in galleries.items():
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(options.pictures / f"{name}.png"), found.picture()[..., ::-1])
