@@ -2,7 +2,7 @@
 """How far exported graphs are from PyTorch, for every preset: ``python benchmark/export_differences.py [PRESET ...]``.
 
 Seeded weights, since the published ones are not at hand; noise and the Motorcycle pair at 168 x 252 as images. Prints a
-row for each graph. The largest presets need tens of gigabytes: name those that fit.
+row for each graph. The largest presets need up to 20 GB and some minutes: name those that fit.
 """
 
 from __future__ import annotations
