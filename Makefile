@@ -23,7 +23,7 @@ BUSY := test/export test/geometry test/network test/parity test/training
 
 test: env ## The whole test suite (ARGS="-k name" for a part)
 ifeq ($(strip $(ARGS)),)
-	@$(RUN) -m pytest --numprocesses 2 --dist loadgroup $(BUSY); busy=$$?; \
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadgroup $(BUSY); busy=$$?; \
 		$(RUN) -m pytest $(BUSY:%=--ignore=%) && exit $$busy
 else
 	@$(RUN) -m pytest $(ARGS)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from da3_ros.engines import EngineError, load_engine
-from da3_ros.engines.onnxruntime import PLAIN, POSED
+from da3_ros.engines.files import PLAIN, POSED
 from da3_ros.export import export_checkpoint
 from da3_ros.export.fused import FusionError, fuse_for_cpu
 from da3_ros.export.trace import ExportedNetwork, example_inputs
