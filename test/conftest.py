@@ -12,6 +12,7 @@ _PLANS = tempfile.TemporaryDirectory(prefix="da3_plans_")
 os.environ["DA3_PLANS"] = _PLANS.name
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items):
     """In several processes (pytest-xdist) each folder stays in one, for its fixtures are dear; see the Makefile."""
     for item in items:
