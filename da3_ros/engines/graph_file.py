@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from da3_ros.engines.engine import EngineError
+from da3_ros.engines.files import KINDS, graph_name
 
 _GRAPH, _METADATA, _INITIALIZER, _EXTERNAL, _INPUT = 7, 14, 5, 13, 11
 _CHUNK = 1 << 22
@@ -50,6 +51,14 @@ class GraphFile:
             total.update(hash_file(file).encode())
         digest = total.hexdigest() if weights else ""
         return cls(path, hashlib.sha256(content).hexdigest(), digest, weights, metadata)
+
+
+def graph_kinds(folder: Path) -> list[str]:
+    """Kinds of the graphs of a model's folder. Raises EngineError where there is none for unknown cameras."""
+    kinds = [kind for kind in KINDS if (folder / graph_name(kind)).is_file()]
+    if KINDS[0] not in kinds:
+        raise EngineError(f"{folder} has no {graph_name(KINDS[0])}: make it with `da3 export {folder}`")
+    return kinds
 
 
 def input_names(path: Path) -> tuple[str, ...]:

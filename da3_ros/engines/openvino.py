@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from da3_ros.engines.engine import EngineError
 from da3_ros.engines.files import KINDS, PLAIN, cpu_graph_name, graph_name
-from da3_ros.engines.graph_file import GraphFile
+from da3_ros.engines.graph_file import GraphFile, graph_kinds
 from da3_ros.engines.graphs import GraphEngine
 from da3_ros.engines.onnxruntime import reaches_gpu
 from da3_ros.engines.plan import plans_folder, write_atomically
@@ -99,9 +99,7 @@ def judge(folder: Path, processor: Processor) -> tuple[bool, str]:
         found = {verdict.kind: verdict for verdict in (Verdict(**values) for values in json.loads(path.read_text()))}
     except (ValueError, TypeError) as error:
         return False, f"{path} is damaged ({error}): {remedy} again"
-    for kind in KINDS:
-        if not (folder / graph_name(kind)).is_file():
-            continue
+    for kind in graph_kinds(folder):
         verdict = found.get(kind)
         if verdict is None or verdict != Verdict.of(folder, kind, processor, verdict.gate):
             return False, (

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from da3_ros.engines.cuda import Cuda
 from da3_ros.engines.engine import EngineError, EngineInfo, RawEstimate, camera_inputs, check_inputs
 from da3_ros.engines.files import GAUSSIANS, KINDS, KNOWN, MASK, PRECISIONS, RAYS, graph_name
-from da3_ros.engines.graph_file import GraphFile
+from da3_ros.engines.graph_file import GraphFile, graph_kinds
 from da3_ros.engines.guard import DRIVER, Gpu, find_gpu
 from da3_ros.engines.plan import (
     SUFFIX,
@@ -74,9 +74,7 @@ def find_plans(folder: Path, machine: Machine) -> tuple[dict[str, tuple[Path, Pl
 
     Empty when a graph has none; the list then says why, plan by plan. Raises EngineError when there is no graph.
     """
-    kinds = [kind for kind in KINDS if (folder / graph_name(kind)).is_file()]
-    if KINDS[0] not in kinds:
-        raise EngineError(f"{folder} has no {graph_name(KINDS[0])}: make it with `da3 export {folder}`")
+    kinds = graph_kinds(folder)
     place = plans_folder(folder.name)
     reasons: list[str] = []
     fitting: dict[str, dict[str, tuple[Path, PlanHeader]]] = {precision: {} for precision in PRECISIONS}

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from da3_ros.engines.engine import EngineError
-from da3_ros.engines.files import KINDS, graph_name
+from da3_ros.engines.files import KINDS
+from da3_ros.engines.graph_file import graph_kinds
 from da3_ros.engines.onnxruntime import OnnxRuntimeEngine
 from da3_ros.engines.openvino import OpenVinoEngine, Processor, Verdict, write_verdicts
 from da3_ros.engines.plan import Shape, build_lock, plans_folder
@@ -31,9 +31,7 @@ def compare_bfloat16(
     another build is at work.
     """
     folder = Path(folder)
-    kinds = [kind for kind in KINDS if (folder / graph_name(kind)).is_file()]
-    if KINDS[0] not in kinds:
-        raise EngineError(f"{folder} has no {graph_name(KINDS[0])}: make it with `da3 export {folder}`")
+    kinds = graph_kinds(folder)
     place = plans_folder(folder.name)
     steps: list[str] = []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from da3_ros.engines.engine import Engine, EngineError
 from da3_ros.engines.files import KINDS, graph_name
-from da3_ros.engines.graph_file import GraphFile
+from da3_ros.engines.graph_file import GraphFile, graph_kinds
 from da3_ros.engines.onnxruntime import OnnxRuntimeEngine
 from da3_ros.engines.plan import (
     LOG,
@@ -69,9 +69,7 @@ def build_model(folder: Path, machine: Machine, options: LadderOptions, report: 
     at work and EngineError when the reference engine cannot run.
     """
     folder = Path(folder)
-    kinds = [kind for kind in KINDS if (folder / graph_name(kind)).is_file()]
-    if KINDS[0] not in kinds:
-        raise EngineError(f"{folder} has no {graph_name(KINDS[0])}: make it with `da3 export {folder}`")
+    kinds = graph_kinds(folder)
     place = plans_folder(folder.name)
     steps: list[str] = []
 
