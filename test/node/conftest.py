@@ -16,6 +16,7 @@ from rclpy.parameter import Parameter
 from ros_peer import Peer, next_domain
 
 from da3_ros.node.multi_cam import MultiCam
+from da3_ros.stream.transforms import TransformError
 
 W, H = CAMERA.width, CAMERA.height
 
@@ -75,6 +76,22 @@ class Bench:
             lambda: all(node.count_subscribers(f"/{camera}/image_raw") for camera in cameras),
             what="subscriptions",
         )
+
+    def place(self, transforms):
+        """Publish fixed poses, {(parent, child): T_parent_child}, and wait until the node knows them.
+
+        Sets from before that would be relative, and of the camera.
+        """
+        self.peer.send_static(transforms)
+        tree = self.node._session._transforms
+
+        def known():
+            try:
+                return [tree.lookup(parent, child, 0) for parent, child in transforms]
+            except TransformError:
+                return []
+
+        self.peer.wait(known, what="the poses at the node")
 
     def send(self, stamp_ns, cameras=("left", "right")):
         """One calibrated grey image of each camera."""

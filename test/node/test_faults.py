@@ -112,7 +112,7 @@ def test_a_silent_camera_is_left_out_until_it_returns(bench):
     b = bench(watchdog__timeout=0.6).start()
     peer = b.peer
     peer.collect("/da3/left/depth/image_rect", IMAGE)
-    peer.send_static(RIG)
+    b.place(RIG)
     b.connect()
     feed_until(b, lambda: peer.received["/da3/left/depth/image_rect"])
     assert len(b.estimator.sets[-1].views) == 2
@@ -167,7 +167,7 @@ def test_a_camera_without_calibration_by_choice_is_never_metric(bench):
     for camera in cameras:
         b.peer.collect(f"/da3/{camera}/depth/image_rect", IMAGE)
     b.peer.collect("/da3/points", CLOUD)
-    b.peer.send_static({**RIG, ("base_link", "webcam_optical"): T_BASE_LEFT @ np.diag([1.0, 1, 1, 1])})
+    b.place({**RIG, ("base_link", "webcam_optical"): T_BASE_LEFT @ np.diag([1.0, 1, 1, 1])})
     b.connect(cameras)
 
     def send(stamp):
@@ -224,7 +224,7 @@ def test_a_failing_engine_does_not_end_the_node(bench):
 def test_a_set_that_cannot_be_published_does_not_end_the_node(bench):
     b = bench(diagnostics__period=0.1).start()
     b.peer.collect("/da3/left/depth/image_rect", IMAGE)
-    b.peer.send_static(RIG)
+    b.place(RIG)
     b.connect()
     feed_until(b, lambda: b.peer.received["/da3/left/depth/image_rect"], what="depth")
     publisher = b.node._session._outputs.cameras["left"]
@@ -250,7 +250,7 @@ def test_a_subscriber_that_asks_for_too_much_is_named(bench):
 def test_a_bumped_camera_is_named(bench):
     b = bench(diagnostics__rig_tolerance=2.0).start()
     b.peer.collect("/da3/points", CLOUD)
-    b.peer.send_static(RIG)
+    b.place(RIG)
     b.connect()
     b.estimator.rig = (RigDeviation(("left", "right"), 5.0, 0.04, 0.1, 80),)
     feed_until(b, lambda: status_matches(b, "right", WARN, ["left and right", "5.0 deg", "0.040 m"]))

@@ -42,9 +42,8 @@ def test_every_output_of_a_calibrated_rig(bench):
     }
     for topic, kind in topics.items():
         peer.collect(topic, kind)
-    peer.send_static(RIG)
+    b.place(RIG)
     b.connect()
-    time.sleep(0.3)
     feed_until(b, lambda: all(peer.received[topic] for topic in topics), what="every topic")
 
     sent = {view.stamp_ns for view_set in b.estimator.sets for view in view_set.views}
@@ -157,7 +156,7 @@ def test_a_slow_engine_gets_the_newest_set(bench):
 def test_the_engine_is_at_the_next_set_while_one_is_published(bench):
     b = bench(diagnostics__period=0.1).start()
     b.peer.collect("/da3/left/depth/image_rect", IMAGE)
-    b.peer.send_static(RIG)
+    b.place(RIG)
     b.connect()
     feed_until(b, lambda: b.peer.received["/da3/left/depth/image_rect"], what="depth")
     publisher = b.node._session._outputs.cameras["left"]
@@ -207,7 +206,7 @@ def test_parameters_change_while_the_node_works(bench):
     b = bench(sync__policy="exact").start()
     b.peer.collect("/da3/left/depth/image_rect", IMAGE)
     b.peer.collect("/da3/points", CLOUD)
-    b.peer.send_static(RIG)
+    b.place(RIG)
     b.connect()
     feed_until(b, lambda: b.peer.received["/da3/points"])
     b.node.set_parameters([Parameter("max_range", value=20.0), Parameter("cloud.max_range", value=2.5)])
@@ -254,7 +253,7 @@ def test_odometry(bench):
     b = bench(odometry__publish_tf=True).start()
     b.peer.collect("/da3/odometry", "nav_msgs/msg/Odometry")
     b.peer.collect("/tf", "tf2_msgs/msg/TFMessage")
-    b.peer.send_static(RIG)
+    b.place(RIG)
     b.connect()
     feed_until(b, lambda: b.peer.received["/da3/odometry"] and b.peer.received["/tf"])
     b.estimator.motion[0, 3], b.estimator.lost = 1.5, "fewer than 20 matches"
@@ -278,7 +277,7 @@ def test_a_lidar_reaches_the_estimator_in_the_cameras_frame(bench):
     b.peer.collect("/da3/points", CLOUD)
     T_base_lidar = np.eye(4)
     T_base_lidar[:3, 3] = [0, 0, 1.5]
-    b.peer.send_static({**RIG, ("base_link", "lidar"): T_base_lidar})
+    b.place({**RIG, ("base_link", "lidar"): T_base_lidar})
     b.connect()
     encode = CloudEncoder(TYPES)
     points = np.array([[5.0, 0.1, 0.5], [7.0, -1, 0]], np.float32)
@@ -296,13 +295,13 @@ def test_a_lidar_reaches_the_estimator_in_the_cameras_frame(bench):
     feed_until(b, measured, send=send)
     # (5, 0.1, 0.5) from the scanner, 1.5 m up: 4.8 m ahead of the left camera, at its y, 1 m above it.
     np.testing.assert_allclose(measured()[0][0], [0, -1, 4.8], atol=1e-5)
-    b.peer.send_static({("base_link", "lidar"): T_base_lidar})
+    b.place({("base_link", "lidar"): T_base_lidar})
 
 
 def test_the_robots_odometry_moves_the_world_and_the_window_keeps_past_views(bench):
     b = bench(odometry_frame="odom", sync__window=1).start()
     b.peer.collect("/da3/left/pose", POSE)
-    b.peer.send_static(RIG)
+    b.place(RIG)
     b.connect()
     start = b.peer.now_ns()
 
