@@ -8,7 +8,9 @@ so that a robot needs no ``onnx``.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from da3_ros.engines.files import KINDS, graph_name
 
 _GRAPH, _METADATA, _INITIALIZER, _EXTERNAL, _INPUT = 7, 14, 5, 13, 11
 _CHUNK = 1 << 22
+_SETTLED_NS = 2_000_000_000
+"""A file younger than this may change once more without a change of its time, which file systems keep in steps."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,19 @@ def input_names(path: Path) -> tuple[str, ...]:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
+    """SHA-256 of a file, computed once while its size and time stay the same."""
+    found = path.stat()
+    if time.time_ns() - found.st_mtime_ns < _SETTLED_NS:
+        return _digest(path)
+    return _remembered(path.resolve(), found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _remembered(path: Path, size: int, mtime_ns: int) -> str:
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while chunk := stream.read(_CHUNK):

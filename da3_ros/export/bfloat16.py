@@ -10,10 +10,10 @@ from da3_ros.engines.files import KINDS
 from da3_ros.engines.graph_file import graph_kinds
 from da3_ros.engines.onnxruntime import OnnxRuntimeEngine
 from da3_ros.engines.openvino import OpenVinoEngine, Processor, Verdict, write_verdicts
-from da3_ros.engines.plan import Shape, build_lock, plans_folder
+from da3_ros.engines.plan import Shape
 from da3_ros.export.build import Report
 from da3_ros.export.gate import Tolerance, check, gather_samples
-from da3_ros.export.ladder import write_log
+from da3_ros.export.record import recorded_build
 
 
 def compare_bfloat16(
@@ -32,14 +32,8 @@ def compare_bfloat16(
     """
     folder = Path(folder)
     kinds = graph_kinds(folder)
-    place = plans_folder(folder.name)
-    steps: list[str] = []
-
-    def say(text: str) -> None:
-        steps.append(text)
-        report(text)
-
-    with build_lock(place):
+    with recorded_build(folder.name, report) as record:
+        say = record.say
         found, source = gather_samples(images, shapes, say)
         samples = [sample for shape in shapes for sample in found[shape]]
         reference = OnnxRuntimeEngine(folder, providers=["CPUExecutionProvider"])
@@ -52,5 +46,4 @@ def compare_bfloat16(
             verdicts.append(Verdict.of(folder, kind, processor, gate.as_dict()))
         write_verdicts(folder, verdicts)
         say(f"{folder.name} runs on {'OpenVINO in bfloat16' if passed else 'ONNX Runtime in float32'}")
-        write_log(place, steps)
     return passed

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,24 +13,21 @@ from da3_ros.engines.files import KINDS, graph_name
 from da3_ros.engines.graph_file import GraphFile, graph_kinds
 from da3_ros.engines.onnxruntime import OnnxRuntimeEngine
 from da3_ros.engines.plan import (
-    LOG,
     SUFFIX,
     Flags,
     PlanError,
     PlanHeader,
     PlanKey,
     Shape,
-    build_lock,
     mismatch,
     plan_key,
-    plans_folder,
     read_header,
-    write_atomically,
     write_plan,
 )
 from da3_ros.engines.tensorrt import Machine, TensorRTEngine
 from da3_ros.export.build import BuildOptions, Report, build_serialized
 from da3_ros.export.gate import GateReport, Samples, Tolerance, check, gather_samples
+from da3_ros.export.record import recorded_build, time_stamp
 
 LADDER = ("fp16", "bf16", "fp32")
 """Precisions in the order in which they are tried; after the last, the model runs on ONNX Runtime."""
@@ -70,28 +65,21 @@ def build_model(folder: Path, machine: Machine, options: LadderOptions, report: 
     """
     folder = Path(folder)
     kinds = graph_kinds(folder)
-    place = plans_folder(folder.name)
-    steps: list[str] = []
-
-    def say(text: str) -> None:
-        steps.append(text)
-        report(text)
-
-    with build_lock(place):
+    with recorded_build(folder.name, report) as record:
+        say = record.say
         samples, source = gather_samples(options.images, options.shapes, say)
         reference = OnnxRuntimeEngine(folder, providers=["CPUExecutionProvider"])
         result = LadderResult("", (), ())
         for precision in options.precisions:
             job = _Job(folder, machine, options, precision, reference, samples, source, report)
             try:
-                result = LadderResult(precision, job.run(kinds, place, say), ())
+                result = LadderResult(precision, job.run(kinds, record.folder, say), ())
                 break
             except EngineError as error:
                 say(f"{precision} is refused: {error}")
         if not result.precision:
             say(f"no plan of {folder.name} can be used: it runs on ONNX Runtime")
-        write_log(place, steps)
-    return replace(result, steps=tuple(steps))
+    return replace(result, steps=tuple(record.steps))
 
 
 @dataclass(frozen=True)
@@ -127,7 +115,7 @@ class _Job:
                 len(out.payload),
                 hashlib.sha256(out.payload).hexdigest(),
                 self.reference.info.patch,
-                {"seconds": round(out.seconds, 1), "at": _now(), "driver": self.machine.gpu.driver, **out.memory},
+                {"seconds": round(out.seconds, 1), "at": time_stamp(), "driver": self.machine.gpu.driver, **out.memory},
             )
             built[kind] = (header, out.payload)
         reports = self._judge(built, say)
@@ -179,12 +167,3 @@ class _Job:
                 continue
             if (old.gpu, old.capability, old.multiprocessors) == (key.gpu, key.capability, key.multiprocessors):
                 path.unlink(missing_ok=True)
-
-
-def write_log(place: Path, steps: Sequence[str]) -> None:
-    """Keep what a build did, in words, beside its plans."""
-    write_atomically(place / LOG, json.dumps({"at": _now(), "steps": list(steps)}, indent=1).encode())
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -4,10 +4,8 @@ import hashlib
 import subprocess
 import sys
 
-import onnx
 import pytest
 
-from da3_ros.engines import EngineError
 from da3_ros.engines.files import PRECISIONS, graph_name
 from da3_ros.engines.graph_file import GraphFile
 from da3_ros.engines.guard import Gpu
@@ -53,35 +51,6 @@ def test_graph_names():
         graph_name("posed", "int8")
     with pytest.raises(ValueError, match="unposed, posed"):
         graph_name("poised")
-
-
-def test_a_graph_is_read_as_onnx_reads_it(folder):
-    path = folder / "posed.onnx"
-    model = onnx.load(str(path), load_external_data=False)
-    found = GraphFile.read(path)
-    assert found.metadata == {entry.key: entry.value for entry in model.metadata_props}
-    assert found.weights == (folder / "model.safetensors",)
-    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_the_shipped_graphs_can_be_read():
-    folder = GraphFile.read.__globals__["Path"](__file__).resolve().parents[2] / "models" / "da3-nano"
-    found = GraphFile.read(folder / "unposed.onnx")
-    assert found.metadata["da3.model"] == "da3-nano"
-    assert [file.name for file in found.weights] == ["model.safetensors"]
-
-
-def test_bad_graphs_are_named(folder):
-    path = folder / "unposed.onnx"
-    content = path.read_bytes()
-    for bad in (content[:-20], b"not a graph", b""):
-        path.write_bytes(bad)
-        with pytest.raises(EngineError, match=r"unposed\.onnx is not an ONNX graph"):
-            GraphFile.read(path)
-    path.write_bytes(content)
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(EngineError, match=r"needs its weights file .*model\.safetensors"):
-        GraphFile.read(path)
 
 
 def test_a_plan_comes_back_as_it_was_written(graph, path):
