@@ -7,39 +7,23 @@ The depth sensor ends at a few metres, and at glass, black and shiny things; the
 metres (scale.source: reference). Parameters: config/realsense.yaml, for the driver's default names.
 """
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
-from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchDescription
+from da3_ros import launching
+from da3_ros.launching import DRIVER, MODEL, PARAMETERS, PARAMS_FILE
 
 ARGUMENTS = (
-    ("driver", "true", "Start the driver, too."),
-    ("model", "", "Model of the zoo or folder of an exported one; empty: da3-nano."),
-    ("params_file", "", "YAML file of parameters; empty: config/realsense.yaml."),
-    ("parameters", "{}", "YAML mapping of further parameters by their full names."),
+    DRIVER,
+    MODEL,
+    PARAMS_FILE._replace(description="YAML file of parameters; empty: config/realsense.yaml."),
+    PARAMETERS,
 )
 
 
-def start(context):
+def start(context, values):
     """The driver, and multi_cam.launch.py with parameters for it."""
-    value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    actions = []
-    if value["driver"].lower() == "true":
-        path = PathJoinSubstitution([FindPackageShare("realsense2_camera"), "launch", "rs_launch.py"])
-        options = {"align_depth.enable": "true", "enable_sync": "true"}
-        actions.append(IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=options.items()))
-    own = PathJoinSubstitution([ThisLaunchFileDir(), "..", "config", "realsense.yaml"]).perform(context)
-    passed = {name: value[name] for name in ("model", "parameters")}
-    passed["params_file"] = value["params_file"] or own
-    source = PythonLaunchDescriptionSource(PathJoinSubstitution([ThisLaunchFileDir(), "multi_cam.launch.py"]))
-    return [*actions, IncludeLaunchDescription(source, launch_arguments=passed.items())]
+    options = {"align_depth.enable": "true", "enable_sync": "true"}
+    return launching.with_driver(context, values, "realsense.yaml", "realsense2_camera", "rs_launch.py", options)
 
 
 def generate_launch_description():
     """Arguments, driver and node."""
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+    return launching.describe(ARGUMENTS, start)

@@ -7,55 +7,49 @@ The node takes its time from the recording, so that transforms, scale and window
 loops. A node that is slower than the recording drops frames: `rate:=0.2` plays slower, and `da3 bag` drops none.
 """
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, TimerAction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
+from launch.actions import ExecuteProcess, TimerAction
 from launch_ros.actions import Node
 
-from launch import LaunchDescription
+from da3_ros import launching
+from da3_ros.launching import CAMERAS, MODEL, PARAMETERS, PARAMS_FILE, Argument
 
 VIEWERS = ("none", "rviz", "foxglove")
 ARGUMENTS = (
-    ("bag", "", "Recording: a folder or file that `ros2 bag play` takes."),
-    ("rate", "1.0", "Speed of the recording."),
-    ("loop", "false", "Play it again and again."),
-    ("delay", "3.0", "Seconds before it starts: the model is loaded in the meantime."),
-    ("viewer", "rviz", "rviz, foxglove (foxglove_bridge; open config/multi_cam.foxglove.json there), or none."),
-    ("params_file", "", "YAML file of parameters; empty: the defaults."),
-    ("model", "", "Model of the zoo or folder of an exported one; empty: da3-nano."),
-    ("cameras", "", "List of camera names, such as [left, right]; empty: the parameter file's."),
-    ("parameters", "{}", "YAML mapping of further parameters by their full names."),
+    Argument("bag", "", "Recording: a folder or file that `ros2 bag play` takes."),
+    Argument("rate", "1.0", "Speed of the recording."),
+    Argument("loop", "false", "Play it again and again."),
+    Argument("delay", "3.0", "Seconds before it starts: the model is loaded in the meantime."),
+    Argument("viewer", "rviz", "rviz, foxglove (foxglove_bridge; open config/multi_cam.foxglove.json there), or none."),
+    PARAMS_FILE,
+    MODEL,
+    CAMERAS,
+    PARAMETERS,
 )
 
 
-def start(context):
+def start(context, values):
     """Node, viewer, and the recording a little later."""
-    value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    if not value["bag"]:
+    if not values["bag"]:
         raise ValueError("bag:= is empty: name the recording to play")
-    if value["viewer"] not in VIEWERS:
-        raise ValueError(f"viewer:={value['viewer']} is unknown: choose one of {', '.join(VIEWERS)}")
-    passed = {name: value[name] for name in ("params_file", "model", "cameras", "parameters")}
+    if values["viewer"] not in VIEWERS:
+        raise ValueError(f"viewer:={values['viewer']} is unknown: choose one of {', '.join(VIEWERS)}")
+    passed = {name: values[name] for name in ("params_file", "model", "cameras", "parameters")}
     passed["use_sim_time"] = "true"
-    source = PythonLaunchDescriptionSource(PathJoinSubstitution([ThisLaunchFileDir(), "multi_cam.launch.py"]))
-    actions = [IncludeLaunchDescription(source, launch_arguments=passed.items())]
-    if value["viewer"] == "rviz":
-        layout = PathJoinSubstitution([ThisLaunchFileDir(), "..", "config", "multi_cam.rviz"]).perform(context)
+    actions = [launching.include("multi_cam", passed)]
+    if values["viewer"] == "rviz":
+        layout = launching.config_file(context, "multi_cam.rviz")
         time = [{"use_sim_time": True}]
         actions.append(Node(package="rviz2", executable="rviz2", arguments=["-d", layout], parameters=time))
-    elif value["viewer"] == "foxglove":
+    elif values["viewer"] == "foxglove":
         time = [{"use_sim_time": True}]
         actions.append(Node(package="foxglove_bridge", executable="foxglove_bridge", parameters=time))
-    play = ["ros2", "bag", "play", value["bag"], "--clock", "100", "--rate", value["rate"]]
-    if value["loop"].lower() == "true":
+    play = ["ros2", "bag", "play", values["bag"], "--clock", "100", "--rate", values["rate"]]
+    if launching.is_true(values, "loop"):
         play.append("--loop")
     recording = ExecuteProcess(cmd=play, output="screen")
-    return [*actions, TimerAction(period=float(value["delay"]), actions=[recording])]
+    return [*actions, TimerAction(period=float(values["delay"]), actions=[recording])]
 
 
 def generate_launch_description():
     """Arguments; everything else is decided when they are known."""
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+    return launching.describe(ARGUMENTS, start)

@@ -9,64 +9,57 @@ TF, but with rectified images of a calibrated pair, `baseline:=0.12` publishes t
 """
 
 import yaml
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
 from launch_ros.actions import Node
 
-from launch import LaunchDescription
+from da3_ros import launching
+from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, TRANSPORT, USE_SIM_TIME, Argument
 
 ARGUMENTS = (
-    ("left", "/stereo/left/image_rect", "Topic of the left images."),
-    ("right", "/stereo/right/image_rect", "Topic of the right images."),
-    ("left_info", "", "Topic of the left calibration; empty: camera_info beside the images."),
-    ("right_info", "", "Topic of the right calibration; empty: camera_info beside the images."),
-    ("transport", "raw", "raw or compressed (adds /compressed to the topics)."),
-    ("rig_frame", "base_link", "Frame in which TF places both cameras."),
-    ("left_frame", "", "Optical frame of the left camera; empty: the one in its images."),
-    ("right_frame", "", "Optical frame of the right camera; empty: the one in its images."),
-    ("baseline", "0", "Metres from left to right: publishes left_frame -> right_frame; 0: TF has it."),
-    ("model", "", "Model of the zoo or folder of an exported one; empty: da3-nano."),
-    ("params_file", "", "YAML file of parameters; empty: the defaults."),
-    ("parameters", "{}", "YAML mapping of further parameters by their full names."),
-    ("use_sim_time", "false", "Take the time from /clock."),
+    Argument("left", "/stereo/left/image_rect", "Topic of the left images."),
+    Argument("right", "/stereo/right/image_rect", "Topic of the right images."),
+    Argument("left_info", "", "Topic of the left calibration; empty: camera_info beside the images."),
+    Argument("right_info", "", "Topic of the right calibration; empty: camera_info beside the images."),
+    TRANSPORT,
+    Argument("rig_frame", "base_link", "Frame in which TF places both cameras."),
+    Argument("left_frame", "", "Optical frame of the left camera; empty: the one in its images."),
+    Argument("right_frame", "", "Optical frame of the right camera; empty: the one in its images."),
+    Argument("baseline", "0", "Metres from left to right: publishes left_frame -> right_frame; 0: TF has it."),
+    MODEL,
+    PARAMS_FILE,
+    PARAMETERS,
+    USE_SIM_TIME,
 )
 
 
-def start(context):
+def start(context, values):
     """The node of multi_cam.launch.py with two cameras, and the transform between them if a baseline is given."""
-    value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    baseline = float(value["baseline"])
+    baseline = float(values["baseline"])
     actions = []
     if baseline:
-        if not value["left_frame"] or not value["right_frame"]:
+        if not values["left_frame"] or not values["right_frame"]:
             raise ValueError(f"baseline:={baseline} needs left_frame and right_frame, two names that differ")
-        value["rig_frame"] = value["left_frame"]
+        values["rig_frame"] = values["left_frame"]
         # In the left optical frame x points to the right.
-        frames = ["--frame-id", value["left_frame"], "--child-frame-id", value["right_frame"]]
+        frames = ["--frame-id", values["left_frame"], "--child-frame-id", values["right_frame"]]
         tf = ["--x", str(baseline), *frames]
         actions.append(Node(package="tf2_ros", executable="static_transform_publisher", arguments=tf))
-    parameters = {"rig_frame": value["rig_frame"]}
+    parameters = {"rig_frame": values["rig_frame"]}
     for side in ("left", "right"):
-        beside = value[side].rsplit("/", 1)[0] + "/camera_info"
+        beside = values[side].rsplit("/", 1)[0] + "/camera_info"
         parameters.update(
             {
-                f"{side}.image_topic": value[side],
-                f"{side}.camera_info_topic": value[f"{side}_info"] or beside,
-                f"{side}.transport": value["transport"],
-                f"{side}.frame_id": value[f"{side}_frame"],
+                f"{side}.image_topic": values[side],
+                f"{side}.camera_info_topic": values[f"{side}_info"] or beside,
+                f"{side}.transport": values["transport"],
+                f"{side}.frame_id": values[f"{side}_frame"],
             }
         )
-    parameters.update(yaml.safe_load(value["parameters"]) or {})
-    passed = {name: value[name] for name in ("model", "params_file", "use_sim_time")}
+    parameters.update(launching.mapping("parameters", values["parameters"]))
+    passed = {name: values[name] for name in ("model", "params_file", "use_sim_time")}
     passed.update(cameras="[left, right]", parameters=yaml.safe_dump(parameters))
-    source = PythonLaunchDescriptionSource(PathJoinSubstitution([ThisLaunchFileDir(), "multi_cam.launch.py"]))
-    return [*actions, IncludeLaunchDescription(source, launch_arguments=passed.items())]
+    return [*actions, launching.include("multi_cam", passed)]
 
 
 def generate_launch_description():
     """Arguments, and the included node."""
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+    return launching.describe(ARGUMENTS, start)

@@ -7,41 +7,24 @@ Parameters: config/zed.yaml, for the names of zed-ros2-wrapper 5.1 and later, wh
 Its TF must hold zed_camera_link and both optical frames, as by default.
 """
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
-from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchDescription
+from da3_ros import launching
+from da3_ros.launching import DRIVER, MODEL, PARAMETERS, PARAMS_FILE, Argument
 
 ARGUMENTS = (
-    ("camera_model", "zed2i", "Model of the camera, as the wrapper names it."),
-    ("driver", "true", "Start the driver, too."),
-    ("model", "", "Model of the zoo or folder of an exported one; empty: da3-nano."),
-    ("params_file", "", "YAML file of parameters; empty: config/zed.yaml."),
-    ("parameters", "{}", "YAML mapping of further parameters by their full names."),
+    Argument("camera_model", "zed2i", "Model of the camera, as the wrapper names it."),
+    DRIVER,
+    MODEL,
+    PARAMS_FILE._replace(description="YAML file of parameters; empty: config/zed.yaml."),
+    PARAMETERS,
 )
 
 
-def start(context):
+def start(context, values):
     """The driver, and multi_cam.launch.py with parameters for it."""
-    value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    actions = []
-    if value["driver"].lower() == "true":
-        path = PathJoinSubstitution([FindPackageShare("zed_wrapper"), "launch", "zed_camera.launch.py"])
-        left_right = "video.publish_left_right:=true"
-        options = {"camera_model": value["camera_model"], "param_overrides": left_right}
-        actions.append(IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=options.items()))
-    own = PathJoinSubstitution([ThisLaunchFileDir(), "..", "config", "zed.yaml"]).perform(context)
-    passed = {name: value[name] for name in ("model", "parameters")}
-    passed["params_file"] = value["params_file"] or own
-    source = PythonLaunchDescriptionSource(PathJoinSubstitution([ThisLaunchFileDir(), "multi_cam.launch.py"]))
-    return [*actions, IncludeLaunchDescription(source, launch_arguments=passed.items())]
+    options = {"camera_model": values["camera_model"], "param_overrides": "video.publish_left_right:=true"}
+    return launching.with_driver(context, values, "zed.yaml", "zed_wrapper", "zed_camera.launch.py", options)
 
 
 def generate_launch_description():
     """Arguments, driver and node."""
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+    return launching.describe(ARGUMENTS, start)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from topics import CAMERA_TOPICS
 
+import da3_ros
 from da3_ros.stream.parameters import SPECS, camera_specs, read_parameters
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +51,8 @@ def launch_file(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
     actions = ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "IncludeLaunchDescription")
-    stand_in("launch", "LaunchDescription")
+    stand_in("launch")
+    stand_in("launch.launch_description", "LaunchDescription")
     stand_in("launch.actions", *actions, "ExecuteProcess", "TimerAction")
     substitutions = {"LaunchConfiguration": Configuration, "PathJoinSubstitution": Joined}
     stand_in("launch.substitutions", "ThisLaunchFileDir", **substitutions)
@@ -58,6 +60,10 @@ def launch_file(monkeypatch):
     stand_in("launch_ros")
     stand_in("launch_ros.actions", "Node")
     stand_in("launch_ros.substitutions", "FindPackageShare")
+    # What it has imported must be these, and be gone after the test.
+    monkeypatch.setitem(sys.modules, "da3_ros.launching", None)
+    monkeypatch.setattr(da3_ros, "launching", None, raising=False)
+    del sys.modules["da3_ros.launching"], da3_ros.launching
     return load
 
 
@@ -138,6 +144,21 @@ def test_what_is_no_mapping_is_refused(launch_file):
         run(launch_file("multi_cam"), parameters="max_range=8")
 
 
+def test_what_is_neither_true_nor_false_is_refused(launch_file):
+    with pytest.raises(ValueError, match="use_sim_time:=yes must be true or false"):
+        run(launch_file("multi_cam"), use_sim_time="yes")
+    with pytest.raises(ValueError, match="driver:=no must be true or false"):
+        run(launch_file("zed"), driver="no")
+
+
+def test_a_driver_can_be_left_out(launch_file):
+    description = launch_file("zed").generate_launch_description()
+    [function] = [e.options["function"] for e in description.arguments[0] if "function" in e.options]
+    values = {a.name: a.default for a in launch_file("zed").ARGUMENTS}
+    assert len(function(values)) == 2
+    assert len(function({**values, "driver": "false"})) == 1
+
+
 def test_transports_can_be_left_alone(launch_file):
     assert "SetEnvironmentVariable" not in run(launch_file("multi_cam"), fastdds_transports="")
 
@@ -153,7 +174,7 @@ def test_one_camera(launch_file):
 
 
 def test_nav2(launch_file):
-    passed = included(run(launch_file("nav2"), max_range="6"))
+    passed = included(run(launch_file("nav2"), max_range="6"), "mono_cam")
     assert yaml.safe_load(passed["remappings"])["/da3/camera/points"] == "/pipeline/points"
     assert yaml.safe_load(passed["parameters"])["max_range"] == 6.0
     assert passed["model"] == "da3metric-large"
@@ -162,7 +183,7 @@ def test_nav2(launch_file):
 def test_the_costmap_clears_as_far_as_it_marks(launch_file):
     costmap = yaml.safe_load((ROOT / "config" / "nav2_costmap.yaml").read_text())["local_costmap"]["local_costmap"]
     source = costmap["ros__parameters"]["voxel_layer"]["da3"]
-    passed = included(run(launch_file("nav2")))
+    passed = included(run(launch_file("nav2")), "mono_cam")
     assert source["raytrace_max_range"] >= source["obstacle_max_range"]
     assert source["obstacle_max_range"] <= yaml.safe_load(passed["parameters"])["max_range"]
     assert source["topic"] == yaml.safe_load(passed["remappings"])["/da3/camera/points"]
@@ -233,7 +254,7 @@ def test_drivers_with_a_parameter_file_of_their_own(launch_file, name):
 
 
 REQUIRED = {"replay": {"bag": "walk/"}}
-INCLUDED = {"usb_cam": "mono_cam"}
+INCLUDED = {"usb_cam": "mono_cam", "nav2": "mono_cam"}
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "multi_cam"])
