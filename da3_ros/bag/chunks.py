@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.atomic import replacing
 from da3_ros.estimation import Estimator, ScaleEstimate, View, ViewSet
 from da3_ros.estimation.pose.features import Features, detect, match
 from da3_ros.estimation.pose.matches import MatchesConfig, PairMatches, poses_from_matches, sample_by
@@ -190,10 +191,8 @@ def write_chunk(path: Path, chunk: Chunk) -> None:
     }
     arrays: dict[str, Any] = {f"depth_{i}": view.depth for i, view in enumerate(chunk.views)}
     arrays.update({f"confidence_{i}": view.confidence for i, view in enumerate(chunk.views)})
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
-    temporary.replace(path)
 
 
 def read_chunk(path: Path) -> Chunk:

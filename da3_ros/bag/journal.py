@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
-import os
 import pickle
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from da3_ros.atomic import write_atomically
 from da3_ros.bag.errors import BagError, BusyError, disk_full, is_disk_full
 from da3_ros.bag.writer import Format, OutputTopic, Span, write_metadata
 
@@ -76,7 +76,7 @@ class Journal:
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir()
         if before is None:
-            _write(path, json.dumps(now, indent=1))
+            write_atomically(path, json.dumps(now, indent=1))
         return before is not None
 
     def close(self) -> None:
@@ -110,8 +110,8 @@ class Journal:
 
     def note(self, number: int, span: Span, content: Mapping[str, Any], memory: Any) -> None:
         """Record of a segment that is about to be finished. memory: what the pipeline remembers after it."""
-        _write(self._record(number).with_suffix(".memory"), pickle.dumps(memory))
-        _write(self._record(number), json.dumps({"span": dataclasses.asdict(span), **content}))
+        write_atomically(self._record(number).with_suffix(".memory"), pickle.dumps(memory))
+        write_atomically(self._record(number), json.dumps({"span": dataclasses.asdict(span), **content}))
 
     def record(self, number: int) -> dict[str, Any]:
         """What `note` was given for a segment, `span` as a Span."""
@@ -130,7 +130,7 @@ class Journal:
 
     def note_end(self, rank: int, content: Mapping[str, Any]) -> None:
         """What process `rank` knows at the end of the recording."""
-        _write(self.folder / f"end_{rank}.json", json.dumps(content))
+        write_atomically(self.folder / f"end_{rank}.json", json.dumps(content))
 
     def ending(self) -> dict[str, Any]:
         """What the processes noted at the end; they all saw the same frames, and each has issues of its own."""
@@ -146,7 +146,7 @@ class Journal:
 
     def pending(self, summary: Mapping[str, Any]) -> None:
         """The summary of an output that is about to come to its place."""
-        _write(self.folder / "run.json.pending", json.dumps(summary))
+        write_atomically(self.folder / "run.json.pending", json.dumps(summary))
 
     def complete(self) -> None:
         """The output is in its place: only the summary stays."""
@@ -162,13 +162,3 @@ class Journal:
         if not path.exists() and (self.folder / "run.json.pending").exists():
             self.complete()  # killed just before it
         return json.loads(path.read_text()) if path.exists() else None
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is whole or not there."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -194,7 +194,7 @@ class _Nothing:
         return 0
 
     def publish(self, message: Any) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("this only lists topics, nothing is published")
 
 
 def full_name(topic: str) -> str:

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.atomic import write_atomically
 from da3_ros.engines.engine import EngineError
 from da3_ros.engines.files import KINDS, PLAIN, cpu_graph_name, graph_name
 from da3_ros.engines.graph_file import GraphFile, graph_kinds
 from da3_ros.engines.graphs import GraphEngine
 from da3_ros.engines.onnxruntime import reaches_gpu
-from da3_ros.engines.plan import plans_folder, write_atomically
+from da3_ros.engines.plan import plans_folder
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Verdict:
 def write_verdicts(folder: Path, verdicts: list[Verdict]) -> Path:
     """Keep the verdicts on a model's graphs, in place of earlier ones; returns the file."""
     path = plans_folder(folder.name) / VERDICTS
-    write_atomically(path, json.dumps([asdict(verdict) for verdict in verdicts], indent=1).encode())
+    write_atomically(path, json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
     return path
 
 

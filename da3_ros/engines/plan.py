@@ -13,13 +13,13 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from da3_ros.atomic import write_atomically
 from da3_ros.engines.engine import EngineError
 from da3_ros.engines.files import KINDS, PRECISIONS
 from da3_ros.engines.graph_file import GraphFile
@@ -132,22 +132,6 @@ def write_plan(path: Path, header: PlanHeader, payload: bytes) -> None:
     """Write a plan so that no reader ever sees half of it: temporary file in the same folder, fsync, rename."""
     text = json.dumps(asdict(header), sort_keys=True).encode()
     write_atomically(path, MAGIC + len(text).to_bytes(8, "little") + text, payload)
-
-
-def write_atomically(path: Path, *parts: bytes) -> None:
-    """Write a file in one step as seen by others."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            for part in parts:
-                stream.write(part)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def read_header(path: Path) -> PlanHeader:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from da3_ros.atomic import write_atomically
 from da3_ros.engines.engine import EngineError
 from da3_ros.engines.files import MASK
-from da3_ros.engines.plan import Flags, Shape, write_atomically
+from da3_ros.engines.plan import Flags, Shape
 from da3_ros.engines.tensorrt import input_shapes, make_logger
 
 Report = Callable[[str], None]

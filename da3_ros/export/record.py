@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from da3_ros.engines.plan import LOG, build_lock, plans_folder, write_atomically
+from da3_ros.atomic import write_atomically
+from da3_ros.engines.plan import LOG, build_lock, plans_folder
 from da3_ros.export.build import Report
 
 
@@ -39,7 +40,7 @@ def recorded_build(model: str, report: Report) -> Iterator[BuildRecord]:
     with build_lock(record.folder):
         yield record
         log = {"at": time_stamp(), "steps": record.steps}
-        write_atomically(record.folder / LOG, json.dumps(log, indent=1).encode())
+        write_atomically(record.folder / LOG, json.dumps(log, indent=1))
 
 
 def time_stamp() -> str:

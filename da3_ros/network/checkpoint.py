@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from da3_ros.atomic import replacing, write_atomically
 from da3_ros.hub import HubError, fetch_snapshot, is_hub_id
 from da3_ros.network.base import DepthAnything3
 from da3_ros.network.model import create_model
@@ -83,15 +84,15 @@ def save_checkpoint(
 ) -> None:
     """Write `model` to folder `path` in the published layout; tied weights are stored once."""
     folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
     aliases = tied_aliases(model)
     state = {
         PREFIX + key: value.detach().to(dtype).contiguous()
         for key, value in model.state_dict().items()
         if key not in aliases
     }
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt", **(metadata or {})})
-    (folder / CONFIG).write_text(json.dumps({"model_name": model.preset.name}, indent=2) + "\n")
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file(state, temporary, metadata={"format": "pt", **(metadata or {})})
+    write_atomically(folder / CONFIG, json.dumps({"model_name": model.preset.name}, indent=2) + "\n")
 
 
 def tied_aliases(model: torch.nn.Module) -> dict[str, str]:

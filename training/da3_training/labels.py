@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from da3_ros.atomic import replacing, write_atomically
 from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift
 from da3_ros.network import DepthAnything3
 from da3_ros.network.sky import is_sky
@@ -142,10 +142,8 @@ def write_labels(model: DepthAnything3, scenes: SceneSet, out: Path, config: Lab
             if label is None:
                 rejected[view.key] = cause
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part.npz")
-            np.savez_compressed(part, depth=label.astype(np.float16))
-            os.replace(part, path)
+            with replacing(path) as temporary, temporary.open("wb") as stream:
+                np.savez_compressed(stream, depth=label.astype(np.float16))
             kept += 1
         _write_summary(summary, kept, rejected)
     _write_summary(summary, kept, rejected)
@@ -153,9 +151,7 @@ def write_labels(model: DepthAnything3, scenes: SceneSet, out: Path, config: Lab
 
 
 def _write_summary(path: Path, kept: int, rejected: dict[str, str]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps({"kept": kept, "rejected": rejected}, indent=1))
-    os.replace(part, path)
+    write_atomically(path, json.dumps({"kept": kept, "rejected": rejected}, indent=1))
 
 
 def label_path(folder: Path, key: str) -> Path:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_ros.atomic import write_atomically
+
 from .furniture import FURNITURE_DIR, LICENCES, Geometry, Material, Model, parse_archive, read_catalogue
 
 log = logging.getLogger(__name__)
@@ -49,9 +51,7 @@ class Library:
             log.info("parsing the furniture archives of %s into %s, once", source, cache)
             with ProcessPoolExecutor(2) as pool:
                 records = [r for part in pool.map(parse_archive, archives, [cache] * len(archives)) for r in part]
-            temporary = index.with_suffix(".tmp")
-            temporary.write_text(json.dumps(sorted(records, key=lambda r: r["key"])))
-            temporary.rename(index)
+            write_atomically(index, json.dumps(sorted(records, key=lambda r: r["key"])))
         models = []
         for r in json.loads(index.read_text()):
             r["materials"] = tuple(Material(**{**m, "colour": tuple(m["colour"])}) for m in r["materials"])

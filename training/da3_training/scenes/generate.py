@@ -27,6 +27,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from da3_ros.atomic import write_atomically
+
 from .assets import Library
 from .cameras import cluster, intrinsics
 from .lens import bend, draw_distortion, focal_factor
@@ -118,9 +120,7 @@ class Studio:
             "clusters": described,
             "assets": scene.names,
         }
-        temporary = folder / "scene.json.tmp"
-        temporary.write_text(json.dumps(content))
-        temporary.rename(folder / "scene.json")
+        write_atomically(folder / "scene.json", json.dumps(content))
         return number
 
     def _acceptable(self, T: np.ndarray, hfov: float, aspect: float, rng: np.random.Generator) -> bool:

@@ -19,6 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from da3_ros.atomic import write_atomically
+
 from .furniture import split_of, to_rgba
 from .patterns import TAGS, procedural
 
@@ -126,9 +128,7 @@ class TextureBank:
                     textures.append(
                         Texture(path, tag, split_of(path), PACKAGE_LICENCES[package], _store(cache, path, rgba))
                     )
-            temporary = index.with_suffix(".tmp")
-            temporary.write_text(json.dumps([asdict(t) for t in textures]))
-            temporary.rename(index)
+            write_atomically(index, json.dumps([asdict(t) for t in textures]))
         return cls([Texture(**t) for t in json.loads(index.read_text())], cache, split)
 
     def pick(self, rng: np.random.Generator, *tags: str) -> Texture:
