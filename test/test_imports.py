@@ -11,11 +11,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "da3_ros"
 # Floors from the ground up; a package imports from lower ones, from its own, and what is named.
 FLOORS = {
+    "atomic": 0,
     "geometry": 1, "engines": 1, "models": 1, "hub": 1, "image_files": 1,
     "network": 2, "messages": 2, "estimation": 2, "visual": 2, "gaussian_files": 2, "scene_files": 3,
     "export": 3, "sync": 3,
     "stream": 4,
-    "node": 5, "bag": 5,
+    "node": 5, "bag": 5, "launching": 5,
     "cli": 6,
 }  # fmt: skip
 ROS = {"rclpy", "rcl_interfaces", "launch", "launch_ros"}
@@ -37,8 +38,8 @@ def files(package="."):
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_only_the_node_imports_ros(path):
-    if path.relative_to(PACKAGE).parts[0] == "node":
+def test_only_the_node_and_its_launch_files_import_ros(path):
+    if path.relative_to(PACKAGE).parts[0] in ("node", "launching.py"):
         return
     found = {name.split(".")[0] for name in imports(path, everywhere=True)}
     assert not {name for name in found if name in ROS or name.endswith("_msgs")}
