@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from da3_ros.network import load_checkpoint
 from da3_training import tasks, trainer
+from da3_training.cli.main import main
 from da3_training.config import MatchingConfig, load_config
 from da3_training.datasets.registry import SceneSet
 from da3_training.initial import initialise
@@ -157,6 +159,18 @@ def test_the_moving_average_is_what_is_exported(config):
     key = "cam_dec.fc_t.weight"
     torch.testing.assert_close(exported[key], mean[f"model.{key}"])
     assert (exported[key] - raw[f"model.{key}"]).abs().max() > 1e-4
+
+
+def test_a_run_is_exported_by_its_configuration(config, tmp_path, capsys):
+    exported = load_checkpoint(trainer.train(config)).state_dict()
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(asdict(config)))
+    main(["export", str(path), "-o", str(tmp_path / "mine")])
+    assert capsys.readouterr().out.strip().endswith("mine")
+    for key, value in load_checkpoint(tmp_path / "mine").state_dict().items():
+        torch.testing.assert_close(value, exported[key])
+    with pytest.raises(SystemExit, match="elsewhere holds no checkpoint"):
+        main(["export", str(path), f"output={tmp_path / 'elsewhere'}"])
 
 
 def test_a_bad_step_is_skipped_and_harms_nothing(config, monkeypatch):

@@ -191,11 +191,14 @@ def export(fabric: Fabric, config: TrainConfig, learner: Any, average: MovingAve
     return folder
 
 
-def export_average(config: TrainConfig) -> Path:
-    """The averaged weights of the newest checkpoint of a run as ``<output>/export``, without what training added."""
+def export_average(config: TrainConfig, folder: Path | None = None) -> Path:
+    """The averaged weights of the newest checkpoint of a run, without what training added, in `folder`.
+
+    folder: default ``<output>/export``; returned.
+    """
     plain = Learner(create_model(config.preset), config)
     step = checkpoints.load_average(Path(config.output), plain)
-    folder = Path(config.output) / "export"
+    folder = folder or Path(config.output) / "export"
     save_checkpoint(plain.model, folder, metadata={"step": str(step)})
     return folder
 

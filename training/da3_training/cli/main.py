@@ -12,6 +12,8 @@ from da3_ros.bag.errors import BagError
 VERBS = {
     "from-bag": "records from a rosbag with images, depth or LiDAR, and poses",
     "train": "train a network, or go on with a run",
+    "export": "the averaged weights of a run, also while it goes on",
+    "average": "the mean of the weights of several checkpoints",
     "label": "teacher labels for a data set, aligned to its own depth",
     "evaluate": "scores of a checkpoint on data sets, beside trivial guesses",
     "shards": "records as tar files, for a cluster",
