@@ -42,8 +42,18 @@ def test_matching_is_learned_beside_and_not_exported(config):
     config = replace(config, matching=MatchingConfig(weight=0.2, block=3, heads=2, flow=1.0))
     folder = trainer.train(config)
     log = trainer.read_log(Path(config.output))
-    assert {"match", "hits", "flow_3", "rotation_deg"} <= set(log[0])
+    assert {"match", "hits", "flow_3"} <= set(log[0])
     assert not any("readout" in key for key in load_checkpoint(folder).state_dict())
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_cameras_that_were_given_have_errors_of_their_own(config, given):
+    samples = replace(config.stages[0].samples, pose_probability=float(given))
+    config = replace(config, stages=(replace(config.stages[0], samples=samples),), steps=1)
+    trainer.train(config)
+    [entry] = trainer.read_log(Path(config.output)).values()
+    assert ("given_rotation_deg" in entry) == given
+    assert ("rotation_deg" in entry) != given
 
 
 def test_matching_needs_a_cross_view_block(config):

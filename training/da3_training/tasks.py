@@ -78,7 +78,10 @@ class Learner(nn.Module):
                 total = total + matching.flow * flow
                 terms[f"flow_{name}"] = float(flow.detach())
         if views > 1:
-            terms.update(pose_errors(out["pose_code"].detach(), scene))
+            # Apart, since cameras that were given need only be copied.
+            prefix = "given_" if batch.posed else ""
+            errors = pose_errors(out["pose_code"].detach(), scene)
+            terms.update({prefix + name: value for name, value in errors.items()})
         return Result(total, terms, out["depth"].detach() * scene.scale[:, None, None, None])
 
     def _single_view(self, batch: Batch) -> Result:
