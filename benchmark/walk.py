@@ -79,7 +79,20 @@ def render(frames: int, seed: int, cache: Path, wheels: Path | None, assets: boo
         ]
         if not all(_has_a_view(depth) for depth in looks):
             continue
-        sensor = Sensor(0.22, 0.03, np.array([1.03, 1.0, 0.96]), 2.2, 0.2, 1.0, 0.1, 0.4, 0.006, 0.5, 90)
+        sensor = Sensor(
+            brightness=0.22,
+            exposure_jitter=0.03,
+            white_balance=np.array([1.03, 1.0, 0.96]),
+            gamma=2.2,
+            contrast=0.2,
+            saturation=1.0,
+            vignette=0.1,
+            blur=0.4,
+            motion=0.0,
+            noise=0.006,
+            shade=0.5,
+            quality=90,
+        )
         images, depths = [], []
         for T in tqdm(poses, desc="rendering", unit="frame"):
             linear, depth = studio.renderer.render(k, T, WIDTH, HEIGHT)
