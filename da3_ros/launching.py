@@ -11,6 +11,7 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Opaq
 from launch.launch_description import LaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
+from launch_ros.substitutions import FindPackageShare
 
 
 class Argument(NamedTuple):
@@ -92,8 +93,6 @@ def with_driver(
     values: of `DRIVER`, `MODEL`, `PARAMS_FILE` and `PARAMETERS`. config: file in `config/` that stands in for an empty
     ``params_file``. package, file, options: the driver's launch file and what it is given.
     """
-    from launch_ros.substitutions import FindPackageShare
-
     actions = []
     if is_true(values, "driver"):
         path = PathJoinSubstitution([FindPackageShare(package), "launch", file])
