@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -70,8 +71,11 @@ def recorded(start, tmp_path_factory):
     count = rig.peer.node.count_subscribers
     topics = [*INPUTS, *OUTPUTS]
     rig.peer.wait(lambda: all(count(topic) > 1 for topic in topics), what="the recorder's subscriptions")
+    heard: set[str] = set()
+    threading.Thread(target=_listen, args=(recorder.stdout, heard), daemon=True).start()
     rig.settle()
-    time.sleep(2.0)  # the graph knows of a subscription before its publisher does
+    # The graph knows of a subscription before its publisher does.
+    rig.feed_until(lambda: heard >= set(topics), "every topic at the recorder")
     pictures, came = dict(rig.images), []
     for attempt in range(3 * SETS):  # one after the other, each another picture, so that none is dropped
         rig.images = {name: np.roll(picture, 3 * attempt, axis=0) for name, picture in pictures.items()}
@@ -85,6 +89,12 @@ def recorded(start, tmp_path_factory):
     assert recorder.wait(20) == 0
     assert len(came) == SETS, rig.node.output
     return path, params, came
+
+
+def _listen(lines, heard):
+    """Collect the topics of which the recorder says that it had a message."""
+    for line in lines:
+        heard.add(line.split()[-1])
 
 
 def _arrives(peer, stamp, seconds=8.0):
