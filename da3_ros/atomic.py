@@ -31,8 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_atomically(path: Path, *parts: bytes | str) -> None:
-    """Write a file in one step as seen by others; text as UTF-8."""
+def write_atomically(path: Path, *parts: bytes) -> None:
+    """Write a file in one step as seen by others."""
     with replacing(path) as temporary, temporary.open("wb") as stream:
         for part in parts:
-            stream.write(part.encode() if isinstance(part, str) else part)
+            stream.write(part)

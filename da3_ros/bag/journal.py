@@ -76,7 +76,7 @@ class Journal:
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir()
         if before is None:
-            write_atomically(path, json.dumps(now, indent=1))
+            write_atomically(path, json.dumps(now, indent=1).encode())
         return before is not None
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Journal:
     def note(self, number: int, span: Span, content: Mapping[str, Any], memory: Any) -> None:
         """Record of a segment that is about to be finished. memory: what the pipeline remembers after it."""
         write_atomically(self._record(number).with_suffix(".memory"), pickle.dumps(memory))
-        write_atomically(self._record(number), json.dumps({"span": dataclasses.asdict(span), **content}))
+        write_atomically(self._record(number), json.dumps({"span": dataclasses.asdict(span), **content}).encode())
 
     def record(self, number: int) -> dict[str, Any]:
         """What `note` was given for a segment, `span` as a Span."""
@@ -130,7 +130,7 @@ class Journal:
 
     def note_end(self, rank: int, content: Mapping[str, Any]) -> None:
         """What process `rank` knows at the end of the recording."""
-        write_atomically(self.folder / f"end_{rank}.json", json.dumps(content))
+        write_atomically(self.folder / f"end_{rank}.json", json.dumps(content).encode())
 
     def ending(self) -> dict[str, Any]:
         """What the processes noted at the end; they all saw the same frames, and each has issues of its own."""
@@ -146,7 +146,7 @@ class Journal:
 
     def pending(self, summary: Mapping[str, Any]) -> None:
         """The summary of an output that is about to come to its place."""
-        write_atomically(self.folder / "run.json.pending", json.dumps(summary))
+        write_atomically(self.folder / "run.json.pending", json.dumps(summary).encode())
 
     def complete(self) -> None:
         """The output is in its place: only the summary stays."""

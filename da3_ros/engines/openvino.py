@@ -86,7 +86,7 @@ class Verdict:
 def write_verdicts(folder: Path, verdicts: list[Verdict]) -> Path:
     """Keep the verdicts on a model's graphs, in place of earlier ones; returns the file."""
     path = plans_folder(folder.name) / VERDICTS
-    write_atomically(path, json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
+    write_atomically(path, json.dumps([asdict(verdict) for verdict in verdicts], indent=1).encode())
     return path
 
 

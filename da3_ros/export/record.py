@@ -40,7 +40,7 @@ def recorded_build(model: str, report: Report) -> Iterator[BuildRecord]:
     with build_lock(record.folder):
         yield record
         log = {"at": time_stamp(), "steps": record.steps}
-        write_atomically(record.folder / LOG, json.dumps(log, indent=1))
+        write_atomically(record.folder / LOG, json.dumps(log, indent=1).encode())
 
 
 def time_stamp() -> str:

@@ -92,7 +92,8 @@ def save_checkpoint(
     }
     with replacing(folder / WEIGHTS) as temporary:
         save_file(state, temporary, metadata={"format": "pt", **(metadata or {})})
-    write_atomically(folder / CONFIG, json.dumps({"model_name": model.preset.name}, indent=2) + "\n")
+    config = json.dumps({"model_name": model.preset.name}, indent=2) + "\n"
+    write_atomically(folder / CONFIG, config.encode())
 
 
 def tied_aliases(model: torch.nn.Module) -> dict[str, str]:

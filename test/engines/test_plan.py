@@ -60,6 +60,12 @@ def test_a_plan_comes_back_as_it_was_written(graph, path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]  # no temporary file is left
 
 
+def test_a_failed_write_leaves_nothing(graph, tmp_path):
+    with pytest.raises(TypeError):
+        write_plan(tmp_path / "new" / "x.plan", header_of(graph), "not bytes")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

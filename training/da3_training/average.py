@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from da3_ros.network import DepthAnything3, load_checkpoint
 
 
@@ -22,16 +20,14 @@ def average_checkpoints(checkpoints: Sequence[str | Path], shares: Sequence[floa
     if not checkpoints or len(shares) != len(checkpoints) or min(shares) < 0 or sum(shares) <= 0:
         raise ValueError(f"{len(checkpoints)} checkpoints with shares {shares}: give one for each, none negative")
     total = sum(shares)
-    mean: DepthAnything3 | None = None
-    for checkpoint, share in zip(checkpoints, shares, strict=True):
+    first = checkpoints[0]
+    mean = load_checkpoint(first)
+    state = {key: value * (shares[0] / total) for key, value in mean.state_dict().items()}
+    for checkpoint, share in zip(checkpoints[1:], shares[1:], strict=True):
         model = load_checkpoint(checkpoint)
-        if mean is None:
-            mean, first = model, checkpoint
-            state = {key: torch.zeros_like(value) for key, value in mean.state_dict().items()}
-        elif model.preset.name != mean.preset.name:
+        if model.preset.name != mean.preset.name:
             raise ValueError(f"{checkpoint} is a {model.preset.name}, {first} a {mean.preset.name}: only one kind fits")
         for key, value in model.state_dict().items():
             state[key] += value * (share / total)
-    assert mean is not None
     mean.load_state_dict(state)
     return mean

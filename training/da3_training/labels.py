@@ -151,7 +151,7 @@ def write_labels(model: DepthAnything3, scenes: SceneSet, out: Path, config: Lab
 
 
 def _write_summary(path: Path, kept: int, rejected: dict[str, str]) -> None:
-    write_atomically(path, json.dumps({"kept": kept, "rejected": rejected}, indent=1))
+    write_atomically(path, json.dumps({"kept": kept, "rejected": rejected}, indent=1).encode())
 
 
 def label_path(folder: Path, key: str) -> Path:

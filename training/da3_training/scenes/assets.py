@@ -51,7 +51,7 @@ class Library:
             log.info("parsing the furniture archives of %s into %s, once", source, cache)
             with ProcessPoolExecutor(2) as pool:
                 records = [r for part in pool.map(parse_archive, archives, [cache] * len(archives)) for r in part]
-            write_atomically(index, json.dumps(sorted(records, key=lambda r: r["key"])))
+            write_atomically(index, json.dumps(sorted(records, key=lambda r: r["key"])).encode())
         models = []
         for r in json.loads(index.read_text()):
             r["materials"] = tuple(Material(**{**m, "colour": tuple(m["colour"])}) for m in r["materials"])

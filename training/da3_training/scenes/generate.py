@@ -120,7 +120,7 @@ class Studio:
             "clusters": described,
             "assets": scene.names,
         }
-        write_atomically(folder / "scene.json", json.dumps(content))
+        write_atomically(folder / "scene.json", json.dumps(content).encode())
         return number
 
     def _acceptable(self, T: np.ndarray, hfov: float, aspect: float, rng: np.random.Generator) -> bool:

@@ -128,7 +128,7 @@ class TextureBank:
                     textures.append(
                         Texture(path, tag, split_of(path), PACKAGE_LICENCES[package], _store(cache, path, rgba))
                     )
-            write_atomically(index, json.dumps([asdict(t) for t in textures]))
+            write_atomically(index, json.dumps([asdict(t) for t in textures]).encode())
         return cls([Texture(**t) for t in json.loads(index.read_text())], cache, split)
 
     def pick(self, rng: np.random.Generator, *tags: str) -> Texture:
