@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from da3_ros.bag.definitions import standard_store, standard_types
-from da3_ros.bag.plan import DEFAULT_OUTPUTS, Options, Request
-from da3_ros.bag.reader import Recording
-from da3_ros.bag.report import reconciled
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.io.definitions import standard_store, standard_types
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.plan.plan import DEFAULT_OUTPUTS, Options, Request
+from da3_ros.bag.report.report import reconciled
+from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.estimation import Estimator, EstimatorConfig
 from da3_ros.estimation.preprocess import prepare
 from da3_ros.estimation.views import View

@@ -25,15 +25,15 @@ from scipy.spatial import cKDTree
 from walk import Walk, add_arguments, walk_of
 from walk_bag import trajectory_error, write_walk_bag
 
-from da3_ros.bag.chunks import read_chunk
-from da3_ros.bag.first_pass import chunk_files, make_chunks
-from da3_ros.bag.journal import companion
-from da3_ros.bag.long_windows import align_chunks
-from da3_ros.bag.look_up import LookUp
-from da3_ros.bag.plan import Options, Request, make_plan
-from da3_ros.bag.reader import Recording
-from da3_ros.bag.reprocess import reprocess
-from da3_ros.bag.trajectory import Trajectory, naive_sequence, sequence, solve
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.line.look_up import LookUp
+from da3_ros.bag.motion.chunks import read_chunk
+from da3_ros.bag.motion.trajectory import Trajectory, naive_sequence, sequence, solve
+from da3_ros.bag.plan.plan import Options, Request, make_plan
+from da3_ros.bag.run.first_pass import chunk_files, make_chunks
+from da3_ros.bag.run.journal import companion
+from da3_ros.bag.run.long_windows import align_chunks
+from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.estimation import Estimator
 from da3_ros.geometry import unproject_depth
 from da3_ros.geometry.poses import transform

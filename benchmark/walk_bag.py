@@ -14,7 +14,7 @@ from evo.core.trajectory import PoseTrajectory3D
 from rosbags.rosbag2 import StoragePlugin, Writer
 from walk import Walk
 
-from da3_ros.bag.definitions import standard_store, standard_types
+from da3_ros.bag.io.definitions import standard_store, standard_types
 from da3_ros.messages import encode_camera_info, encode_rgb, encode_transform
 
 START_NS = 1_700_000_000_000_000_000

@@ -66,9 +66,9 @@ def test_packages_import_from_lower_floors_only(path):
         "da3_ros.engines",
         "da3_ros.estimation",
         "da3_ros.cli.main",
-        "da3_ros.bag.reprocess",
-        "da3_ros.bag.processes",
-        "da3_ros.bag.fleet",
+        "da3_ros.bag.run.reprocess",
+        "da3_ros.bag.run.processes",
+        "da3_ros.bag.fleet.fleet",
         "da3_ros.node",
         pytest.param("da3_ros.node.multi_cam", marks=pytest.mark.system),
     ],
@@ -80,7 +80,9 @@ def test_no_torch_at_run_time(module):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("module", ["da3_ros.messages", "da3_ros.sync", "da3_ros.estimation", "da3_ros.bag.reprocess"])
+@pytest.mark.parametrize(
+    "module", ["da3_ros.messages", "da3_ros.sync", "da3_ros.estimation", "da3_ros.bag.run.reprocess"]
+)
 def test_no_ros_below_the_node(module):
     code = f"import {module}, sys; sys.exit('rclpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

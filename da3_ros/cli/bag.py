@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options that say what is made of a bag; `da3 fleet` has them, too."""
-    from da3_ros.bag.plan import DEFAULT_OUTPUTS, Options
+    from da3_ros.bag.plan.plan import DEFAULT_OUTPUTS, Options
 
     default = Options()
     parser.add_argument("--params", type=Path, help="parameter file of the live node")
@@ -90,8 +90,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any:
     """The request that the arguments of `add_options` describe."""
-    from da3_ros.bag.plan import Options, Request
-    from da3_ros.bag.writer import Format
+    from da3_ros.bag.io.writer import Format
+    from da3_ros.bag.plan.plan import Options, Request
 
     words = {"all": ("*",), "none": ()}
     copy = [part for text in arguments.copy for part in words.get(text, (text,))]
@@ -124,10 +124,10 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every frame; 3: finished, but something of the input could not be used; 1: not finished."""
-    from da3_ros.bag.outcome import has_errors
-    from da3_ros.bag.plan import describe, make_plan
-    from da3_ros.bag.reader import Recording
-    from da3_ros.bag.reprocess import reprocess
+    from da3_ros.bag.io.reader import Recording
+    from da3_ros.bag.plan.outcome import has_errors
+    from da3_ros.bag.plan.plan import describe, make_plan
+    from da3_ros.bag.run.reprocess import reprocess
 
     if arguments.output is None and not arguments.dry_run:
         raise ValueError("name the output, or look with --dry-run")
@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def summary_text(summary: dict[str, Any]) -> str:
     """What became of the frames, as a table, and what was wrong."""
-    from da3_ros.bag.topics import table
+    from da3_ros.bag.plan.topics import table
 
     rows = [("camera", "received", "used", "dropped")]
     for camera, counts in summary["frames"].items():

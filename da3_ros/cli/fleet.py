@@ -16,7 +16,7 @@ from da3_ros.cli import bag
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from da3_ros.bag.fleet import Status, Watch
+    from da3_ros.bag.fleet.fleet import Status, Watch
 
 NAME = "fleet"
 HELP = "reprocess many recorded bags on a Ray cluster, or on all cores of this machine"
@@ -41,9 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every bag; 3: all finished, but something of the input could not be used; 1: at least one failed."""
-    from da3_ros.bag import places
-    from da3_ros.bag.fleet import FleetOptions, make_tasks, run_fleet
-    from da3_ros.bag.fleet_report import counts, results_table, write_summary
+    from da3_ros.bag.fleet.fleet import FleetOptions, make_tasks, run_fleet
+    from da3_ros.bag.fleet.report import counts, results_table, write_summary
+    from da3_ros.bag.io import places
 
     options = FleetOptions(
         arguments.address,
@@ -82,8 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _watch(bar: tqdm, folder: str) -> Watch:
-    from da3_ros.bag import places
-    from da3_ros.bag.fleet_report import STATUS, status_json
+    from da3_ros.bag.fleet.report import STATUS, status_json
+    from da3_ros.bag.io import places
 
     written = 0.0
 

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write it and say where."""
-    from da3_ros.bag.report import write_report
+    from da3_ros.bag.report.report import write_report
 
     print(write_report(arguments.bag, arguments.output))
     return 0

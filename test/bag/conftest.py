@@ -4,8 +4,8 @@
 import bags
 import pytest
 
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@
 import bags
 import pytest
 
-from da3_ros.bag.ahead import AheadReach
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.line.ahead import AheadReach
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
 
 STAMPS = [bags.START + i * bags.PERIOD for i in range(20)]
 

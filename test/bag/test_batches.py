@@ -5,8 +5,8 @@ import bags
 import pytest
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
 
 
 class Noting(bags.CountingEstimator):

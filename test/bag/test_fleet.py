@@ -10,11 +10,11 @@ from pathlib import Path
 import bags
 import pytest
 
-from da3_ros.bag import places
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.fleet import FleetOptions, make_tasks, run_fleet
-from da3_ros.bag.fleet_task import process_bag
-from da3_ros.bag.plan import Options, Request
+from da3_ros.bag.fleet.fleet import FleetOptions, make_tasks, run_fleet
+from da3_ros.bag.fleet.task import process_bag
+from da3_ros.bag.io import places
+from da3_ros.bag.plan.plan import Options, Request
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = Request(Path("-"), Path("-"), options=Options(pictures=1))

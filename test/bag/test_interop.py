@@ -14,7 +14,7 @@ from mcap.records import Channel, Chunk, DataEnd, Footer, Header, Message, Schem
 from mcap.stream_reader import StreamReader, breakup_chunk
 from rosbags.highlevel import AnyReader
 
-from da3_ros.bag.writer import Format
+from da3_ros.bag.io.writer import Format
 from da3_ros.messages import decode_cloud
 
 INSTALL = "not installed: `make env EXTRAS=interop`"
@@ -23,8 +23,8 @@ INSTALL = "not installed: `make env EXTRAS=interop`"
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "compressed"])
 def output(request, bag, tmp_path_factory):
     """A single MCAP file, with copies, clouds of single cameras among its topics."""
-    from da3_ros.bag.plan import Options, Request
-    from da3_ros.bag.reprocess import reprocess
+    from da3_ros.bag.plan.plan import Options, Request
+    from da3_ros.bag.run.reprocess import reprocess
 
     path = tmp_path_factory.mktemp("interop") / "out.mcap"
     options = Options(copy=("*",), outputs=("*",), segment_sets=4, form=Format("mcap", request.param), pictures=0)

@@ -8,9 +8,9 @@ import threading
 import bags
 import pytest
 
-from da3_ros.bag.line import assembly_line, each
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.line.line import assembly_line, each
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
 
 
 def test_items_keep_their_order_and_stages_may_hold_them_back():

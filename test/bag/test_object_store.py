@@ -6,10 +6,10 @@ from pathlib import Path
 import bags
 import pytest
 
-from da3_ros.bag import places
-from da3_ros.bag.fleet import FleetOptions, make_tasks
-from da3_ros.bag.fleet_task import process_bag
-from da3_ros.bag.plan import Options, Request
+from da3_ros.bag.fleet.fleet import FleetOptions, make_tasks
+from da3_ros.bag.fleet.task import process_bag
+from da3_ros.bag.io import places
+from da3_ros.bag.plan.plan import Options, Request
 
 INSTALL = "not installed: `make env EXTRAS=interop`"
 REQUEST = Request(Path("-"), Path("-"), options=Options(pictures=1, segment_sets=2))

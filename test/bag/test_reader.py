@@ -8,7 +8,7 @@ import pytest
 from mcap.writer import CompressionType, Writer
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.reader import Recording, header_stamp
+from da3_ros.bag.io.reader import Recording, header_stamp
 
 
 @pytest.fixture(scope="module")

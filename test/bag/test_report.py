@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.plots import Line, line_plot, ticks
-from da3_ros.bag.report import report_html, write_report
+from da3_ros.bag.report.plots import Line, line_plot, ticks
+from da3_ros.bag.report.report import report_html, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -13,10 +13,10 @@ from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.outcome import has_errors, lost_frames
-from da3_ros.bag.plan import Request
-from da3_ros.bag.reader import Recording
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.plan.outcome import has_errors, lost_frames
+from da3_ros.bag.plan.plan import Request
+from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.messages import decode_cloud, decode_depth, matrix_from_pose, stamp_to_ns
 from da3_ros.stream.parameters import ParameterError
 
@@ -82,7 +82,7 @@ def test_copies_byte_for_byte(bag, make, copy, names):
 @pytest.mark.parametrize("name", ["out", "out.mcap", "out.db3"])
 def test_quality_of_service_and_definitions_are_kept(bag, make, name):
     storage = "sqlite3" if name.endswith("db3") else "mcap"
-    from da3_ros.bag.writer import Format
+    from da3_ros.bag.io.writer import Format
 
     output, _ = make(bag, name=name, copy=("*",), segment_sets=2, form=Format(storage))
     with Reader(output) as reader:
@@ -112,7 +112,7 @@ def test_split_output_is_a_valid_rosbag2_folder(bag, make):
 @pytest.mark.parametrize("name", ["out.mcap", "out.db3", "folder"])
 @pytest.mark.parametrize("compress", [False, True])
 def test_storages_hold_the_same(bag, make, name, compress):
-    from da3_ros.bag.writer import Format
+    from da3_ros.bag.io.writer import Format
 
     if compress and name.endswith(".db3"):
         pytest.skip("a single sqlite3 file has no place to say that its messages are compressed")

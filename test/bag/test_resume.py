@@ -13,8 +13,8 @@ import bags
 import pytest
 
 from da3_ros.bag.errors import BagError, DiskFullError
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
@@ -22,8 +22,8 @@ import sys, time
 sys.path[:0] = sys.argv[3].split(":")
 import bags
 from pathlib import Path
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
 class Slow(bags.CountingEstimator):
     def __call__(self, views, *, odometry=False):
         time.sleep(0.02)
@@ -164,7 +164,7 @@ def test_a_full_disk_keeps_what_is_finished(recording, whole, tmp_path):
 
 
 def test_disk_full_is_an_error_of_its_own(recording, tmp_path, monkeypatch):
-    from da3_ros.bag import worker as module
+    from da3_ros.bag.run import worker as module
 
     class Full(module.SegmentWriter):
         def write(self, topic, log_ns, data):

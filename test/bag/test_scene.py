@@ -11,9 +11,9 @@ import trimesh
 from fake_estimator import HEIGHT, WIDTH
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.fusion import Fusion
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
+from da3_ros.bag.scene.fusion import Fusion
 from da3_ros.estimation import PoseEstimate, ViewEstimate
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import invert, matrix_from_quaternion

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from da3_ros.bag.chunks import Chunk, ChunkView, read_chunk, write_chunk
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
-from da3_ros.bag.similarity import Similarities, Similarity, align
-from da3_ros.bag.trajectory import Edge, naive_sequence, sequence, shared_views, solve, write_tum
+from da3_ros.bag.motion.chunks import Chunk, ChunkView, read_chunk, write_chunk
+from da3_ros.bag.motion.similarity import Similarities, Similarity, align
+from da3_ros.bag.motion.trajectory import Edge, naive_sequence, sequence, shared_views, solve, write_tum
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.estimation import ScaleEstimate
 from da3_ros.geometry import CameraModel, umeyama
 from da3_ros.geometry.poses import invert

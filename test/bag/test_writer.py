@@ -10,7 +10,7 @@ import yaml
 WRITE = """
 import sys
 from pathlib import Path
-from da3_ros.bag.writer import Format, Span, write_metadata
+from da3_ros.bag.io.writer import Format, Span, write_metadata
 folder, scratch, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 for _ in range(150):
     spans = {f"part_{i}.mcap": Span(i, i + 1, {"/depth": 1}) for i in range(number)}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.cli.main import main
 from da3_ros.engines import load_engine
 from da3_ros.engines.openvino import OpenVinoEngine

@@ -11,7 +11,7 @@ from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from da3_ros.bag.qos import LATCHED, recorded
+from da3_ros.bag.io.qos import LATCHED, recorded
 from da3_ros.messages import MessageTypes, encode_camera_info, encode_rgb, encode_transform
 from da3_ros.stream.outputs import Qos
 

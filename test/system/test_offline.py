@@ -16,8 +16,8 @@ import bags
 import numpy as np
 import pytest
 
-from da3_ros.bag.plan import Options, Request
-from da3_ros.bag.reprocess import reprocess
+from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.messages import decode_cloud, decode_depth, matrix_from_pose, stamp_to_ns
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from bags import PERIOD, START
 from fake_estimator import CAMERA
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.reader import Recording
+from da3_ros.bag.io.reader import Recording
 from da3_ros.geometry import CameraModel
 from da3_ros.messages import MessageError
 from da3_ros.network import create_model, load_checkpoint, save_checkpoint

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.bag.definitions import standard_types
+from da3_ros.bag.io.definitions import standard_types
 from da3_ros.estimation.preprocess import rectify
 from da3_ros.estimation.scale.reference import project_reference
 from da3_ros.geometry import CameraModel

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.reader import Recording
-from da3_ros.bag.topics import COMPRESSED, IMAGE, INFO, CameraTopic, choose_cameras, find_cameras
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.plan.topics import COMPRESSED, IMAGE, INFO, CameraTopic, choose_cameras, find_cameras
 from da3_training.bags.depth_messages import is_depth
 from da3_training.bags.options import BagOptions
 

@@ -7,8 +7,8 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from da3_ros.bag.reader import Recording
-from da3_ros.bag.topics import table
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.plan.topics import table
 from da3_training.bags.convert import convert, rows
 from da3_training.bags.options import BagOptions
 from da3_training.bags.topics import find_sources, pose_topics

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a recording to sets of frames, in the order and with the rules of the live node, without a clock.
+
+Time is the recording's: a camera is silent when no frame of it was recorded for `watchdog.timeout`. Nothing is decoded
+here but stamps, so that a run that goes on after an interruption passes over finished sets in no time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from da3_ros.bag.io.reader import Message, Recording, header_stamp
+from da3_ros.stream.diagnostics import Health
+from da3_ros.stream.parameters import NodeParameters
+from da3_ros.sync import FrameBuffer, FrameCounters, FrameSet
+
+LOOK_AHEAD_NS = 5_000_000_000
+"""Transforms are known so long before the images of their time: half of what the tree remembers."""
+CAPACITY = 200
+"""Frames that wait for partners, for each camera. The live node keeps fewer: it has to be quick."""
+COPY_BYTES = 32 << 20
+"""So many bytes of copied messages go on at once, also without a set."""
+
+
+@dataclass
+class Job:
+    """What happens next, in order: transforms and calibrations come in, messages are copied, a set is estimated."""
+
+    log_ns: int = 0
+    """When the set was complete; its outputs are written with this time."""
+    index: int = -1
+    """Number of the set, or of the next one for a job without a set."""
+    frames: FrameSet[Message] | None = None
+    reset: bool = False
+    """Time has jumped: what was learnt from earlier sets is void."""
+    transforms: list[Message] = field(default_factory=list)
+    infos: list[tuple[str, Message]] = field(default_factory=list)
+    """Camera, and the message that holds its calibration from here on."""
+    references: list[Message] = field(default_factory=list)
+    """Of a LiDAR or a depth camera, for the scale."""
+    copies: list[Message] = field(default_factory=list)
+
+
+class Intake:
+    """Iterates over the jobs of a recording."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        parameters: NodeParameters,
+        health: Health,
+        counters: FrameCounters,
+        *,
+        copied: Collection[str] = (),
+        static: Collection[str] = (),
+        moving: Collection[str] = (),
+        references: Collection[str] = (),
+    ) -> None:
+        """copied: topics whose messages are handed on as they are; static, moving: topics of transforms; references:
+        of metric depth.
+        """
+        self._recording, self._parameters, self._health = recording, parameters, health
+        sync = dataclasses.replace(parameters.sync, capacity=max(parameters.sync.capacity, CAPACITY))
+        self.buffer: FrameBuffer[Message] = FrameBuffer(parameters.names, sync, counters)
+        self._images = {camera.image_topic: camera.name for camera in parameters.cameras}
+        self._infos: dict[str, list[str]] = {}
+        for camera in parameters.cameras:
+            if camera.camera_info_topic:
+                self._infos.setdefault(camera.camera_info_topic, []).append(camera.name)
+        self._copied, self._static, self._moving = set(copied), set(static), set(moving)
+        self._references = set(references)
+        self._last: dict[str, int] = {}  # log time of each camera's last frame
+        self._begin: int | None = None
+        self._sets = 0
+        self._epoch = 0
+
+    def __iter__(self) -> Iterator[Job]:
+        recording = self._recording
+        job = Job(index=0)
+        for topic, message in recording.first(self._infos).items():
+            job.infos += [(camera, message) for camera in self._infos[topic]]
+        # The first value of each static transform holds from the beginning, whenever it was recorded.
+        job.transforms += reversed(list(recording.messages(self._static)) if self._static else [])
+        ahead = _Ahead(recording, self._moving)
+        copied_bytes = 0
+        for message in recording.messages(
+            {*self._images, *self._infos, *self._static, *self._references, *self._copied}
+        ):
+            topic, now = message.topic, message.log_ns
+            if topic in self._static:
+                job.transforms.append(message)
+            for camera in self._infos.get(topic, ()):
+                job.infos.append((camera, message))
+            if topic in self._references:
+                job.references.append(message)
+            if topic in self._copied:
+                job.copies.append(message)
+                copied_bytes += len(message.raw)
+            sets = self._watch(now)
+            if topic in self._images:
+                sets += self._push(self._images[topic], message)
+            for frames in sets:
+                job.transforms += ahead.until(now)
+                yield self._close(job, frames, now)
+                job, copied_bytes = Job(index=self._sets), 0
+            if copied_bytes > COPY_BYTES:
+                job.log_ns = now
+                yield job
+                job, copied_bytes = Job(index=self._sets), 0
+            job.log_ns = now
+        for frames in self.buffer.finish():
+            now = job.log_ns
+            job.transforms += ahead.until(now)
+            yield self._close(job, frames, now)
+            job = Job(log_ns=now, index=self._sets)
+        yield job
+
+    def _close(self, job: Job, frames: FrameSet[Message], now: int) -> Job:
+        job.frames, job.index, job.log_ns = frames, self._sets, now
+        if self.buffer.epoch != self._epoch:
+            self._epoch, job.reset = self.buffer.epoch, True
+        self._sets += 1
+        return job
+
+    def _push(self, camera: str, message: Message) -> list[FrameSet[Message]]:
+        self._last[camera] = message.log_ns
+        try:
+            stamp = header_stamp(message.raw, is_ros1=self._recording.is_ros1)
+        except struct.error:
+            self.buffer.counters.receive(camera)
+            self.buffer.counters.drop(camera, "unreadable")
+            text = f"{message.topic}: a message of {len(message.raw)} bytes is too short for a stamp; it is left out"
+            self._health.report(camera, "unreadable", text)
+            return []
+        frames = self.buffer.push(camera, stamp, message)
+        return [frames] if frames is not None else []
+
+    def _watch(self, now: int) -> list[FrameSet[Message]]:
+        """Do not wait for cameras that are silent, as the live node's watchdog."""
+        if self._begin is None:
+            self._begin = now
+        timeout = self._parameters.checks.watchdog_timeout * 1e9
+        silent = [name for name in self._parameters.names if now - self._last.get(name, self._begin) > timeout]
+        if not silent:
+            return []
+        if len(silent) == len(self._parameters.names):
+            self.buffer.include_all()
+            # A pause of the whole recording: the first camera after it must not make the others look silent.
+            self._begin = now
+            self._last.clear()
+            return []
+        sets = []
+        for name in silent:
+            if name not in self.buffer.excluded:
+                seconds = (now - self._last.get(name, self._begin)) / 1e9
+                text = f"no image for {seconds:.1f} s of the recording; the others go on without it"
+                self._health.report(name, "silent", text, 1)
+                frames = self.buffer.exclude(name)
+                sets += [frames] if frames is not None else []
+        return sets
+
+
+class _Ahead:
+    """Reads moving transforms some seconds before the images, never across a jump back in time."""
+
+    def __init__(self, recording: Recording, topics: Collection[str]) -> None:
+        self._messages = recording.messages(topics) if topics else iter(())
+        self._next: Message | None = next(self._messages, None)
+        self._is_ros1 = recording.is_ros1
+        self._newest = -(1 << 63)
+
+    def until(self, now: int) -> list[Message]:
+        """Messages up to the look-ahead beyond log time `now`."""
+        found: list[Message] = []
+        while self._next is not None and self._next.log_ns <= now + LOOK_AHEAD_NS:
+            stamp = _first_stamp(self._next.raw, is_ros1=self._is_ros1)
+            if stamp is not None and stamp < self._newest - LOOK_AHEAD_NS:
+                if self._next.log_ns > now:
+                    break  # of the time after the jump: the images are not there yet
+                self._newest = stamp
+            self._newest = max(self._newest, stamp if stamp is not None else self._newest)
+            found.append(self._next)
+            self._next = next(self._messages, None)
+        return found
+
+
+def _first_stamp(raw: bytes, *, is_ros1: bool) -> int | None:
+    """Stamp of the first transform of a TFMessage; None where it has none or is cut off."""
+    order = "<" if is_ros1 or raw[1:2] == b"\x01" else ">"
+    try:
+        (count,) = struct.unpack_from(order + "I", raw, 0 if is_ros1 else 4)
+        sec, nanosec = struct.unpack_from(order + ("II" if is_ros1 else "iI"), raw, 8)
+    except struct.error:
+        return None
+    return int(sec) * 1_000_000_000 + int(nanosec) if count else None

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a process does with each job of a recording: write it, learn from it, look at it, or pass it over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from da3_ros.bag.line.ahead import AheadReach
+from da3_ros.bag.line.intake import Job
+from da3_ros.bag.plan.plan import Options
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do with a job."""
+
+    write: bool
+    estimate: bool
+    see: bool = False
+    """Whether a set that is not estimated is looked at all the same: one before it is seen together with it."""
+    recall: int | None = None
+    """Segment after which to go on."""
+    fresh: bool = False
+    """Begin as after a jump in time."""
+    last: bool = False
+    """The segment ends with this set: what the pipeline remembers is kept."""
+
+
+class Orders:
+    """Gives the orders of one process: all segments that are not finished, or every n-th."""
+
+    def __init__(self, options: Options, finished: Collection[int], rank: int, ahead: AheadReach) -> None:
+        self._options, self._finished, self._rank, self._ahead = options, frozenset(finished), rank, ahead
+        self._before: int | None = None
+        """Segment of the last set that was estimated and written."""
+        self._begun = False
+
+    def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Order]]:
+        """Each job with its order."""
+        for job in jobs:
+            order = self._order(job)
+            if job.frames is not None:
+                needed = self._ahead.push(job.frames.stamp_ns, estimated=order.estimate, reset=job.reset)
+                if needed and not order.estimate:
+                    order = Order(write=False, estimate=False, see=True)
+            yield job, order
+
+    def _order(self, job: Job) -> Order:
+        size = self._options.segment_sets
+        number, is_set = job.index // size, job.frames is not None
+        last = is_set and job.index % size == size - 1
+        if not self._is_ours(number):
+            if not self._warms_up(job, number):
+                return Order(write=False, estimate=False)
+            order = Order(write=False, estimate=True, fresh=not self._begun and self._before != number)
+            self._begun = True
+            return order
+        fresh, recall, before = False, None, self._before
+        if is_set and before != number and job.index % size == 0:
+            if self._options.processes == 1 and number and before != number - 1:
+                recall = number - 1
+            fresh = number > 0 and not self._begun and recall is None and before != number - 1
+        if is_set:
+            self._before, self._begun = number, False
+        return Order(write=True, estimate=True, recall=recall, fresh=fresh, last=last)
+
+    def _warms_up(self, job: Job, number: int) -> bool:
+        if self._options.processes == 1 or not self._is_ours(number + 1) or job.frames is None:
+            return False
+        return job.index >= (number + 1) * self._options.segment_sets - self._options.warm_up
+
+    def _is_ours(self, number: int) -> bool:
+        return number not in self._finished and number % self._options.processes == self._rank

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is noted of each set beside the output, for the report, trajectories and clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.bag.line.intake import Job
+from da3_ros.stream.work import Work
+
+STEP = 4
+"""Statistics of depth come from every so many pixels."""
+
+
+def set_record(job: Job, work: Work, timing: dict[str, float]) -> dict[str, Any]:
+    """Everything about a set that fits into a line of JSON. Poses are T_world_camera and T_start_body, 16 numbers
+    row by row.
+    """
+    estimate = work.estimate
+    scale = estimate.scale
+    views = []
+    for view, source in zip(estimate.views[: len(work.sources)], work.sources, strict=True):
+        depth, confidence = view.depth[::STEP, ::STEP], view.confidence[::STEP, ::STEP]
+        finite = depth[np.isfinite(depth)]
+        levels = _percentiles(finite, (2, 50, 98)) if len(finite) else None
+        views.append(
+            {
+                "camera": view.name,
+                "stamp_ns": view.stamp_ns,
+                "frame": source.frame_id,
+                "calibrated": source.view.camera is not None,
+                "pose_source": view.pose.source,
+                "T_world_camera": view.pose.T_world_camera.ravel().tolist(),
+                "depth": levels,
+                "valid": float(len(finite) / max(depth.size, 1)),
+                "confidence": _percentiles(confidence.ravel(), (50,))[0],
+            }
+        )
+    return {
+        "index": job.index,
+        "log_ns": job.log_ns,
+        "stamp_ns": estimate.views[0].stamp_ns,
+        "world": work.world,
+        "missing": list(work.frames.missing),
+        "scale": {
+            "source": scale.source,
+            "metres_per_unit": scale.value,
+            "shift_m": scale.shift,
+            "residual": None if np.isnan(scale.residual) else scale.residual,
+            "inliers": scale.inliers,
+            "metric": scale.metric,
+            "message": scale.message,
+        },
+        "T_start_body": None if estimate.odometry is None else estimate.odometry.T_start_body.ravel().tolist(),
+        "timing_ms": {name: value for name, value in timing.items() if name != "total"},
+        "views": views,
+    }
+
+
+def _percentiles(values: NDArray[np.float32], wanted: Sequence[int]) -> list[float]:
+    """The nearest values of (N,). NumPy's own function interpolates and takes several times as long for so few."""
+    ordered = np.sort(values)
+    return [float(ordered[round(share / 100 * (len(ordered) - 1))]) for share in wanted]
+
+
+def camera_positions(records: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float, float]]]:
+    """Where each camera was, set by set, in the frame of the poses; cameras without a pose are left out."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for view in (view for record in records for view in record["views"]):
+        if view["pose_source"] != "none":
+            found.setdefault(view["camera"], []).append(_position(view["T_world_camera"]))
+    return found
+
+
+def motion(records: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, float]]:
+    """Where the body of the cameras was since the start, where its motion was followed."""
+    return [_position(record["T_start_body"]) for record in records if record.get("T_start_body")]
+
+
+def _position(matrix: Sequence[float]) -> tuple[float, float, float]:
+    return matrix[3], matrix[7], matrix[11]

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first pass of a run with chunks: every set is gathered, every chunk estimated and kept, in one process or in
+several.
+
+A chunk depends on nothing before it, so that each of several processes goes over the recording and estimates every n-th
+one. Chunks that are kept from an interrupted run are not estimated again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from da3_ros.bag.errors import BagError, disk_full, is_disk_full
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.line.intake import Intake
+from da3_ros.bag.line.orders import Order
+from da3_ros.bag.line.stages import Item, Stages
+from da3_ros.bag.motion.chunks import Chunk, ChunkEstimator, write_chunk
+from da3_ros.bag.motion.loops import key_frame, key_view, write_key_frame
+from da3_ros.bag.plan.plan import Plan, Request, most_sets
+from da3_ros.bag.run.journal import Journal
+from da3_ros.bag.run.worker import Log, Progress
+from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, InOneStep, PoseEstimate, ScaleEstimate
+from da3_ros.estimation.preprocess import rectify
+from da3_ros.estimation.views import View, ViewEstimate, ViewSet
+from da3_ros.geometry import CameraModel
+from da3_ros.stream.diagnostics import Health
+from da3_ros.sync import FrameCounters
+
+
+def chunk_files(folder: Path) -> list[Path]:
+    """The chunks that are kept in a folder, in order."""
+    return sorted(path for path in folder.glob("*.npz") if path.stem.isdigit())
+
+
+def features_file(path: Path) -> Path:
+    """Where the key frame of a chunk is kept."""
+    return path.with_name(f"{path.stem}_features.npz")
+
+
+def make_chunks(
+    recording: Recording, plan: Plan, request: Request, estimator: Estimator, rank: int, progress: Progress, log: Log
+) -> None:
+    """Estimate the chunks of process `rank` that are not kept yet. Raises BagError where the model fails on one,
+    DiskFullError.
+    """
+    del log  # what is wrong with the recording the second pass says
+    options, journal = request.options, Journal(request.output, request.options.form.suffix)
+    journal.chunks.mkdir(parents=True, exist_ok=True)
+    config = plan.parameters.estimator
+    estimator.reconfigure(_uncut(config))
+    share = range(rank, 1 << 62, options.processes)
+    chunks = ChunkEstimator(estimator, config.pose.matches)
+    collector = Collector(chunks, journal.chunks, options.chunk, options.overlap, share)
+    try:
+        _pass_over(recording, plan, collector, progress)
+    except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(journal.folder, error, "it goes on after the last finished chunk") from error
+        raise
+
+
+def _uncut(config: EstimatorConfig) -> EstimatorConfig:
+    """Neither ranges nor confidence cut anything off before the scale is known; poses are found for whole chunks."""
+    return dataclasses.replace(
+        config,
+        pose=dataclasses.replace(config.pose, source="network"),
+        min_range=0.0,
+        max_range=1e9,
+        min_confidence=0.0,
+        full_resolution=False,
+        rig_check_period=0.0,
+    )
+
+
+def _pass_over(recording: Recording, plan: Plan, collector: Collector, progress: Progress) -> None:
+    """Every set through the pipeline up to its views."""
+    health, counters = Health(plan.parameters.names, lambda level, text: None), FrameCounters(plan.parameters.names)
+    stand_in = cast("Estimator", collector)
+    stages = Stages(recording, plan, stand_in, health, lambda number: None, 0, lambda name, data: None)
+    intake = Intake(
+        recording,
+        plan.parameters,
+        health,
+        counters,
+        static=plan.static,
+        moving=plan.moving,
+        references=plan.references,
+    )
+    most = most_sets(recording, plan)
+    line = stages.line(Item(job, Order(write=False, estimate=True)) for job in intake)
+    try:
+        for item in line:
+            if item.job.frames is not None:
+                progress(item.job.index + 1, most)
+            failure = health.issues().get(("", "engine"))
+            if failure is not None:
+                raise BagError(f"{failure.text} (finished chunks stay: run the same command again)")
+    finally:
+        line.close()
+    collector.end_track()
+
+
+class Collector(InOneStep):
+    """Stands for the estimator in the first pass: gathers views and has chunks estimated."""
+
+    def __init__(self, estimate: ChunkEstimator, folder: Path, sets: int, overlap: int, share: range) -> None:
+        """sets: in a chunk; overlap: of them in common with the one before; share: chunks to estimate, by number."""
+        self._estimate, self._folder = estimate, folder
+        self._sets, self._overlap, self._share = sets, overlap, share
+        self._kept: deque[tuple[int, Sequence[View]]] = deque(maxlen=sets)
+        self._new = self._number = self._track = 0
+        self._begun = False  # whether the track has a chunk already
+        self._count = 0
+        """Chunks so far."""
+
+    def __call__(self, view_set: ViewSet, *, odometry: bool = False) -> Estimate:
+        """Take a set; what is returned holds nothing that may be published."""
+        del odometry
+        self._kept.append((self._number, view_set.views))
+        self._number += 1
+        self._new += 1
+        if self._new == (self._sets - self._overlap if self._begun else self._sets):
+            self._close()
+        blank = np.full((1, 1), np.nan, np.float32)
+        pose = PoseEstimate(np.eye(4), "none", np.zeros((6, 6)))
+        views = tuple(
+            ViewEstimate(v.name, v.stamp_ns, v.image, blank, blank, v.camera or _any_camera(v), pose)
+            for v in view_set.views
+        )
+        return Estimate(views, ScaleEstimate("none"))
+
+    def reset(self) -> None:
+        """Time has jumped: another track begins."""
+        self.end_track()
+        self._kept.clear()
+        self._track += 1
+        self._begun = False
+
+    def end_track(self) -> None:
+        """The last sets of a track, in a chunk as long as the others."""
+        if self._new:
+            self._close()
+
+    def _close(self) -> None:
+        path = self._folder / f"{self._count:06d}.npz"
+        if self._count in self._share and not path.exists():
+            chunk = self._estimate(self._track, list(self._kept))
+            self._remember(path, chunk)
+            write_chunk(path, chunk)
+        self._count += 1
+        self._new, self._begun = 0, True
+
+    def _remember(self, path: Path, chunk: Chunk) -> None:
+        view = key_view(chunk)
+        source = next(v for number, views in self._kept for v in views if (number, v.name) == view.key)
+        image = rectify(source.image, source.camera)[0]
+        camera = source.straight_camera() or view.camera.scaled(image.shape[1], image.shape[0])
+        write_key_frame(features_file(path), key_frame(chunk, image, camera, self._estimate.config))
+
+    def memory(self) -> None:
+        return None
+
+    def recall(self, memory: Any) -> None:
+        del memory
+
+
+def _any_camera(view: View) -> CameraModel:
+    height, width = view.image.shape[:2]
+    return CameraModel.pinhole(width, height, width, width, width / 2, height / 2)

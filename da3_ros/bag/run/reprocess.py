@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole bag: every frame once, in order, with the live node's buffer, estimator and messages.
+
+The output grows in segments; a run that was interrupted goes on after the last finished one, with what the pipeline
+remembered there, so that the whole equals that of a run without interruption.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+
+from da3_ros.bag.errors import BagError
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.io.writer import OutputTopic, join, write_metadata
+from da3_ros.bag.line.look_up import LookUp, write_trajectory
+from da3_ros.bag.plan.plan import Options, Plan, Request, make_plan
+from da3_ros.bag.report import provenance
+from da3_ros.bag.report.report import write_report
+from da3_ros.bag.run.first_pass import make_chunks
+from da3_ros.bag.run.journal import Journal
+from da3_ros.bag.run.long_windows import align_chunks, check_options
+from da3_ros.bag.run.processes import do_segments, run_processes
+from da3_ros.bag.run.worker import Load, Log, Progress, Worker
+from da3_ros.bag.scene.scene import check_scene, write_poses, write_scene
+from da3_ros.engines import EngineError
+from da3_ros.estimation import Estimator
+
+
+def reprocess(
+    request: Request,
+    *,
+    load: Load = Estimator.from_model,
+    progress: Progress = lambda done, most: None,
+    log: Log = lambda level, text: None,
+    restart: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Make the output of a request; returns its summary (`run.json` in the folder beside it).
+
+    A run that was interrupted goes on where it stood; one that is complete already returns its summary at once. load:
+    (model, EstimatorConfig) -> estimator. restart: forget an earlier run. overwrite: replace an output of another kind.
+    Raises BagError, DiskFullError, ParameterError, da3_ros.models.ModelError.
+    """
+    _check_paths(request)
+    cv2.setNumThreads(1)  # OpenCV's threads spin between calls and take the engine's time
+    begin = time.monotonic()
+    with Recording(request.source) as recording:
+        plan = make_plan(recording, request)
+        check_options(request.options, plan.parameters.window.size)
+        check_scene(request.options.scene, plan, chunk=bool(request.options.chunk))
+        for remark in (*recording.problems, *plan.remarks):
+            log(1, remark)
+        estimator = load(plan.parameters.model, plan.parameters.estimator)
+        check_batch(estimator, plan, request.options)
+        job = provenance.job(recording.files, plan.values, estimator.describe(), asdict(request.options))
+        journal = Journal(request.output, request.options.form.suffix)
+        found, resumed = _begin(journal, job, request.output, restart=restart, overwrite=overwrite)
+        if found is not None:
+            return found
+        try:
+            track: dict[str, Any] | None = None
+            if request.options.chunk:
+                looked_up = _long_windows(recording, plan, request, load, estimator, journal, progress, log)
+                track = write_trajectory(looked_up, journal.folder)
+                # The engine's part is done: what is left is quick, and its order tells which track a set belongs to.
+                alone = dataclasses.replace(request, options=dataclasses.replace(request.options, processes=1))
+                Worker(recording, plan, alone, cast("Estimator", looked_up), journal, log).run(progress)
+            elif request.options.processes > 1:
+                run_processes(request, load, do_segments, progress, log)
+            else:
+                Worker(recording, plan, request, estimator, journal, log).run(progress)
+            seconds = time.monotonic() - begin
+            summary = _finish(journal, request, plan.topics, job, seconds, resumed=resumed, trajectory=track)
+            write_poses(journal.folder, summary)
+            for text in write_scene(recording, plan, request, journal.folder, summary):
+                log(1, text)
+            write_report(request.output)
+            return summary
+        finally:
+            journal.close()
+
+
+def check_batch(estimator: Estimator, plan: Plan, options: Options) -> None:
+    """Raise BagError where the model cannot take `options.batch` sets at once."""
+    if options.batch == 1:
+        return
+    if options.chunk:
+        raise BagError(f"a chunk goes through the engine alone: leave --batch out ({options.batch})")
+    views = len(plan.parameters.cameras) * (1 + plan.parameters.window.size + options.window_ahead)
+    try:
+        estimator.check_batch(options.batch, views)
+    except EngineError as error:
+        raise BagError(str(error)) from error
+
+
+def _long_windows(
+    recording: Recording,
+    plan: Plan,
+    request: Request,
+    load: Load,
+    estimator: Estimator,
+    journal: Journal,
+    progress: Progress,
+    log: Log,
+) -> LookUp:
+    """The first pass of a run with chunks, and their alignment."""
+    if request.options.processes > 1:
+        run_processes(request, load, make_chunks, progress, log)
+    else:
+        make_chunks(recording, plan, request, estimator, 0, progress, log)
+    config = plan.parameters.estimator
+    return align_chunks(journal.chunks, estimator.describe(), config, loops=request.options.loops)
+
+
+def _check_paths(request: Request) -> None:
+    source, output = request.source.resolve(), request.output.resolve()
+    if output == source or source in output.parents or output in source.parents:
+        raise BagError(f"the output {request.output} is the input or lies in it: choose another place")
+    suffix = request.output.suffix
+    if suffix and suffix in (".mcap", ".db3") and suffix != request.options.form.suffix:
+        raise BagError(f"the output {request.output} ends in {suffix}, the storage is {request.options.form.storage}")
+    if not request.output.parent.is_dir():
+        raise BagError(f"the folder {request.output.parent} of the output does not exist: make it")
+
+
+def _begin(
+    journal: Journal, job: dict[str, Any], output: Path, *, restart: bool, overwrite: bool
+) -> tuple[dict[str, Any] | None, bool]:
+    """Summary of a run that is complete already, else None; and whether an earlier run left something."""
+    if output.exists():
+        ours = journal.summary() is not None
+        if overwrite or (restart and ours):
+            _remove(output)
+            restart = True
+        elif not ours:
+            raise BagError(f"{output} exists: choose another name, or replace it with --overwrite")
+    resumed = journal.begin(job, restart=restart)
+    if output.exists():
+        summary = journal.summary()
+        journal.close()
+        return summary, resumed
+    return None, resumed
+
+
+def _remove(output: Path) -> None:
+    if output.is_dir():
+        shutil.rmtree(output)
+    else:
+        output.unlink()
+
+
+def _finish(
+    journal: Journal,
+    request: Request,
+    topics: tuple[OutputTopic, ...],
+    job: dict[str, Any],
+    seconds: float,
+    *,
+    resumed: bool,
+    trajectory: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Put the output in its place and write the summary."""
+    output, form = request.output, request.options.form
+    numbers = journal.finished()
+    sets, revoked = [], Counter[tuple[str, str]]()
+    messages = Counter[str]()
+    for number in numbers:
+        record = journal.record(number)
+        sets += record["sets"]
+        revoked.update((camera, cause) for camera, cause in record["revoked"])
+        messages.update(record["span"].counts)
+    ending = journal.ending()
+    frames = ending["frames"]
+    for (camera, cause), count in revoked.items():
+        frames[camera]["used"] -= count
+        frames[camera]["dropped"][cause] = frames[camera]["dropped"].get(cause, 0) + count
+    summary = {
+        "output": output.name,
+        "job": job,
+        "versions": provenance.versions(),
+        "input_sha256": {file["path"]: provenance.sha256(Path(file["path"])) for file in job["input"]},
+        "seconds": seconds,
+        "resumed": resumed,
+        "frames": frames,
+        "messages": dict(messages),
+        "issues": ending["issues"],
+        "problems": ending["problems"],
+        "trajectory": trajectory,
+        "sets": sets,
+    }
+    journal.pending(summary)
+    if output.suffix == form.suffix:
+        join([journal.file(number) for number in numbers], journal.scratch, output, topics, form)
+    else:
+        custom = {"da3_ros": job["version"], "model": job["engine"].get("model", "")}
+        custom["graph_sha256"] = job["engine"].get("graph_sha256", "")
+        spans = {journal.file(number).name: journal.record(number)["span"] for number in numbers}
+        write_metadata(journal.parts, journal.scratch, spans, topics, form, custom)
+        journal.parts.rename(output)
+    journal.complete()
+    return summary
