@@ -24,11 +24,11 @@ from da3_ros.geometry.metrics import depth_errors, median_scale
 from da3_ros.geometry.poses import invert, relative_to_first, rotation_angle
 from da3_ros.network import PRESETS, Preset, create_model
 from da3_training.config import LossConfig, OptimiserConfig, TrainConfig
+from da3_training.data.samples import Batch, SampleConfig, Sampler
 from da3_training.datasets.registry import SceneSet
-from da3_training.initial import initialise
-from da3_training.optimiser import make_optimiser, rate_factor
-from da3_training.samples import Batch, SampleConfig, Sampler
-from da3_training.tasks import Learner
+from da3_training.run.initial import initialise
+from da3_training.run.optimiser import make_optimiser, rate_factor
+from da3_training.run.tasks import Learner
 
 SMALL = Preset(
     "overfit", 192, 8, 6, (3, 5, 6, 7), 4, 64, (48, 96, 96, 96), normalise_qk=True, rope=True, camera_encoder_depth=1

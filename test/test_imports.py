@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "da3_ros"
 # Floors from the ground up; a package imports from lower ones, from its own, and what is named.
 FLOORS = {
     "atomic": 0,
-    "geometry": 1, "engines": 1, "models": 1, "hub": 1, "image_files": 1,
-    "network": 2, "messages": 2, "estimation": 2, "visual": 2, "gaussian_files": 2, "scene_files": 3,
-    "export": 3, "sync": 3,
+    "geometry": 1, "engines": 1, "models": 1, "hub": 1,
+    "network": 2, "messages": 2, "estimation": 2, "visual": 2,
+    "files": 3, "export": 4, "sync": 3,
     "stream": 4,
     "node": 5, "bag": 5, "launching": 5,
     "cli": 6,

@@ -7,9 +7,9 @@ import trimesh
 
 from da3_ros.estimation import Estimate
 from da3_ros.estimation.views import PoseEstimate, ScaleEstimate, ViewEstimate
+from da3_ros.files.scenes import colored_points, write_colmap, write_glb, write_ply
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import invert, matrix_from_quaternion
-from da3_ros.scene_files import colored_points, write_colmap, write_glb, write_ply
 
 CAMERA = CameraModel.pinhole(8, 6, 10.0, 10.0, 3.5, 2.5)
 

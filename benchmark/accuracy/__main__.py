@@ -28,7 +28,7 @@ from report import markdown, merge
 from score import Scores, score_sequence
 
 from da3_ros.estimation import Estimator, EstimatorConfig
-from da3_training.records import Record
+from da3_training.data.records import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 

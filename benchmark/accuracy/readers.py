@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from protocol import Protocol, choose_frames
 
+from da3_training.data.records import Cluster, Record, ViewRecord
 from da3_training.datasets.registry import DATASETS, SceneSet
 from da3_training.evaluate import motorcycle_records
-from da3_training.records import Cluster, Record, ViewRecord
 
 
 def read_clusters(protocol: Protocol, root: Path | None) -> Iterator[tuple[str, list[Record]]]:

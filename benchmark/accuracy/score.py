@@ -20,7 +20,7 @@ from da3_ros.geometry import CameraModel
 from da3_ros.geometry.alignment import AlignmentError
 from da3_ros.geometry.metrics import depth_errors, median_scale
 from da3_ros.geometry.poses import invert, normalise_baseline
-from da3_training.records import Record
+from da3_training.data.records import Record
 
 Scores = dict[str, list[float]]
 """Values by name; each is averaged over sequences, but `pairs`, which are pooled."""

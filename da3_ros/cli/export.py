@@ -13,7 +13,7 @@ from da3_ros.cli.build import image_size
 from da3_ros.engines.files import PRECISIONS
 from da3_ros.estimation.preprocess import network_size
 from da3_ros.estimation.resize import resize
-from da3_ros.image_files import read_image
+from da3_ros.files.images import read_image
 from da3_ros.models import find_checkpoint
 
 NAME = "export"

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
-from da3_ros.gaussian_files import write_gaussian_ply
+from da3_ros.files.gaussians import write_gaussian_ply
+from da3_ros.files.images import read_image
+from da3_ros.files.scenes import colored_points, write_colmap, write_glb, write_ply
 from da3_ros.geometry import CameraModel
-from da3_ros.image_files import read_image
 from da3_ros.messages.images import depth_to_millimetres
-from da3_ros.scene_files import colored_points, write_colmap, write_glb, write_ply
 from da3_ros.visual import depth_to_color
 
 NAME = "images"

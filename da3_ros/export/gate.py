@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from da3_ros.engines import Engine, RawEstimate
 from da3_ros.engines.plan import Shape
-from da3_ros.image_files import read_image
+from da3_ros.files.images import read_image
 
 Samples = dict[Shape, list[NDArray[np.uint8]]]
 """Images (S, h, w, 3) of each shape."""

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from da3_ros.gaussian_files import write_gaussian_ply
+from da3_ros.files.gaussians import write_gaussian_ply
 from da3_ros.geometry.alignment import umeyama
 from da3_ros.geometry.gaussians import Gaussians, pose_scale, raw_channels, world_gaussians, worth_keeping
 from da3_ros.geometry.harmonics import harmonic_basis, harmonic_rotation, rotate_harmonics

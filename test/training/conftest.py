@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from da3_training.config import DataConfig, OptimiserConfig, RuntimeConfig, Stage, TrainConfig
-from da3_training.samples import SampleConfig
+from da3_training.data.samples import SampleConfig
 
 from ..micro import micro, micros  # noqa: F401
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from da3_ros.network import load_checkpoint, save_checkpoint
-from da3_training import trainer
-from da3_training.average import average_checkpoints
 from da3_training.cli.main import main
+from da3_training.run import trainer
+from da3_training.run.average import average_checkpoints
 
 
 @pytest.fixture

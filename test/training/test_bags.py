@@ -22,7 +22,7 @@ from da3_training.bags.topics import Source
 from da3_training.cli import main
 from da3_training.config import DataConfig
 from da3_training.datasets.registry import SceneSet
-from da3_training.trainer import train
+from da3_training.run.trainer import train
 
 from . import robot_bag
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from da3_training.data.records import BrokenSampleError
 from da3_training.datasets.frames import OPENGL_TO_OPENCV
 from da3_training.datasets.registry import DATASETS, SceneSet
 from da3_training.datasets.tartanair import NED_TO_OPENCV
-from da3_training.records import BrokenSampleError
 
 H, W = 48, 64
 FAR = 2.0

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from da3_training import trainer
-from da3_training.dropout import drop_features
-from da3_training.tasks import Learner
+from da3_training.run import trainer
+from da3_training.run.dropout import drop_features
+from da3_training.run.tasks import Learner
 
 
 @pytest.fixture

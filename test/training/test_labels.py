@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from da3_training.data.records import BrokenSampleError
+from da3_training.data.samples import SampleConfig, Sampler
 from da3_training.datasets.registry import SceneSet
 from da3_training.labels import SUMMARY, LabelConfig, align_robustly, apply_label, label_path, write_labels
-from da3_training.records import BrokenSampleError
-from da3_training.samples import SampleConfig, Sampler
 
 CONFIG = LabelConfig(size=(84, 112))
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from da3_training.data.look import random_look
+from da3_training.data.samples import SampleConfig, Sampler
 from da3_training.datasets.registry import SceneSet
-from da3_training.look import random_look
-from da3_training.samples import SampleConfig, Sampler
 
 GREY = np.full((42, 56, 3), 120, np.uint8)
 

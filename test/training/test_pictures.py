@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from da3_training.pictures import Gallery, panel
+from da3_training.run.pictures import Gallery, panel
 
 H, W = 8, 12
 

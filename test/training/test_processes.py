@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from da3_training.trainer import read_log
+from da3_training.run.trainer import read_log
 
 SCRIPT = Path(__file__).with_name("run_micro.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

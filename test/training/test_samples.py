@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from da3_ros.geometry import unproject_depth
+from da3_training.data.records import BrokenSampleError, Record, list_rooms, load_room
+from da3_training.data.samples import SampleConfig, Sampler, draw
+from da3_training.data.view_sampling import choose_views, image_sizes, nearest, overlap_of, views_of
+from da3_training.data.window import mirror, window
 from da3_training.datasets.registry import SceneSet
-from da3_training.records import BrokenSampleError, Record, list_rooms, load_room
-from da3_training.samples import SampleConfig, Sampler, draw
-from da3_training.view_sampling import choose_views, image_sizes, nearest, overlap_of, views_of
-from da3_training.window import mirror, window
 
 SMALL = SampleConfig(views_per_batch=6, view_counts=(2,), sizes=((42, 56),))
 

@@ -11,7 +11,7 @@ import pytest
 
 from da3_ros.geometry import unproject_depth
 from da3_ros.geometry.poses import invert, transform
-from da3_training.records import load_room
+from da3_training.data.records import load_room
 
 os.environ.setdefault("LP_NUM_THREADS", "1")
 pytest.importorskip("moderngl")
@@ -113,7 +113,7 @@ def test_sky_is_known(studio, tmp_path):
 
 
 def test_depth_too_far_for_16_bits_is_unknown_and_not_sky(tmp_path):
-    from da3_training.codecs import read_depth
+    from da3_training.data.codecs import read_depth
     from da3_training.scenes.generate import write_depth
 
     write_depth(tmp_path / "d.png", np.array([[0.0, 1.5, 80.0]], np.float32))

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from da3_training.correspondence import patch_correspondence
+from da3_training.data.correspondence import patch_correspondence
 from da3_training.losses.correspondence import AttentionTap, correspondence_loss
 from da3_training.losses.flow import FlowReadout, flow_loss
 from da3_training.losses.masked import masked_mean

@@ -9,14 +9,14 @@ import torch
 import yaml
 
 from da3_ros.network import load_checkpoint
-from da3_training import tasks, trainer
 from da3_training.cli.main import main
 from da3_training.config import MatchingConfig, load_config
+from da3_training.data.samples import Sampler
 from da3_training.datasets.registry import SceneSet
-from da3_training.initial import initialise
-from da3_training.optimiser import MovingAverage, make_optimiser, rate_factor
-from da3_training.samples import Sampler
-from da3_training.tasks import Learner
+from da3_training.run import tasks, trainer
+from da3_training.run.initial import initialise
+from da3_training.run.optimiser import MovingAverage, make_optimiser, rate_factor
+from da3_training.run.tasks import Learner
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 
@@ -242,7 +242,7 @@ def test_overfitting_one_batch_lowers_the_loss(config):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_configurations_are_valid_and_have_a_budget(path):
-    from da3_training.budget import budget
+    from da3_training.run.budget import budget
 
     config = load_config(path, {"runtime.threads": 3, "stages.0.samples.max_depth": 9.0})
     assert (config.runtime.threads, config.stages[0].samples.max_depth) == (3, 9.0)

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
+from da3_training.data.samples import SampleConfig
 from da3_training.losses.any_view import LossConfig
 from da3_training.losses.teacher import SingleViewLossConfig
-from da3_training.samples import SampleConfig
 
 SHARDS, STORED = "shards", "stored"
 TASKS = ("any_view", "teacher", "mono", "metric")

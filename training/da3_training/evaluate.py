@@ -18,10 +18,10 @@ from tqdm import tqdm
 from da3_ros.geometry.metrics import auc, depth_errors, median_scale, pair_errors
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.network import DepthAnything3
+from da3_training.data.records import BrokenSampleError, Record
+from da3_training.data.window import normalise_image, window
 from da3_training.datasets.registry import SceneSet
-from da3_training.pictures import Gallery
-from da3_training.records import BrokenSampleError, Record
-from da3_training.window import normalise_image, window
+from da3_training.run.pictures import Gallery
 
 NEAREST, FARTHEST = 0.05, 40.0
 """Metres between which depth is scored."""

@@ -19,9 +19,9 @@ from da3_ros.atomic import replacing, write_atomically
 from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift
 from da3_ros.network import DepthAnything3
 from da3_ros.network.sky import is_sky
+from da3_training.data.records import BrokenSampleError, Record
+from da3_training.data.window import normalise_image, window
 from da3_training.datasets.registry import SceneSet
-from da3_training.records import BrokenSampleError, Record
-from da3_training.window import normalise_image, window
 
 log = logging.getLogger(__name__)
 SUMMARY = "labels.json"

@@ -23,9 +23,9 @@ from da3_ros.bag.scene.fusion import Fusion
 from da3_ros.estimation import Estimate, PoseEstimate, ScaleEstimate, ViewEstimate
 from da3_ros.estimation.preprocess import rectify
 from da3_ros.estimation.resize import resize
+from da3_ros.files.scenes import write_colmap, write_ply
 from da3_ros.geometry import CameraModel
 from da3_ros.messages import decode_camera_info, decode_depth, decode_image
-from da3_ros.scene_files import write_colmap, write_ply
 
 Array = NDArray[np.float64]
 KINDS = ("ply", "colmap", "rerun")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from da3_ros.network import save_checkpoint
-from da3_training.average import average_checkpoints
+from da3_training.run.average import average_checkpoints
 
 
 def main(arguments: list[str]) -> None:

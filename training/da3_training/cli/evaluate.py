@@ -13,7 +13,7 @@ import cv2
 from da3_ros.network import load_checkpoint
 from da3_training.datasets.registry import SceneSet
 from da3_training.evaluate import evaluate, motorcycle, view_groups
-from da3_training.pictures import Gallery
+from da3_training.run.pictures import Gallery
 
 
 def main(arguments: list[str]) -> None:

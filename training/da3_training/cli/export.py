@@ -17,6 +17,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("overrides", nargs="*", help="key=value, as the run was given them")
     parser.add_argument("-o", "--output", type=Path, help="folder; default: export in the run's")
     options = parser.parse_args(arguments)
-    from da3_training.trainer import export_average
+    from da3_training.run.trainer import export_average
 
     print(export_average(load_config(options.config, parse_overrides(options.overrides)), options.output))

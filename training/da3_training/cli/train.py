@@ -21,11 +21,11 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     config = load_config(options.config, parse_overrides(options.overrides))
     if options.dry_run:
-        from da3_training.budget import budget
+        from da3_training.run.budget import budget
 
         print(budget(config))
         return
-    from da3_training.trainer import train
+    from da3_training.run.trainer import train
 
     print(train(config))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import camera_matrix, rigid
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "raw/<split>/<video>/{lowres_wide,lowres_depth,lowres_wide_intrinsics}/<video>_<time>.* and lowres_wide.traj"
 NEAR_SECONDS = 0.05

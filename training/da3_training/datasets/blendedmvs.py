@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import read_mvsnet_camera
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "<project>/{blended_images/NNNNNNNN.jpg,cams/NNNNNNNN_cam.txt,rendered_depth_maps/NNNNNNNN.pfm}"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import Matrix, rigid
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "<category>/frame_annotations.jgz and <category>/<sequence>/{images,depths,depth_masks}/frameNNNNNN*"
 

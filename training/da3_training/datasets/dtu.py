@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import read_mvsnet_camera
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "Cameras/NNNNNNNN_cam.txt, Rectified/scanN/rect_NNN_3_r5000.png, Depths_raw/scanN/depth_map_NNNN.pfm"
 LIGHT = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import camera_matrix, read_colmap
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "<scene>/{dslr_calibration_jpg/{cameras,images}.txt,images/dslr_images,ground_truth_depth/dslr_images}"
 

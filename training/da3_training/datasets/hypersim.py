@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import OPENGL_TO_OPENCV, rigid
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "ai_VVV_NNN/_detail/cam_XX/camera_keyframe_*.hdf5 and ai_VVV_NNN/images/scene_cam_XX_*/frame.IIII.*"
 WIDTH, HEIGHT = 1024, 768

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import camera_matrix
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "<GTAV_540|GTAV_720|GTAV_1080>/NNNN/{images/NNNN.png,depths/NNNN.exr,poses/NNNN.json}"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import OPENGL_TO_OPENCV
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "<object>/transforms.json, NNN.png with alpha, and NNN_depth.exr (or .npy) beside it"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from da3_training.records import Cluster, ViewRecord
+from da3_training.data.records import Cluster, ViewRecord
 
 LAYOUT = "<split>/<scene>/{anno.npz,rgbs/rgb_NNNNN.jpg,depths/depth_NNNNN.png}"
 SKY = 999.0

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from da3_training.records import BrokenSampleError, Cluster
+from da3_training.data.records import BrokenSampleError, Cluster
 
 
 class DatasetInfo(NamedTuple):

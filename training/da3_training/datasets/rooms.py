@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from da3_training.records import load_room as load_scene
+from da3_training.data.records import load_room as load_scene
 
 __all__ = ["LAYOUT", "find_scenes", "load_scene"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from da3_training.records import Cluster, ViewRecord
+from da3_training.data.records import Cluster, ViewRecord
 
 LAYOUT = "data/<scene>/iphone/{pose_intrinsic_imu.json,rgb/frame_NNNNNN.jpg,depth or render_depth/frame_NNNNNN.png}"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import camera_matrix
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "<scene>/seq-NN/frame-NNNNNN.{color.png,depth.png,pose.txt}, or such frames in one folder"
 K = camera_matrix(585, 585, 320, 240)

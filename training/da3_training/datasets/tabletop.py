@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import camera_matrix
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "NAME_depth.png (16-bit mm), NAME_K.json (fx, fy, cx, cy or 3 x 3) and NAME[_rgb|_color].png or .jpg"
 SUFFIXES = ("_rgb.png", "_rgb.jpg", "_color.png", "_color.jpg", ".png", ".jpg")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import camera_matrix, from_quaternion
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "<environment>/<Easy|Hard>/PNNN/{image_left,depth_left}/NNNNNN_left* and pose_left.txt"
 K = camera_matrix(320, 320, 320, 240, corner=True)

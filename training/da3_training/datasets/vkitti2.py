@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_training.data.records import Cluster, ViewRecord
 from da3_training.datasets.frames import camera_matrix
-from da3_training.records import Cluster, ViewRecord
 
 LAYOUT = "SceneNN/<variation>/{extrinsic,intrinsic}.txt and frames/{rgb,depth}/Camera_N/*"
 SKY = 655.0

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from da3_training.correspondence import Correspondence
+from da3_training.data.correspondence import Correspondence
 from da3_training.losses.masked import masked_mean
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from da3_training.correspondence import Correspondence
+from da3_training.data.correspondence import Correspondence
 from da3_training.losses.masked import masked_mean
 
 

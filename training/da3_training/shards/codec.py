@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.geometry import CameraModel
-from da3_training.records import BrokenSampleError, Record
+from da3_training.data.records import BrokenSampleError, Record
 
 LEVELS = 65_534
 """Depth values of 16 bits; 0 is "unknown"."""

@@ -13,11 +13,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.gopen import gopen
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from da3_training.records import BrokenSampleError
-from da3_training.samples import RETRIES, Batch, Draw, SampleConfig, arrays, collate, draw
+from da3_training.data.records import BrokenSampleError
+from da3_training.data.samples import RETRIES, Batch, Draw, SampleConfig, arrays, collate, draw
+from da3_training.data.view_sampling import choose_views
 from da3_training.shards.codec import ShardView, views_of_sample
 from da3_training.shards.index import Order, ShardSet
-from da3_training.view_sampling import choose_views
 
 Sample: TypeAlias = tuple[ShardView, ...] | BrokenSampleError
 

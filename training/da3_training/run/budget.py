@@ -10,7 +10,7 @@ import torch
 from da3_ros.network import create_model
 from da3_ros.network.presets import PATCH, PRESETS, NestedPreset
 from da3_training.config import Stage, TrainConfig
-from da3_training.view_sampling import image_sizes
+from da3_training.data.view_sampling import image_sizes
 
 
 def budget(config: TrainConfig) -> str:

@@ -10,7 +10,7 @@ from da3_ros.network import DepthAnything3, load_checkpoint
 from da3_ros.network.any_view import AnyViewNetwork
 from da3_ros.network.single_view import SingleViewNetwork
 from da3_training.config import TrainConfig
-from da3_training.encoder import load_encoder, packaged_encoder
+from da3_training.run.encoder import load_encoder, packaged_encoder
 
 
 def initialise(model: DepthAnything3, config: TrainConfig) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from da3_ros.geometry import CameraModel
 from da3_ros.network.model import IMAGE_MEAN, IMAGE_STD
-from da3_training.records import Record
+from da3_training.data.records import Record
 
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_training.codecs import read_depth, read_mask
+from da3_training.data.codecs import read_depth, read_mask
 
 
 class BrokenSampleError(ValueError):
@@ -51,7 +51,7 @@ class ViewRecord:
     pose: NDArray[np.float64]
     """T_world_camera (4, 4), OpenCV axes."""
     codec: str = "png_mm"
-    """How the depth file is read: a name in `da3_training.codecs.DEPTH`."""
+    """How the depth file is read: a name in `da3_training.data.codecs.DEPTH`."""
     factor: float = 1.0
     """What the depth file's numbers are multiplied with on top of its codec."""
     mask_path: Path | None = None

@@ -16,16 +16,16 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from da3_ros.network import create_model, save_checkpoint
-from da3_training import checkpoints
 from da3_training.config import SHARDS, TrainConfig
+from da3_training.data.samples import Batch, Sampler, decode_threads
 from da3_training.datasets.registry import SceneSet
-from da3_training.initial import initialise
-from da3_training.monitor import Monitor
-from da3_training.optimiser import MovingAverage, make_optimiser, rate_factor
-from da3_training.parallel import make_fabric, recompute_blocks
-from da3_training.samples import Batch, Sampler, decode_threads
+from da3_training.run import checkpoints
+from da3_training.run.initial import initialise
+from da3_training.run.monitor import Monitor
+from da3_training.run.optimiser import MovingAverage, make_optimiser, rate_factor
+from da3_training.run.parallel import make_fabric, recompute_blocks
+from da3_training.run.tasks import Learner, check_matching_block
 from da3_training.shards import ShardSet, StreamSampler
-from da3_training.tasks import Learner, check_matching_block
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from da3_training.optimiser import MovingAverage
-from da3_training.tasks import Learner
+from da3_training.run.optimiser import MovingAverage
+from da3_training.run.tasks import Learner
 
 PREFIX = "step_"
 KEPT = 2

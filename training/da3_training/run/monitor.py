@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from da3_training.pictures import panel
-from da3_training.samples import Batch
-from da3_training.tasks import Result
+from da3_training.data.samples import Batch
+from da3_training.run.pictures import panel
+from da3_training.run.tasks import Result
 
 log = logging.getLogger(__name__)
 BROKEN = "broken.txt"

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from da3_training.data.look import random_look
+from da3_training.data.records import BrokenSampleError, Record, ViewRecord
+from da3_training.data.view_sampling import choose_views, image_sizes, views_of
+from da3_training.data.window import mirror, normalise_image, window
 from da3_training.datasets.registry import SceneSet
 from da3_training.labels import SUMMARY, apply_label, label_path
-from da3_training.look import random_look
-from da3_training.records import BrokenSampleError, Record, ViewRecord
-from da3_training.view_sampling import choose_views, image_sizes, views_of
-from da3_training.window import mirror, normalise_image, window
 
 log = logging.getLogger(__name__)
 RETRIES = 100
