@@ -16,7 +16,7 @@ from da3_ros.bag.fleet.task import process_bag
 from da3_ros.bag.io import places
 from da3_ros.bag.plan.plan import Options, Request
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 REQUEST = Request(Path("-"), Path("-"), options=Options(pictures=1))
 
 

@@ -18,7 +18,7 @@ from da3_training.run.initial import initialise
 from da3_training.run.optimiser import MovingAverage, make_optimiser, rate_factor
 from da3_training.run.tasks import Learner
 
-CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
+CONFIGS = Path(__file__).resolve().parents[3] / "training" / "configs"
 
 
 def losses(config):

@@ -16,7 +16,7 @@ from da3_ros.bag.errors import BagError, DiskFullError
 from da3_ros.bag.plan.plan import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHILD = """
 import sys, time
 sys.path[:0] = sys.argv[3].split(":")

@@ -9,7 +9,7 @@ import pytest
 
 from da3_ros.estimation.scale.rig import triangulate_rig
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

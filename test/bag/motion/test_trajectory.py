@@ -20,7 +20,7 @@ from da3_ros.geometry import CameraModel, umeyama
 from da3_ros.geometry.poses import invert
 from da3_ros.messages import matrix_from_pose
 
-FOUR = Path(__file__).resolve().parents[1] / "data" / "four_cameras"
+FOUR = Path(__file__).resolve().parents[2] / "data" / "four_cameras"
 CAMERA = CameraModel.pinhole(32, 24, 30.0, 30.0, 15.5, 11.5)
 SETS = 60
 

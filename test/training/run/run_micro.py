@@ -4,8 +4,8 @@
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 2)] + [
-    str(Path(__file__).resolve().parents[2] / "training")
+sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (2, 3)] + [
+    str(Path(__file__).resolve().parents[3] / "training")
 ]
 
 from micro import MICROS  # noqa: E402

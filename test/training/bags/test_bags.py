@@ -24,7 +24,7 @@ from da3_training.config import DataConfig
 from da3_training.datasets.registry import SceneSet
 from da3_training.run.trainer import train
 
-from . import robot_bag
+from .. import robot_bag
 
 
 @pytest.fixture(scope="module")
