@@ -3,23 +3,14 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines.files import GAUSSIANS, KNOWN, MASK, METRIC_SCALE, OUTPUTS, RAYS, SKY
-
-log = logging.getLogger(__name__)
-
-ENVIRONMENT = "DA3_ENGINE"
-
 
 ASSUMED_FIELD = np.radians(60.0)
 """Horizontal field of view of a camera of which nothing is known."""
@@ -123,16 +114,6 @@ class Engine(Protocol):
         ...
 
 
-class EngineChoice(NamedTuple):
-    """One way to run a model on this machine."""
-
-    engine: str
-    """``tensorrt``, ``openvino`` or ``onnxruntime``."""
-    usable: bool
-    reason: str
-    """Why it can or cannot be used, in words."""
-
-
 def check_inputs(
     info: EngineInfo,
     images: NDArray[np.uint8],
@@ -189,62 +170,3 @@ def camera_inputs(
     elif known is not None and not known.all():
         raise EngineError("this graph takes all cameras or none, it comes from an early export: export it again")
     return feed
-
-
-def explain_engines(folder: Path) -> list[EngineChoice]:
-    """Every engine for the model in `folder`, best first, with the reason why it can or cannot run here.
-
-    The variable ``DA3_ENGINE`` (``tensorrt``, ``openvino``, ``onnxruntime``) rules the others out.
-    """
-    from da3_ros.engines.onnxruntime import explain_onnxruntime
-    from da3_ros.engines.openvino import explain_openvino
-    from da3_ros.engines.tensorrt import explain_tensorrt
-
-    wanted = os.environ.get(ENVIRONMENT, "auto") or "auto"
-    explain: dict[str, Callable[[Path], tuple[bool, str]]] = {
-        "tensorrt": explain_tensorrt,
-        "openvino": partial(explain_openvino, forced=wanted == "openvino"),
-        "onnxruntime": explain_onnxruntime,
-    }
-    if wanted not in ("auto", *explain):
-        raise EngineError(f"{ENVIRONMENT} must be auto, {', '.join(explain)}, got {wanted!r}")
-    return [
-        EngineChoice(name, False, f"ruled out by {ENVIRONMENT}={wanted}")
-        if wanted not in ("auto", name)
-        else EngineChoice(name, *function(Path(folder)))
-        for name, function in explain.items()
-    ]
-
-
-def load_engine(folder: Path, threads: int = 0) -> Engine:
-    """Best engine on this machine for the exported model in `folder`: a TensorRT plan, else OpenVINO where bfloat16
-    is faster and accurate, else ONNX Runtime.
-
-    threads: of a CPU engine; 0 lets it take every core. The choice is logged with its reason. Raises EngineError that
-    names what is missing.
-    """
-    from da3_ros.engines.onnxruntime import OnnxRuntimeEngine
-    from da3_ros.engines.openvino import OpenVinoEngine
-    from da3_ros.engines.tensorrt import TensorRTEngine
-
-    make: dict[str, Callable[[], Engine]] = {
-        "tensorrt": lambda: TensorRTEngine.from_folder(folder),
-        "openvino": lambda: OpenVinoEngine(folder, threads),
-        "onnxruntime": lambda: OnnxRuntimeEngine(folder, threads),
-    }
-    choices = explain_engines(folder)
-    for choice in choices:
-        if not choice.usable:
-            log.info("not %s: %s", choice.engine, choice.reason)
-            continue
-        try:
-            engine = make[choice.engine]()
-        except EngineError as error:
-            if choice is choices[-1] or not any(later.usable for later in choices[choices.index(choice) + 1 :]):
-                raise
-            log.warning("%s cannot run %s, the next engine is tried: %s", choice.engine, folder, error)
-            continue
-        log.info("engine: %s (%s)", engine.info.backend, choice.reason)
-        return engine
-    reasons = "; ".join(f"{choice.engine}: {choice.reason}" for choice in choices)
-    raise EngineError(f"no engine can run {folder}: {reasons}")
