@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from da3_ros.bag.line.item import Item
 from da3_ros.estimation import View
 from da3_ros.stream.window import seen_from_another
-
-if TYPE_CHECKING:
-    from da3_ros.bag.line.stages import Item
 
 
 @dataclass
@@ -67,24 +64,3 @@ def _together(held: _Waiting) -> Item:
         for place, views in enumerate(held.later, before + 1):
             work.others += [seen_from_another(view, place) for view in views]
     return held.item
-
-
-class AheadReach:
-    """Tells which sets must be looked at because one before them is estimated: the rule of `Ahead`, by stamps alone."""
-
-    def __init__(self, count: int, spacing_ns: int) -> None:
-        self._count, self._spacing = count, spacing_ns
-        self._missing = self._last_ns = 0
-
-    def push(self, stamp_ns: int, *, estimated: bool, reset: bool) -> bool:
-        """The next set; whether one before it is seen together with it. Later sets of the last one that is estimated
-        reach farthest.
-        """
-        if reset:
-            self._missing = 0
-        needed = self._missing > 0
-        if needed and stamp_ns - self._last_ns >= self._spacing:
-            self._missing, self._last_ns = self._missing - 1, stamp_ns
-        if estimated:
-            self._missing, self._last_ns = self._count, stamp_ns
-        return needed

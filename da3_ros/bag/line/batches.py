@@ -7,10 +7,8 @@ A batch ends with its segment, so that a run that goes on after an interruption 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from da3_ros.bag.line.stages import Item
+from da3_ros.bag.line.item import Item
 
 
 class Batches:

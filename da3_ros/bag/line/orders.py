@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from da3_ros.bag.line.ahead import AheadReach
 from da3_ros.bag.line.intake import Job
 from da3_ros.bag.plan.plan import Options
 
@@ -25,6 +24,27 @@ class Order:
     """Begin as after a jump in time."""
     last: bool = False
     """The segment ends with this set: what the pipeline remembers is kept."""
+
+
+class AheadReach:
+    """Tells which sets must be looked at because one before them is estimated: what `Ahead` does, by stamps alone."""
+
+    def __init__(self, count: int, spacing_ns: int) -> None:
+        self._count, self._spacing = count, spacing_ns
+        self._missing = self._last_ns = 0
+
+    def push(self, stamp_ns: int, *, estimated: bool, reset: bool) -> bool:
+        """The next set; whether one before it is seen together with it. Later sets of the last one that is estimated
+        reach farthest.
+        """
+        if reset:
+            self._missing = 0
+        needed = self._missing > 0
+        if needed and stamp_ns - self._last_ns >= self._spacing:
+            self._missing, self._last_ns = self._missing - 1, stamp_ns
+        if estimated:
+            self._missing, self._last_ns = self._count, stamp_ns
+        return needed
 
 
 class Orders:

@@ -6,7 +6,6 @@ does; each is at another set, so that the engine never waits for anything but th
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,12 +17,13 @@ from da3_ros.bag.line.ahead import Ahead
 from da3_ros.bag.line.batches import Batches
 from da3_ros.bag.line.drops import Revocations, Unreadable
 from da3_ros.bag.line.intake import Job
+from da3_ros.bag.line.item import Item
 from da3_ros.bag.line.line import assembly_line, each
 from da3_ros.bag.line.orders import Order
 from da3_ros.bag.plan.plan import Plan, full_name
 from da3_ros.bag.plan.records import set_record
 from da3_ros.bag.report.pictures import set_pictures
-from da3_ros.estimation import Estimator, InOneStep, View
+from da3_ros.estimation import Estimator, InOneStep
 from da3_ros.messages import MessageError, decode_image
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.outputs import Outputs, Publisher, Qos
@@ -34,28 +34,6 @@ from da3_ros.sync import Frame, FrameSet
 
 MEMORY_NS = 20_000_000_000
 """Transforms older than this are not needed when sets are passed over: twice what the tree remembers."""
-
-
-@dataclass
-class Item:
-    """A job on its way through the stages."""
-
-    job: Job
-    order: Order
-    frames: FrameSet[Any] | None = None
-    transforms: list[tuple[bool, Any]] = field(default_factory=list)
-    infos: list[tuple[str, Any]] = field(default_factory=list)
-    references: list[tuple[str, Any]] = field(default_factory=list)
-    views: list[View] = field(default_factory=list)
-    """Of this moment, for sets before it."""
-    work: Work | None = None
-    revoked: list[tuple[str, str]] = field(default_factory=list)
-    recalled: dict[str, Any] | None = None
-    """What was remembered where the run goes on with this set."""
-    memory: dict[str, Any] | None = None
-    """What is remembered after this set, where it is to be kept: each stage adds its own."""
-    outputs: list[tuple[str, bytes | memoryview]] = field(default_factory=list)
-    record: dict[str, Any] | None = None
 
 
 class Stages:
@@ -259,7 +237,7 @@ class Stages:
             self._sink.clear()
             timing = self._pipeline.publish(item.work)
             item.outputs = list(self._sink)
-            item.record = set_record(item.job, item.work, timing)
+            item.record = set_record(item.job.index, item.job.log_ns, item.work, timing)
             if self._stride and item.job.index % self._stride == 0:
                 for name, data in set_pictures(item.job.index, item.work.estimate):
                     self._save(name, data)

@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run lost."""
+"""What is left of a run beside its output: where it lies, and what the run lost."""
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from da3_ros.stream.diagnostics import ERROR
+
+SUFFIX = ".da3"
+
+
+def companion(output: Path) -> Path:
+    """The folder beside an output that holds its report and, while it is made, its parts."""
+    return output.with_name(output.name + SUFFIX)
 
 
 def lost_frames(summary: dict[str, Any]) -> dict[str, int]:

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.bag.line.intake import Job
 from da3_ros.stream.work import Work
 
 STEP = 4
 """Statistics of depth come from every so many pixels."""
 
 
-def set_record(job: Job, work: Work, timing: dict[str, float]) -> dict[str, Any]:
+def set_record(index: int, log_ns: int, work: Work, timing: Mapping[str, float]) -> dict[str, Any]:
     """Everything about a set that fits into a line of JSON. Poses are T_world_camera and T_start_body, 16 numbers
     row by row.
     """
@@ -41,8 +40,8 @@ def set_record(job: Job, work: Work, timing: dict[str, float]) -> dict[str, Any]
             }
         )
     return {
-        "index": job.index,
-        "log_ns": job.log_ns,
+        "index": index,
+        "log_ns": log_ns,
         "stamp_ns": estimate.views[0].stamp_ns,
         "world": work.world,
         "missing": list(work.frames.missing),

@@ -14,9 +14,9 @@ from string import Template
 from typing import Any
 
 from da3_ros.bag.errors import BagError
+from da3_ros.bag.plan.outcome import companion
 from da3_ros.bag.plan.records import camera_positions, motion
 from da3_ros.bag.report.plots import Line, line_plot
-from da3_ros.bag.run.journal import companion
 
 NAME = "report.html"
 _TEMPLATE = Path(__file__).with_name("report.html")

@@ -19,13 +19,7 @@ from typing import Any
 from da3_ros.atomic import write_atomically
 from da3_ros.bag.errors import BagError, BusyError, disk_full, is_disk_full
 from da3_ros.bag.io.writer import Format, OutputTopic, Span, write_metadata
-
-SUFFIX = ".da3"
-
-
-def companion(output: Path) -> Path:
-    """The folder beside an output that holds its report and, while it is made, its parts."""
-    return output.with_name(output.name + SUFFIX)
+from da3_ros.bag.plan.outcome import companion
 
 
 class Journal:

@@ -10,9 +10,8 @@ from typing import Any
 from da3_ros.bag.errors import disk_full, is_disk_full
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.io.writer import SegmentWriter
-from da3_ros.bag.line.ahead import AheadReach
 from da3_ros.bag.line.intake import Intake
-from da3_ros.bag.line.orders import Orders
+from da3_ros.bag.line.orders import AheadReach, Orders
 from da3_ros.bag.line.stages import Item, Stages
 from da3_ros.bag.plan.plan import Plan, Request, most_sets
 from da3_ros.bag.run.journal import Journal

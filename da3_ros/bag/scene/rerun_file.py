@@ -5,16 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.bag.errors import BagError
+from da3_ros.bag.scene.view import SceneView
 from da3_ros.geometry.poses import quaternion_from_matrix
-
-if TYPE_CHECKING:
-    from da3_ros.bag.scene.scene import SceneView
 
 TIMELINE = "stamp"
 JPEG_QUALITY = 85

@@ -7,7 +7,6 @@ All are made from the finished output and the input's images, so that a run that
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from da3_ros.bag.io.reader import Recording, header_stamp
 from da3_ros.bag.motion.trajectory import write_tum
 from da3_ros.bag.plan.plan import Plan, Request
 from da3_ros.bag.scene.fusion import Fusion
+from da3_ros.bag.scene.rerun_file import require_rerun, write_rerun
+from da3_ros.bag.scene.view import SceneView
 from da3_ros.estimation import Estimate, PoseEstimate, ScaleEstimate, ViewEstimate
 from da3_ros.estimation.preprocess import rectify
 from da3_ros.estimation.resize import resize
@@ -35,18 +36,6 @@ MOST_COLUMNS = 320
 """Of a view in a scene: larger ones are thinned out."""
 COLMAP_POINTS = 100_000
 _NEEDED = ("depth/image_rect", "depth/camera_info", "confidence/image")
-
-
-@dataclass(frozen=True)
-class SceneView:
-    """A view with everything that a scene needs."""
-
-    estimate: ViewEstimate
-    """Pose in the scene's world."""
-    image: NDArray[np.uint8]
-    """(H, W, 3) RGB at its own size, without distortion."""
-    index: int
-    """Of its set."""
 
 
 def check_scene(kinds: Sequence[str], plan: Plan, *, chunk: bool) -> None:
@@ -70,8 +59,6 @@ def check_scene(kinds: Sequence[str], plan: Plan, *, chunk: bool) -> None:
     if missing:
         raise BagError(f"{', '.join(kinds)} are made of {', '.join(missing)}: add them to --outputs")
     if "rerun" in kinds:
-        from da3_ros.bag.scene.rerun_file import require_rerun
-
         require_rerun()
 
 
@@ -126,8 +113,6 @@ def write_scene(
     if "colmap" in kinds:
         _write_colmap(folder / "colmap", views, cloud.points, cloud.colours)
     if "rerun" in kinds:
-        from da3_ros.bag.scene.rerun_file import write_rerun
-
         write_rerun(folder / "scene.rrd", views, records, cloud.points, cloud.colours, metric=metric)
     return []
 

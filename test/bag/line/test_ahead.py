@@ -5,7 +5,7 @@ import bags
 import pytest
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.line.ahead import AheadReach
+from da3_ros.bag.line.orders import AheadReach
 from da3_ros.bag.plan.plan import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 
