@@ -35,9 +35,10 @@ from da3_ros.network import PRESETS, Preset, load_checkpoint
 from da3_ros.network.presets import SINGLE_VIEW
 from da3_training.config import DataConfig, LossConfig, OptimiserConfig, RuntimeConfig, Stage, TrainConfig
 from da3_training.data.samples import SampleConfig
+from da3_training.data.stored_labels import label_path, read_label
 from da3_training.datasets.registry import SceneSet
 from da3_training.evaluate import evaluate, view_groups
-from da3_training.labels import LabelConfig, label_path, read_label, write_labels
+from da3_training.labels import LabelConfig, write_labels
 from da3_training.run.trainer import train
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,8 +10,9 @@ import torch
 
 from da3_training.data.records import BrokenSampleError
 from da3_training.data.samples import SampleConfig, Sampler
+from da3_training.data.stored_labels import SUMMARY, apply_label, label_path
 from da3_training.datasets.registry import SceneSet
-from da3_training.labels import SUMMARY, LabelConfig, align_robustly, apply_label, label_path, write_labels
+from da3_training.labels import LabelConfig, align_robustly, write_labels
 
 CONFIG = LabelConfig(size=(84, 112))
 

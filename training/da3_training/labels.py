@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Teacher labels: dense depth of a teacher, brought to the scale of a set's own sparse or noisy depth (paper 3.2)."""
+"""Teacher labels: dense depth of a teacher, brought to the scale of a set's own sparse or noisy depth (paper 3.2).
+
+What is written here is read in `data.stored_labels`.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_sh
 from da3_ros.network import DepthAnything3
 from da3_ros.network.sky import is_sky
 from da3_training.data.records import BrokenSampleError, Record
+from da3_training.data.stored_labels import SUMMARY, label_path
 from da3_training.data.window import normalise_image, window
 from da3_training.datasets.registry import SceneSet
 
 log = logging.getLogger(__name__)
-SUMMARY = "labels.json"
 
 
 @dataclass(frozen=True)
@@ -152,34 +155,3 @@ def write_labels(model: DepthAnything3, scenes: SceneSet, out: Path, config: Lab
 
 def _write_summary(path: Path, kept: int, rejected: dict[str, str]) -> None:
     write_atomically(path, json.dumps({"kept": kept, "rejected": rejected}, indent=1).encode())
-
-
-def label_path(folder: Path, key: str) -> Path:
-    """File of the label of view `key` (scene/cluster_view)."""
-    return folder / f"{key}.npz"
-
-
-def read_label(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A label (H, W) = `shape`, 0 where unknown; raises `BrokenSampleError` for one of another size."""
-    with np.load(path) as file:
-        depth = file["depth"].astype(np.float32)
-    if depth.shape != shape:
-        raise BrokenSampleError(f"{path} has size {depth.shape}, its image {shape}: label it again")
-    return np.where(np.isfinite(depth), depth, 0)
-
-
-def apply_label(record: Record, folder: Path, key: str) -> Record:
-    """The record with its label as depth; without one (rejected) it teaches no depth at all.
-
-    Raises `BrokenSampleError` when `folder` holds no labels.
-    """
-    path = label_path(folder, key)
-    if not path.is_file():
-        if not (folder / SUMMARY).is_file():
-            raise BrokenSampleError(f"{folder} holds no labels: run `da3-train label` with this output first")
-        return record._replace(depth=np.zeros_like(record.depth), valid=np.zeros_like(record.valid))
-    depth = read_label(path, record.depth.shape)
-    valid = depth > 0
-    if record.sky is not None:
-        valid &= ~record.sky
-    return record._replace(depth=np.where(valid, depth, 0), valid=valid)

@@ -5,11 +5,11 @@ import torch
 from da3_ros.geometry import camera_to_rays, unproject
 from da3_ros.geometry.poses import invert
 from da3_ros.network.camera_codec import encode_camera
+from da3_training.data.normalise import normalise_scene
 from da3_training.losses.any_view import LossConfig, any_view_loss
 from da3_training.losses.camera import camera_loss
 from da3_training.losses.depth import depth_loss
 from da3_training.losses.gradient import gradient_loss
-from da3_training.losses.normalise import normalise_scene
 from da3_training.losses.rays import point_loss, ray_loss, target_rays
 
 H, W = 28, 42

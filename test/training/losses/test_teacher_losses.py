@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from da3_training.data.correspondence import patch_correspondence
+from da3_training.data.normalise import normalise_scene
 from da3_training.losses.correspondence import AttentionTap, correspondence_loss
 from da3_training.losses.flow import FlowReadout, flow_loss
 from da3_training.losses.masked import masked_mean
 from da3_training.losses.masks import object_loss, sky_loss
-from da3_training.losses.normalise import normalise_scene
 from da3_training.losses.normals import corner_normals, mean_normal, normal_loss
 from da3_training.losses.scale_shift import global_local_loss
 from da3_training.losses.teacher import SingleViewLossConfig, fit_scale_shift, single_view_loss

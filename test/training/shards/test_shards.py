@@ -20,8 +20,8 @@ from da3_training.cli import main
 from da3_training.config import DataConfig
 from da3_training.data.records import BrokenSampleError, Record
 from da3_training.data.samples import SampleConfig
+from da3_training.data.stored_labels import SUMMARY
 from da3_training.datasets.registry import SceneSet
-from da3_training.labels import SUMMARY
 from da3_training.run import tasks, trainer
 from da3_training.shards import ShardOptions, ShardSet, StreamSampler, write_shards
 from da3_training.shards.codec import ShardView, decode_depth, encode_depth, encode_record, smaller

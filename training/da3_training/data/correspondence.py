@@ -12,7 +12,7 @@ from da3_ros.geometry.points import unproject
 from da3_ros.geometry.poses import invert, transform
 from da3_ros.geometry.rays import camera_to_rays
 from da3_ros.network.presets import PATCH
-from da3_training.losses.normalise import Scene
+from da3_training.data.normalise import Scene
 
 
 class Correspondence(NamedTuple):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -119,6 +119,16 @@ class Cluster:
 
     kind: str
     views: tuple[ViewRecord, ...]
+
+
+class Scenes(Protocol):
+    """Scenes in a fixed order, as a folder of a data set or anything else that holds them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> list[Cluster]:
+        """Clusters of scene `index`; raises `BrokenSampleError` that names what cannot be read."""
+        ...
 
 
 def list_rooms(folder: Path) -> list[Path]:

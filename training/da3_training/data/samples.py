@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from da3_training.data.look import random_look
-from da3_training.data.records import BrokenSampleError, Record, ViewRecord
+from da3_training.data.records import BrokenSampleError, Record, Scenes
+from da3_training.data.stored_labels import SUMMARY, apply_label, labelled_views
 from da3_training.data.view_sampling import choose_views, image_sizes, views_of
 from da3_training.data.window import mirror, normalise_image, window
-from da3_training.datasets.registry import SceneSet
-from da3_training.labels import SUMMARY, apply_label, label_path
 
 log = logging.getLogger(__name__)
 RETRIES = 100
@@ -122,7 +121,7 @@ class Sampler(torch.utils.data.Dataset):
 
     def __init__(
         self,
-        sets: Sequence[SceneSet],
+        sets: Sequence[Scenes],
         config: SampleConfig,
         seed: int,
         weights: Sequence[float] | None = None,
@@ -171,11 +170,6 @@ class Sampler(torch.utils.data.Dataset):
             f"step {step}: {RETRIES} scenes in a row could not give {drawn.views} views ({broken[-3:]}): "
             "check the data, or lower view_counts"
         )
-
-
-def labelled_views(views: tuple[ViewRecord, ...], folder: Path | None) -> tuple[ViewRecord, ...]:
-    """Views whose teacher label was kept; all where no labels are in force."""
-    return views if folder is None else tuple(v for v in views if label_path(folder, v.key).is_file())
 
 
 def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], drawn: Draw) -> tuple:

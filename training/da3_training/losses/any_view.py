@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from da3_training.data.normalise import Scene
 from da3_training.losses.camera import camera_loss
 from da3_training.losses.depth import depth_loss
 from da3_training.losses.gradient import gradient_loss
-from da3_training.losses.normalise import Scene
 from da3_training.losses.rays import point_loss, ray_loss, target_rays
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from da3_ros.geometry.poses import invert
 from da3_ros.network.camera_codec import encode_camera
-from da3_training.losses.normalise import Scene
+from da3_training.data.normalise import Scene
 
 
 def camera_loss(code: Tensor, scene: Scene) -> Tensor:

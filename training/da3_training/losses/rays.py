@@ -6,8 +6,8 @@ from torch import Tensor
 
 from da3_ros.geometry.points import unproject
 from da3_ros.geometry.rays import camera_to_rays, ray_map_camera
+from da3_training.data.normalise import Scene
 from da3_training.losses.masked import masked_mean
-from da3_training.losses.normalise import Scene
 
 
 def target_rays(scene: Scene, h: int, w: int) -> Tensor:

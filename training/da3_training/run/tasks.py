@@ -13,11 +13,11 @@ from da3_ros.network import DepthAnything3
 from da3_ros.network.presets import PATCH
 from da3_training.config import MatchingConfig, TrainConfig
 from da3_training.data.correspondence import patch_correspondence
+from da3_training.data.normalise import Scene, normalise_scene
 from da3_training.data.samples import Batch
 from da3_training.losses.any_view import any_view_loss
 from da3_training.losses.correspondence import AttentionTap, correspondence_loss
 from da3_training.losses.flow import FlowReadout, flow_loss
-from da3_training.losses.normalise import Scene, normalise_scene
 from da3_training.losses.teacher import single_view_loss
 from da3_training.run.dropout import drop_features
 

@@ -15,8 +15,8 @@ import webdataset
 from tqdm import tqdm
 
 from da3_training.data.records import BrokenSampleError, ViewRecord
+from da3_training.data.stored_labels import SUMMARY, label_path, read_label
 from da3_training.datasets.registry import SceneSet
-from da3_training.labels import SUMMARY, label_path, read_label
 from da3_training.shards.codec import encode_record, smaller
 from da3_training.shards.index import INDEX, ShardSet
 
