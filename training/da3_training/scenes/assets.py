@@ -18,7 +18,8 @@ import numpy as np
 
 from da3_ros.atomic import write_atomically
 
-from .furniture import FURNITURE_DIR, LICENCES, Geometry, Material, Model, parse_archive, read_catalogue
+from .archives import FURNITURE_DIR, LICENCES, parse_archive, read_catalogue
+from .furniture import Geometry, Material, Model
 
 log = logging.getLogger(__name__)
 

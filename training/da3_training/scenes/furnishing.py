@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .clutter import floor_clutter, on_supports, primitive
 from .mesh import Look, pose2d
 from .placement import Placer
 from .shell import Shell
@@ -43,7 +44,7 @@ def furnish(place: Placer, shell: Shell, size: np.ndarray, density: float) -> No
             place.along_wall(model, start, end, shell.normal(start, end), z)
     if rng.random() < 0.6:
         block_furniture(place, int(rng.integers(1, 4)))
-    place.on_supports(int(rng.integers(6, 26)))
+    on_supports(place, int(rng.integers(6, 26)))
     for _ in range(int(rng.integers(2, 12))):
         floor_clutter(place)
 
@@ -66,14 +67,6 @@ def _rugs(place: Placer, size: np.ndarray) -> None:
             pose2d(p[0], p[1], 0, float(rng.choice([0, rng.uniform(0, 3)]))),
             fit=True,
         )
-
-
-def floor_clutter(place: Placer) -> None:
-    rng = place.rng
-    p = rng.uniform(place.lo[:2] + 0.3, place.hi[:2] - 0.3)
-    size = rng.uniform(0.1, 0.5, 3)
-    if place.free(np.array([*(p - size[:2].max() / 2), 0]), np.array([*(p + size[:2].max() / 2), size[2]])):
-        place.small_thing(p - 0.01, p + 0.01, None) if rng.random() < 0.4 else place.primitive(p[0], p[1], 0.001, size)
 
 
 def _table(place: Placer, w: float, d: float, h: float, look: Look, t: np.ndarray) -> list[float]:
@@ -169,7 +162,7 @@ def block_furniture(place: Placer, count: int) -> None:
                     np.maximum([w / 2 - 0.12, d / 2 - 0.1], [-w / 2 + 0.13, -d / 2 + 0.11]),
                 )
                 size = rng.uniform(0.05, 0.22, 3)
-                place.primitive(p[0] + c * q[0] - s * q[1], p[1] + s * q[0] + c * q[1], z + 0.001, size)
+                primitive(place, p[0] + c * q[0] - s * q[1], p[1] + s * q[0] + c * q[1], z + 0.001, size)
 
 
 def racks(place: Placer, size: np.ndarray) -> None:

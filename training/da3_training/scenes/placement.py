@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Putting furniture and clutter into a scene without overlaps: on the floor, along walls, on and inside furniture."""
+"""Putting models into a scene without overlaps: along walls, and free on the floor."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,43 +10,10 @@ import numpy as np
 from .assets import Library
 from .furniture import Model
 from .mesh import Builder, Look, pose2d
+from .roles import SUPPORT, role_of
 from .textures import TextureBank
 
 MAX_SCENE_TRIANGLES = 110_000
-_CEILING = re.compile(r"pendant|hanging light|chandelier|ceiling|fluorescent|track lights|lantern", re.I)
-_OUTDOOR = re.compile(
-    r"tree|pine|acacia|beech|cypress|poplar|palm|maple|peach blossom|hedge|bush|street l|lamppost|park|fountain"
-    r"|hydrant|fence|railing|mailbox|truck|^van$|suv|sedan|bus|smart|chevrolet|ford focus|beetle|peugeot|renault"
-    r"|seat leon|tent|swing|seesaw|sandpit|rock$|garden|fork lift|shipping|rowboat|biplane|chimney|porch"
-    r"|sidewalk|bench|column|mower|trampoline",
-    re.I,
-)
-_SUPPORT = re.compile(
-    r"table|desk|island|cabinet|counter|drawer|shelv|bookcase|stand|bench|workbench|dresser|vanity|bedside",
-    re.I,
-)
-
-
-def role_of(model: Model) -> str:  # noqa: PLR0911 - one return a role
-    """Where a model goes: `ceiling`, `wall`, `door`, `flat`, `small`, `outdoor`, or `floor`."""
-    w, _, h = model.size
-    if model.door_or_window:
-        return "door"
-    if _CEILING.search(model.name) and model.elevation > 1.2:
-        return "ceiling"
-    if (
-        _OUTDOOR.search(model.name)
-        or (model.category in ("Exterior", "Vehicles") and max(model.size) > 1.2)
-        or max(model.size) > 4
-    ):
-        return "outdoor"
-    if model.elevation > 0.25 and max(w, h) > 0.05:
-        return "wall"
-    if h < 0.06 and w > 0.5:
-        return "flat"
-    if max(model.size) < 0.55:
-        return "small"
-    return "floor"
 
 
 def wall_yaw(normal: np.ndarray) -> float:
@@ -176,7 +142,7 @@ class Placer:
             {"opaque": g.triangles[~cutout], "cutout": g.triangles[cutout]},
             transform,
         )
-        if _SUPPORT.search(model.name) and model.size[0] > 0.3:
+        if SUPPORT.search(model.name) and model.size[0] > 0.3:
             world = positions @ transform[:3, :3].T + transform[:3, 3]
             corners = world[g.triangles]
             normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -213,120 +179,3 @@ class Placer:
             if self.model(model, p[0], p[1], float(self.lo[2]), float(yaw)):
                 return True
         return False
-
-    def surface_height(self, instance: Instance, points: np.ndarray, clearance: float) -> float | None:
-        """A height [m] where all `points` (P, 2) rest on a flat part of `instance` with `clearance` above, or None."""
-        a, b, c = (instance.corners[:, i] for i in range(3))
-        d = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
-        d = np.where(np.abs(d) < 1e-9, 1e-9, d)
-        px, py = points[:, :1], points[:, 1:]
-        u = ((px - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (py - a[:, 1])) / d
-        v = ((b[:, 0] - a[:, 0]) * (py - a[:, 1]) - (px - a[:, 0]) * (b[:, 1] - a[:, 1])) / d
-        inside = (u >= 0) & (v >= 0) & (u + v <= 1)
-        height = a[:, 2] + u * (b[:, 2] - a[:, 2]) + v * (c[:, 2] - a[:, 2])
-        levels = np.unique(np.round(height[0][inside[0]], 2))
-        fits = []
-        for z in levels:
-            above = levels[levels > z + 0.03]
-            if len(above) and above[0] - z < clearance:
-                continue
-            if all((inside[p] & (np.abs(height[p] - z) < 0.012)).any() for p in range(len(points))):
-                fits.append(z)
-        return float(self.rng.choice(fits)) if fits else None
-
-    def on_supports(self, count: int) -> None:
-        """Put about `count` small things onto furniture."""
-        for _ in range(count * 3):
-            if count <= 0 or not self.supports:
-                return
-            s = self.supports[self.rng.integers(len(self.supports))]
-            count -= self.small_thing(s.lo[:2], s.hi[:2], s)
-
-    def small_thing(self, lo: np.ndarray, hi: np.ndarray, support: Instance | None, z: float = 0.0) -> bool:
-        """Put one small model or primitive somewhere in the rectangle, on `support` or at height `z`."""
-        rng = self.rng
-        small = self.models.get("small", [])
-        p = rng.uniform(lo, hi)
-        model = small[rng.integers(len(small))] if small and rng.random() < 0.55 else None
-        size = np.array(model.size) if model else rng.uniform(0.04, 0.28, 3) * np.array([1, 1, 1.2])
-        if support is not None:
-            h = size[:2].max() / 2 * 0.8
-            points = p + np.array([[0, 0], [h, h], [-h, h], [h, -h], [-h, -h]])
-            found = self.surface_height(support, points, float(size[2]) + 0.03)
-            if found is None:
-                return False
-            z = found
-        z += 0.002
-        if model:
-            return self._stack(model, p, z)
-        return self.primitive(p[0], p[1], z, size)
-
-    def _stack(self, model: Model, p: np.ndarray, z: float) -> bool:
-        h = max(model.size[:2]) / 2
-        lo, hi = np.array([*(p - h), z]), np.array([*(p + h), z + model.size[2]])
-        if not self._clear_of_small(lo, hi):
-            return False
-        if not self.model(model, p[0], p[1], z, float(self.rng.uniform(0, 2 * np.pi)), solid=False):
-            return False
-        self.solid(lo, hi)
-        return True
-
-    def _clear_of_small(self, lo: np.ndarray, hi: np.ndarray) -> bool:
-        """No overlap with other small things (boxes under 0.6 m); the furniture below is checked by its surface."""
-        if not self.solids:
-            return True
-        boxes = np.array(self.solids)
-        boxes = boxes[(boxes[:, 1] - boxes[:, 0]).max(1) < 0.6]
-        return not ((boxes[:, 0] < hi) & (boxes[:, 1] > lo)).all(1).any()
-
-    def primitive(self, x: float, y: float, z: float, size: np.ndarray, check: bool = True) -> bool:
-        """A box, can, ball, cone, bottle, bowl or pile of books of about `size` standing at (x, y, z)."""
-        rng = self.rng
-        kind = rng.choice(["box", "box", "can", "ball", "cone", "bottle", "bowl", "books"])
-        r = float(min(size[0], size[1]) / 2)
-        w, d, h = (float(v) for v in size)
-        if kind == "ball":
-            h = 2 * r
-        reach = max(w, d) / 2 if kind in ("box", "books") else r
-        lo, hi = np.array([x - reach, y - reach, z]), np.array([x + reach, y + reach, z + h])
-        if (check and not self._clear_of_small(lo, hi)) or not self.builder.has_room_for({"?"}):
-            return False
-        t = pose2d(x, y, z, float(rng.uniform(0, 2 * np.pi)))
-        look = self.look("surface", "picture", repeat=(0.08, 0.5), tint=0.7)
-        if kind == "box":
-            self.builder.box([-w / 2, -d / 2, 0], [w / 2, d / 2, h], look, t, fit=rng.random() < 0.7)
-        elif kind == "books":
-            top = 0.0
-            while top < h:
-                thick = float(rng.uniform(0.012, 0.05))
-                turn = pose2d(0, 0, 0, float(rng.normal(0, 0.12)))
-                cover = self.look("picture", "surface", repeat=(0.1, 0.4), tint=0.8)
-                self.builder.box([-w / 2, -d / 2, top], [w / 2, d / 2, top + thick], cover, t @ turn, fit=True)
-                top += thick
-        elif kind in ("can", "cone"):
-            self.builder.cylinder(r, h, look, t, top=1.0 if kind == "can" else float(rng.uniform(0.1, 1.0)))
-        elif kind == "ball":
-            self.builder.sphere(r, look, t)
-        elif kind == "bottle":
-            self.builder.revolve(
-                np.array([[0, 0], [r, 0.02 * h], [r, 0.55 * h], [0.35 * r, 0.75 * h], [0.35 * r, h], [0, h]]),
-                look,
-                t,
-            )
-        else:
-            self.builder.revolve(
-                np.array(
-                    [
-                        [0, 0],
-                        [0.5 * r, 0],
-                        [r, 0.6 * h],
-                        [0.95 * r, 0.6 * h],
-                        [0.4 * r, 0.08 * h],
-                        [0, 0.08 * h],
-                    ]
-                ),
-                look,
-                t,
-            )
-        self.solid(lo, hi)
-        return True

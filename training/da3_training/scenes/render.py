@@ -15,9 +15,9 @@ import cv2
 import moderngl
 import numpy as np
 
-from .furniture import TEXTURE_SIZE
 from .mesh import Mesh
 from .shaders import FRAGMENT, SHADOW_FRAGMENT, SHADOW_VERTEX, VERTEX
+from .texels import TEXTURE_SIZE
 
 NEAR, FAR = 0.03, 400.0
 COLOUR_RANGE = 4.0

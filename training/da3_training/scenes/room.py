@@ -9,16 +9,13 @@ import numpy as np
 
 from .assets import Library
 from .furnishing import furnish, heavy_things, open_place, racks
-from .furniture import TEXTURE_SIZE
 from .mesh import SKY, Builder, Look, Mesh
-from .patterns import noise
+from .noise import N, noise
 from .placement import Placer
 from .render import Lighting
 from .shell import Shell, inner_walls, lamps_of
 from .tabletop import table_top
 from .textures import TextureBank
-
-N = TEXTURE_SIZE
 
 KINDS = {"room": 0.60, "corridor": 0.05, "warehouse": 0.05, "garage": 0.05, "tabletop": 0.15, "open": 0.10}
 

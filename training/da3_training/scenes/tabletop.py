@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .clutter import small_thing
 from .mesh import Look, pose2d
 from .placement import Placer
 
@@ -23,7 +24,7 @@ def table_top(place: Placer, size: np.ndarray) -> np.ndarray:
     place.solid([x - w / 2, y - d / 2, 0], [x + w / 2, y + d / 2, h])
     for _ in range(int(rng.integers(8, 32))):
         spread = np.array([w, d]) / 2 - 0.08
-        place.small_thing(centre[:2] - spread, centre[:2] + spread, None, h)
+        small_thing(place, centre[:2] - spread, centre[:2] + spread, None, h)
     if rng.random() < 0.45:
         _robot_arm(place, centre[:2] + rng.uniform(-0.35, 0.35, 2) * [w, d], h)
     return centre

@@ -21,8 +21,9 @@ import numpy as np
 
 from da3_ros.atomic import write_atomically
 
-from .furniture import split_of, to_rgba
+from .furniture import split_of
 from .patterns import TAGS, procedural
+from .texels import to_rgba
 
 log = logging.getLogger(__name__)
 

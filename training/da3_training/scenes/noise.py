@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What procedural textures are made of: colours drawn at random, fractal noise, one image blended into another."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+
+from .texels import TEXTURE_SIZE
+
+N = TEXTURE_SIZE
+
+
+def colour(
+    rng: np.random.Generator,
+    saturation: tuple[float, float] = (0.0, 0.7),
+    value: tuple[float, float] = (0.2, 0.95),
+) -> np.ndarray:
+    return np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value)), np.float32)
+
+
+def noise(rng: np.random.Generator, cells_y: int, cells_x: int, octaves: int = 4) -> np.ndarray:
+    """Tileable fractal noise in about 0..1, (N, N)."""
+    total = np.zeros((N, N), np.float32)
+    weight = 0.0
+    for o in range(octaves):
+        ny, nx = min(cells_y * 2**o, N // 2), min(cells_x * 2**o, N // 2)
+        grid = np.pad(rng.random((ny, nx), dtype=np.float32), 2, mode="wrap")
+        sy, sx = N / ny, N / nx
+        matrix = np.float32([[1 / sx, 0, 2 - 0.5 + 0.5 / sx], [0, 1 / sy, 2 - 0.5 + 0.5 / sy]])
+        total += (
+            cv2.warpAffine(
+                grid,
+                matrix,
+                (N, N),
+                flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            / 2**o
+        )
+        weight += 1 / 2**o
+    return total / weight
+
+
+def mix(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
+    return a + (b - a) * np.clip(t, 0, 1)[..., None]
