@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `da3-train`, one verb a file."""
+"""The command `da3-train`, one verb a file.
+
+Read `main` (which verb), then the verbs in the order of their use: `from_bag` and `scenes` (records), `shards` (for a
+cluster), `label` (a teacher's labels), `train`, `export` (a run's weights), `average` (of several), `evaluate`
+(scores).
+"""
 
 from da3_training.cli.main import main
 
