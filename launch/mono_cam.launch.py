@@ -7,10 +7,19 @@ Outputs lie below /da3/camera. One camera has no rig: for metres take a metric m
 `parameters:="{scale.source: given, scale.value: 2.0}"`; else depth is relative, and says so.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import yaml
 
 from da3_ros import launching
 from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, REMAPPINGS, TRANSPORT, USE_SIM_TIME, Argument
+
+if TYPE_CHECKING:
+    from launch.action import Action
+    from launch.launch_context import LaunchContext
+    from launch.launch_description import LaunchDescription
 
 ARGUMENTS = (
     Argument("image", "/camera/image_raw", "Topic of the images."),
@@ -26,7 +35,7 @@ ARGUMENTS = (
 )
 
 
-def start(context, values):
+def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     """The node of multi_cam.launch.py with one camera."""
     camera = {
         "camera.image_topic": values["image"],
@@ -39,6 +48,6 @@ def start(context, values):
     return [launching.include("multi_cam", passed)]
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """Arguments, and the included node."""
     return launching.describe(ARGUMENTS, start)

@@ -8,11 +8,20 @@
 Arguments win over the parameter file.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from launch.actions import SetEnvironmentVariable
 from launch_ros.actions import Node
 
 from da3_ros import launching
 from da3_ros.launching import CAMERAS, PARAMETERS, PARAMS_FILE, REMAPPINGS, USE_SIM_TIME, Argument
+
+if TYPE_CHECKING:
+    from launch.action import Action
+    from launch.launch_context import LaunchContext
+    from launch.launch_description import LaunchDescription
 
 # Fast DDS's default shared-memory segment (549 kB) is smaller than a camera image: most best-effort images
 # are then lost without a word. This moves data to TCP and bigger segments. It concerns every process that
@@ -36,9 +45,9 @@ ARGUMENTS = (
 )
 
 
-def start(context, values):
+def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     """Actions for the arguments of this launch."""
-    overrides = {"use_sim_time": launching.is_true(values, "use_sim_time")}
+    overrides: dict[str, Any] = {"use_sim_time": launching.is_true(values, "use_sim_time")}
     overrides.update(launching.mapping("parameters", values["parameters"]))
     if values["model"]:
         overrides["model"] = values["model"]
@@ -61,6 +70,6 @@ def start(context, values):
     return actions
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """Arguments, and the node."""
     return launching.describe(ARGUMENTS, start)

@@ -8,10 +8,19 @@ confidence of `min_confidence` or more: what the network is unsure of marks noth
 mono_cam.launch.py) the frame of the cloud ends in _relative, which no costmap can transform: on purpose.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import yaml
 
 from da3_ros import launching
 from da3_ros.launching import MODEL, TRANSPORT, USE_SIM_TIME, Argument
+
+if TYPE_CHECKING:
+    from launch.action import Action
+    from launch.launch_context import LaunchContext
+    from launch.launch_description import LaunchDescription
 
 ARGUMENTS = (
     Argument("image", "/camera/image_raw", "Topic of the images."),
@@ -26,7 +35,7 @@ ARGUMENTS = (
 )
 
 
-def start(context, values):
+def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     """The node of mono_cam.launch.py with Nav2's topic names."""
     parameters = {name: float(values[name]) for name in ("max_range", "min_confidence")}
     remappings = {
@@ -39,6 +48,6 @@ def start(context, values):
     return [launching.include("mono_cam", passed)]
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """Arguments, and the included node."""
     return launching.describe(ARGUMENTS, start)

@@ -7,11 +7,20 @@ The node takes its time from the recording, so that transforms, scale and window
 loops. A node that is slower than the recording drops frames: `rate:=0.2` plays slower, and `da3 bag` drops none.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from launch.actions import ExecuteProcess, TimerAction
 from launch_ros.actions import Node
 
 from da3_ros import launching
 from da3_ros.launching import CAMERAS, MODEL, PARAMETERS, PARAMS_FILE, Argument
+
+if TYPE_CHECKING:
+    from launch.action import Action
+    from launch.launch_context import LaunchContext
+    from launch.launch_description import LaunchDescription
 
 VIEWERS = ("none", "rviz", "foxglove")
 ARGUMENTS = (
@@ -27,7 +36,7 @@ ARGUMENTS = (
 )
 
 
-def start(context, values):
+def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     """Node, viewer, and the recording a little later."""
     if not values["bag"]:
         raise ValueError("bag:= is empty: name the recording to play")
@@ -50,6 +59,6 @@ def start(context, values):
     return [*actions, TimerAction(period=float(values["delay"]), actions=[recording])]
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """Arguments; everything else is decided when they are known."""
     return launching.describe(ARGUMENTS, start)

@@ -8,11 +8,20 @@ Calibrations are taken from `camera_info` beside each image unless told otherwis
 TF, but with rectified images of a calibrated pair, `baseline:=0.12` publishes the transform from left to right.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import yaml
 from launch_ros.actions import Node
 
 from da3_ros import launching
 from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, TRANSPORT, USE_SIM_TIME, Argument
+
+if TYPE_CHECKING:
+    from launch.action import Action
+    from launch.launch_context import LaunchContext
+    from launch.launch_description import LaunchDescription
 
 ARGUMENTS = (
     Argument("left", "/stereo/left/image_rect", "Topic of the left images."),
@@ -31,7 +40,7 @@ ARGUMENTS = (
 )
 
 
-def start(context, values):
+def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     """The node of multi_cam.launch.py with two cameras, and the transform between them if a baseline is given."""
     baseline = float(values["baseline"])
     actions = []
@@ -60,6 +69,6 @@ def start(context, values):
     return [*actions, launching.include("multi_cam", passed)]
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """Arguments, and the included node."""
     return launching.describe(ARGUMENTS, start)

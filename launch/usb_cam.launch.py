@@ -8,10 +8,19 @@ K = 0, which the node refuses: then pass uncalibrated:=true and get relative dep
 see mono_cam.launch.py.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from launch_ros.actions import Node
 
 from da3_ros import launching
 from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, Argument
+
+if TYPE_CHECKING:
+    from launch.action import Action
+    from launch.launch_context import LaunchContext
+    from launch.launch_description import LaunchDescription
 
 ARGUMENTS = (
     Argument("device", "/dev/video0", "Device of the camera."),
@@ -27,7 +36,7 @@ ARGUMENTS = (
 )
 
 
-def start(context, values):
+def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     """The driver, and mono_cam.launch.py on its topics."""
     width, height = (int(number) for number in values["size"].lower().split("x"))
     driver = {
@@ -52,6 +61,6 @@ def start(context, values):
     ]
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     """Arguments, driver and node."""
     return launching.describe(ARGUMENTS, start)
