@@ -6,12 +6,12 @@ VENV := .venv
 RUN := env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE $(if $(ROS_DISTRO),,-u LD_LIBRARY_PATH) $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format bench clean
+.PHONY: help env demo test lint format bench docs clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=tensorrt: engines built without a GPU; EXTRAS=openvino: bfloat16 on a CPU; EXTRAS=accuracy: surfaces in benchmark/accuracy; EXTRAS=interop: Rerun, KISS-ICP, an S3 server)
+env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=tensorrt: engines built without a GPU; EXTRAS=openvino: bfloat16 on a CPU; EXTRAS=accuracy: surfaces in benchmark/accuracy; EXTRAS=interop: Rerun, KISS-ICP, an S3 server; EXTRAS=docs: the documentation's builder)
 	@$(PYTHON) tools/setup_env.py $(EXTRAS:%=--extra %)
 
 demo: env ## The main job on real input: cameras -> node -> recording, with a table and pictures
@@ -42,5 +42,10 @@ format: env ## Let ruff fix what it can
 bench: env ## What the node costs beside the engine
 	@$(RUN) benchmark/node_overhead.py $(ARGS)
 
+docs: override EXTRAS += docs
+docs: env ## The documentation as a site in site/; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+	@echo "site/index.html; with search: $(VENV)/bin/python -m http.server --directory site --bind 127.0.0.1"
+
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) .venv.lock build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo_output
+	rm -rf $(VENV) .venv.lock build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo_output site

@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
 PYTHON_VERSIONS = ((3, 10), (3, 13))
-EXTRAS = ("tensorrt", "openvino", "accuracy", "interop")
+EXTRAS = ("tensorrt", "openvino", "accuracy", "interop", "docs")
 """Optional groups of requirements.txt, chosen with `make env EXTRAS=...`."""
 NEEDED_BYTES = 4 * 2**30
 TF_TYPE_HASH = "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"

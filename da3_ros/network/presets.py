@@ -131,6 +131,7 @@ PRESETS: dict[str, Preset | NestedPreset] = {
         ),
     )
 }
+"""Every network by name."""
 
 
 def get_preset(name: str) -> Preset | NestedPreset:

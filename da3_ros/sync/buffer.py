@@ -14,6 +14,7 @@ from da3_ros.sync.frames import Frame, FrameSet
 
 T = TypeVar("T")
 POLICIES = ("anchor", "exact", "approximate", "latest")
+"""How frames may be matched, see `SyncConfig`."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class CameraCounts:
 
     @property
     def waiting(self) -> int:
+        """Frames of which nothing is decided yet."""
         return self.received - self.used - sum(self.dropped.values())
 
 
@@ -32,14 +33,17 @@ class FrameCounters:
         self._dropped: dict[str, Counter[str]] = {camera: Counter() for camera in self._received}
 
     def receive(self, camera: str) -> None:
+        """A frame came."""
         with self._lock:
             self._received[camera] += 1
 
     def use(self, camera: str) -> None:
+        """A frame went into a set."""
         with self._lock:
             self._used[camera] += 1
 
     def drop(self, camera: str, cause: str, count: int = 1) -> None:
+        """Frames that will never be in a set."""
         if count:
             with self._lock:
                 self._dropped[camera][cause] += count
