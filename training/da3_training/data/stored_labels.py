@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Teacher labels on disk: a file a view, beside a summary of those that were rejected. Made by `da3_training.labels`."""
+"""Teacher labels on disk: a file a view, beside a summary of what was rejected. Made by `da3_training.labels`."""
 
 from __future__ import annotations
 
