@@ -49,11 +49,11 @@ def _png16(path: Path) -> NDArray[np.uint16]:
 
 def _png_mm(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
     raw = _png16(path)
-    return np.where(raw == 65535, np.nan, raw).astype(np.float32) / 1000  # unknown, where 0 may mean sky
+    return np.where(raw == 65535, np.nan, raw).astype(np.float32) / np.float32(1000)  # unknown, where 0 may mean sky
 
 
 def _png_cm(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
-    return _png16(path).astype(np.float32) / 100
+    return _png16(path).astype(np.float32) / np.float32(100)
 
 
 def _png_kilometre(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -87,7 +87,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        moved = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
+        moved: dict[str, Any] = {
+            k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()
+        }
         return Batch(**moved)
 
 
@@ -112,7 +114,7 @@ def draw(config: SampleConfig, seed: int, step: int) -> Draw:
     return Draw(height, width, views, max(1, config.views_per_batch // views), posed)
 
 
-class Sampler(torch.utils.data.Dataset):
+class Sampler(torch.utils.data.Dataset[Batch]):
     """Batch number `step` of process `rank` out of `world`.
 
     sets, weights: data sets and how often each is drawn. labels: folders of teacher labels, one for each set or None;
@@ -147,7 +149,7 @@ class Sampler(torch.utils.data.Dataset):
         numbers = range(self.rank * drawn.scenes, (self.rank + 1) * drawn.scenes)
         return collate([self._scene(step, number, drawn, broken) for number in numbers], drawn.posed, broken)
 
-    def _scene(self, step: int, number: int, drawn: Draw, broken: list[str]) -> tuple:
+    def _scene(self, step: int, number: int, drawn: Draw, broken: list[str]) -> tuple[NDArray[Any], ...]:
         for attempt in range(RETRIES):
             rng = np.random.default_rng((self.seed, step, number, attempt))
             which = int(rng.choice(len(self.sets), p=self.share))
@@ -172,7 +174,7 @@ class Sampler(torch.utils.data.Dataset):
         )
 
 
-def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], drawn: Draw) -> tuple:
+def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], drawn: Draw) -> tuple[NDArray[Any], ...]:
     """The arrays of one scene in the order of `Batch`: windows, mirror image and look drawn with `rng`."""
     zoom = rng.uniform(*c.zoom) if c.augment else 1.0
     flip = c.augment and rng.random() < 0.5
@@ -198,10 +200,12 @@ def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], dra
     return (*(np.stack(part) for part in zip(*rows, strict=True)), np.array(all(r.metric for r in records)))
 
 
-def collate(scenes: list[tuple], posed: bool, broken: list[str]) -> Batch:
+def collate(scenes: list[tuple[NDArray[Any], ...]], posed: bool, broken: list[str]) -> Batch:
     """Scenes as one batch."""
-    stacked = [torch.from_numpy(np.stack(part)) for part in zip(*scenes, strict=True)]
-    return Batch(*stacked, posed=posed, broken=tuple(broken))
+    images, depth, valid, sky, known, alpha, intrinsics, pose, metric = (
+        torch.from_numpy(np.stack(part)) for part in zip(*scenes, strict=True)
+    )
+    return Batch(images, depth, valid, sky, known, alpha, intrinsics, pose, metric, posed=posed, broken=tuple(broken))
 
 
 def _pose(record: Record, flip: bool) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -51,6 +51,7 @@ def choose_views(
     total = len(views)
     if count > total:
         raise ValueError(f"a cluster has {total} views, {count} were asked for: lower view_counts")
+    order: Iterable[int]
     if selection == "random" or count == 1:
         order = rng.permutation(total)[:count]
     elif selection == "near":

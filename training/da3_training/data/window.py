@@ -69,6 +69,7 @@ def mirror(record: Record) -> Record:
 
 def normalise_image(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(H, W, 3) uint8 RGB -> (3, H, W) float32 with ImageNet statistics."""
-    x = image.astype(np.float32) / 255.0
-    x = (x - np.float32(IMAGE_MEAN)) / np.float32(IMAGE_STD)
+    mean: NDArray[np.float32] = np.array(IMAGE_MEAN, np.float32)
+    spread: NDArray[np.float32] = np.array(IMAGE_STD, np.float32)
+    x: NDArray[np.float32] = (image.astype(np.float32) / np.float32(255) - mean) / spread
     return np.ascontiguousarray(x.transpose(2, 0, 1))

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from da3_training.data.records import Cluster, ViewRecord
-from da3_training.datasets.frames import camera_matrix, rigid
+from da3_training.datasets.frames import camera_matrix, inverse, rigid
 
 LAYOUT = "raw/<split>/<video>/{lowres_wide,lowres_depth,lowres_wide_intrinsics}/<video>_<time>.* and lowres_wide.traj"
 NEAR_SECONDS = 0.05
@@ -33,7 +33,7 @@ def load_scene(folder: Path) -> list[Cluster]:
         if depth.is_file() and lens is not None and abs(row[0] - time) <= NEAR_SECONDS:
             T_camera_world = rigid(Rotation.from_rotvec(row[1:4]).as_matrix(), row[4:7])
             _, _, fx, fy, cx, cy = np.loadtxt(lens)
-            pose = np.linalg.inv(T_camera_world)
+            pose = inverse(T_camera_world)
             views.append(ViewRecord(image, depth, camera_matrix(fx, fy, cx, cy), pose, source="arkitscenes"))
     return [Cluster("walk", tuple(views))]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from da3_training.data.records import Cluster, ViewRecord
-from da3_training.datasets.frames import read_mvsnet_camera
+from da3_training.datasets.frames import inverse, read_mvsnet_camera
 
 LAYOUT = "<project>/{blended_images/NNNNNNNN.jpg,cams/NNNNNNNN_cam.txt,rendered_depth_maps/NNNNNNNN.pfm}"
 
@@ -26,6 +24,6 @@ def load_scene(folder: Path) -> list[Cluster]:
         image, depth = folder / "blended_images" / f"{name}.jpg", folder / "rendered_depth_maps" / f"{name}.pfm"
         if image.is_file() and depth.is_file():
             T_camera_world, k = read_mvsnet_camera(camera)
-            pose = np.linalg.inv(T_camera_world)
+            pose = inverse(T_camera_world)
             views.append(ViewRecord(image, depth, k, pose, codec="pfm", source="blendedmvs", metric=False))
     return [Cluster("orbit", tuple(views))]

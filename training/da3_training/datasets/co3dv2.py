@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from da3_training.data.records import Cluster, ViewRecord
-from da3_training.datasets.frames import Matrix, rigid
+from da3_training.datasets.frames import Matrix, inverse, rigid
 
 LAYOUT = "<category>/frame_annotations.jgz and <category>/<sequence>/{images,depths,depth_masks}/frameNNNNNN*"
 
@@ -69,7 +69,7 @@ def camera(viewpoint: dict[str, Any], size: tuple[int, int]) -> tuple[Matrix, Ma
     rotation = flip @ np.array(viewpoint["R"], dtype=np.float64).T
     T_camera_world = rigid(rotation, flip @ np.array(viewpoint["T"], dtype=np.float64))
     k = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
-    return k, np.linalg.inv(T_camera_world)
+    return k, inverse(T_camera_world)
 
 
 @lru_cache(maxsize=4)

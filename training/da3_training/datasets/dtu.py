@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from da3_training.data.records import Cluster, ViewRecord
-from da3_training.datasets.frames import read_mvsnet_camera
+from da3_training.datasets.frames import inverse, read_mvsnet_camera
 
 LAYOUT = "Cameras/NNNNNNNN_cam.txt, Rectified/scanN/rect_NNN_3_r5000.png, Depths_raw/scanN/depth_map_NNNN.pfm"
 LIGHT = 3
@@ -30,7 +28,7 @@ def load_scene(folder: Path) -> list[Cluster]:
         depth = folder / f"depth_map_{number:04d}.pfm"
         if image.is_file() and depth.is_file():
             T_camera_world, k = read_mvsnet_camera(camera)
-            pose = np.linalg.inv(T_camera_world)
+            pose = inverse(T_camera_world)
             pose[:3, 3] /= 1000
             views.append(ViewRecord(image, depth, k, pose, codec="pfm", factor=0.001, source="dtu"))
     return [Cluster("orbit", tuple(views))]

@@ -31,6 +31,6 @@ def load_scene(folder: Path) -> list[Cluster]:
             else:
                 raise ValueError(f"camera model {model}; known: THIN_PRISM_FISHEYE, PINHOLE")
             k = camera_matrix(fx, fy, cx, cy, corner=True)
-            size = {"height": height, "width": width}
+            size: dict[str, float] = {"height": height, "width": width}
             views.append(ViewRecord(image, depth, k, pose, codec="raw_float", source="eth3d", extra=size))
     return [Cluster("walk", tuple(views))]

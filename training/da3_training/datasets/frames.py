@@ -27,6 +27,11 @@ def from_quaternion(xyzw: NDArray, translation: NDArray) -> Matrix:
     return rigid(Rotation.from_quat(xyzw).as_matrix(), translation)
 
 
+def inverse(matrix: Matrix) -> Matrix:
+    """Of any (N, N)."""
+    return np.asarray(np.linalg.inv(matrix), np.float64)
+
+
 def camera_matrix(fx: float, fy: float, cx: float, cy: float, corner: bool = False) -> Matrix:
     """Intrinsics (3, 3), pixel centres at integers; `corner`: the numbers given put the image's corner at (0, 0)."""
     offset = 0.5 if corner else 0.0
@@ -55,5 +60,5 @@ def read_colmap(folder: Path) -> dict[str, tuple[Matrix, str, NDArray[np.float64
             continue
         _, w, x, y, z, tx, ty, tz, camera, name = line.split(maxsplit=9)
         T_camera_world = from_quaternion(np.array([x, y, z, w], float), np.array([tx, ty, tz], float))
-        out[name.strip()] = (np.linalg.inv(T_camera_world), *cameras[camera])
+        out[name.strip()] = (inverse(T_camera_world), *cameras[camera])
     return out

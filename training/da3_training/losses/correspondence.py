@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from da3_ros.network.backbone import Attention
 from da3_training.data.correspondence import Correspondence
 from da3_training.losses.masked import masked_mean
 
@@ -24,7 +25,7 @@ class AttentionTap:
     They are taken after their normalisation, inside the pass: with FSDP the module's weights are there only then.
     """
 
-    def __init__(self, attention: nn.Module) -> None:
+    def __init__(self, attention: Attention) -> None:
         self._attention = attention
         self._kept: dict[str, Tensor] = {}
 

@@ -8,9 +8,10 @@ import os
 import torch
 
 from da3_ros.network import create_model
-from da3_ros.network.presets import PATCH, PRESETS, NestedPreset
+from da3_ros.network.presets import PATCH
 from da3_training.config import Stage, TrainConfig
 from da3_training.data.view_sampling import image_sizes
+from da3_training.run.networks import trainable
 
 
 def budget(config: TrainConfig) -> str:
@@ -20,11 +21,9 @@ def budget(config: TrainConfig) -> str:
     activations is an estimate: 34 numbers a token and channel in each transformer block, 2 with recomputation, and the
     head's feature maps at full size, counted eight times.
     """
-    preset = PRESETS[config.preset]
-    if isinstance(preset, NestedPreset):
-        raise ValueError(f"{config.preset} is made of two networks: train each of them")
     with torch.device("meta"):
-        model = create_model(config.preset)
+        model = trainable(create_model(config.preset))
+    preset = model.preset
     total = sum(p.numel() for p in model.parameters())
     frozen = 0
     if config.frozen_blocks:

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from da3_ros.network.dpt import Dpt
 
 
-def drop_features(head: nn.Module, share: float) -> Any:
+def drop_features(head: Dpt, share: float) -> RemovableHandle:
     """Zero a `share` of the feature channels of every image, drawn anew at each level, as `head` sees them in training.
 
     Depth then rests on many channels, none of which can carry it alone to an extreme on images unlike those of the
-    training (feature perturbation of UniMatch, arXiv 2208.09910). head: a `Dpt`; the channels are those
-    that leave its ``norm``. Raises ValueError for a share that is not in [0, 1). Returns the handle that removes it.
+    training (feature perturbation of UniMatch, arXiv 2208.09910). The channels are those that leave the ``norm`` of
+    `head`. Raises ValueError for a share that is not in [0, 1). Returns the handle that removes it.
     """
     if not 0 <= share < 1:
         raise ValueError(f"share {share} of dropped features must be at least 0 and less than 1")

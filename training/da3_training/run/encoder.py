@@ -17,7 +17,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from da3_ros.network import DepthAnything3
+from da3_training.run.networks import Trainable
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def packaged_encoder() -> Path:
     return Path(str(found))
 
 
-def load_encoder(model: DepthAnything3, path: Path) -> list[str]:
+def load_encoder(model: Trainable, path: Path) -> list[str]:
     """Copy the encoder in ONNX file `path` into the backbone of `model`; returns the keys that were set.
 
     Blocks that the network does not have are left out; camera tokens keep their initial values.

@@ -54,7 +54,13 @@ class Monitor:
         if self._output is None:
             return
         shape = list(batch.images.shape)
-        entry = {"step": step, "loss": loss, "norm": norm, "rate": rate, **result.terms}
+        entry: dict[str, float | bool | list[int]] = {
+            "step": step,
+            "loss": loss,
+            "norm": norm,
+            "rate": rate,
+            **result.terms,
+        }
         images_per_second = shape[0] * shape[1] / max(seconds, 1e-6)
         entry.update(views=shape[:2], size=shape[3:], posed=batch.posed, seconds=round(seconds, 4))
         entry["images_per_second"] = round(images_per_second, 2)

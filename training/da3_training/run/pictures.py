@@ -29,7 +29,7 @@ def panel(
 
     columns = []
     for image, ours, true, known in zip(images, estimate, truth, valid, strict=True):
-        rgb = image.transpose(1, 2, 0) * np.float32(IMAGE_STD) + np.float32(IMAGE_MEAN)
+        rgb = image.transpose(1, 2, 0) * np.array(IMAGE_STD, np.float32) + np.array(IMAGE_MEAN, np.float32)
         rows = [(rgb.clip(0, 1) * 255).astype(np.uint8), coloured(ours), np.where(known[..., None], coloured(true), 0)]
         columns.append(np.concatenate(rows).astype(np.uint8))
     return np.concatenate(columns, axis=1)

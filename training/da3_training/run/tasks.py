@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from da3_ros.geometry.poses import invert, matrix_from_quaternion, normalise_baseline, rotation_angle
-from da3_ros.network import DepthAnything3
+from da3_ros.network.backbone import Attention, Block
 from da3_ros.network.presets import PATCH
 from da3_training.config import MatchingConfig, TrainConfig
 from da3_training.data.correspondence import patch_correspondence
@@ -20,6 +20,7 @@ from da3_training.losses.correspondence import AttentionTap, correspondence_loss
 from da3_training.losses.flow import FlowReadout, flow_loss
 from da3_training.losses.teacher import single_view_loss
 from da3_training.run.dropout import drop_features
+from da3_training.run.networks import Trainable
 
 
 class Result(NamedTuple):
@@ -34,7 +35,7 @@ class Result(NamedTuple):
 class Learner(nn.Module):
     """A network with what training adds to it; its forward pass is from batch to loss, as DDP and FSDP want it."""
 
-    def __init__(self, model: DepthAnything3, config: TrainConfig) -> None:
+    def __init__(self, model: Trainable, config: TrainConfig) -> None:
         super().__init__()
         self.model = model
         self.config = config
@@ -58,7 +59,7 @@ class Learner(nn.Module):
             extrinsics, intrinsics = invert(normalise_baseline(batch.pose)), batch.intrinsics
         matching = self.config.matching
         matched = views > 1 and (matching.weight > 0 or matching.flow > 0)
-        tap = AttentionTap(self.model.backbone.pretrained.blocks[matching.block].attn) if matched else None
+        tap = AttentionTap(self._attention(matching.block)) if matched else None
         features = [int(name) for name in self.readouts] if matched else []
         if tap is not None:
             with tap:
@@ -84,6 +85,11 @@ class Learner(nn.Module):
             terms.update({prefix + name: value for name, value in errors.items()})
         return Result(total, terms, out["depth"].detach() * scene.scale[:, None, None, None])
 
+    def _attention(self, index: int) -> Attention:
+        block = self.model.backbone.pretrained.blocks[index]
+        assert isinstance(block, Block)
+        return block.attn
+
     def _single_view(self, batch: Batch) -> Result:
         out = {key: value.float() for key, value in self.model(batch.images).items()}
         metric = self.config.task == "metric"
@@ -102,7 +108,7 @@ class Learner(nn.Module):
         return Result(total, terms, out["depth"].detach())
 
 
-def check_matching_block(model: DepthAnything3, config: MatchingConfig) -> None:
+def check_matching_block(model: Trainable, config: MatchingConfig) -> None:
     """Raise ValueError when the block is not one that attends across views."""
     preset = model.preset
     across = [i for i in range(preset.depth) if i >= preset.alternate_from and i % 2 == 1]

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from da3_ros.network import create_model, save_checkpoint
@@ -22,6 +23,7 @@ from da3_training.datasets.registry import SceneSet
 from da3_training.run import checkpoints
 from da3_training.run.initial import initialise
 from da3_training.run.monitor import Monitor
+from da3_training.run.networks import trainable
 from da3_training.run.optimiser import MovingAverage, make_optimiser, rate_factor
 from da3_training.run.parallel import make_fabric, recompute_blocks
 from da3_training.run.tasks import Learner, check_matching_block
@@ -68,7 +70,7 @@ def open_sets(config: TrainConfig) -> list[SceneSet] | list[ShardSet]:
 
 
 def _set_up(fabric: Fabric, config: TrainConfig) -> tuple[Any, Any, MovingAverage]:
-    model = create_model(config.preset)
+    model = trainable(create_model(config.preset))
     if config.matching.weight > 0:
         check_matching_block(model, config.matching)
     initialise(model, config)
@@ -106,9 +108,9 @@ def _loop(
         result = learner(batch)
         optimiser.zero_grad(set_to_none=True)
         fabric.backward(result.loss)
-        norm = fabric.clip_gradients(
-            learner, optimiser, max_norm=config.optimiser.clip, error_if_nonfinite=False
-        ).item()
+        gradient = fabric.clip_gradients(learner, optimiser, max_norm=config.optimiser.clip, error_if_nonfinite=False)
+        assert gradient is not None  # as it is without max_norm
+        norm = gradient.item()
         # Gradients are averaged over the processes: what is not finite on one is so on all.
         if math.isfinite(norm):
             bad = 0
@@ -121,8 +123,9 @@ def _loop(
                 raise FloatingPointError(f"{BAD_STEPS} steps in a row were not finite: lower the learning rate")
         now = time.monotonic()
         spent, seconds, mark = spent + now - mark, now - mark, now
-        loss = fabric.all_reduce(result.loss.detach(), reduce_op="mean").item()
-        monitor.write(step, loss, norm, rate, seconds, batch, result)
+        loss = fabric.all_reduce(result.loss.detach(), reduce_op="mean")
+        assert isinstance(loss, Tensor)  # like what went in
+        monitor.write(step, loss.item(), norm, rate, seconds, batch, result)
         step += 1
         if _agreed(fabric, now - saved > 60 * config.runtime.checkpoint_minutes):
             checkpoints.save(fabric, Path(config.output), learner, optimiser, average, step, spent)
@@ -168,11 +171,13 @@ def _batches(
         "worker_init_fn": _start_worker if workers else None,
         "pin_memory": fabric.device.type == "cuda",
     }
-    if sets and isinstance(sets[0], ShardSet):
-        stream = StreamSampler(sets, samples, seed, weights, taught, rank, world, step)  # type: ignore[arg-type]
+    shards = [s for s in sets if isinstance(s, ShardSet)]
+    if shards:
+        stream = StreamSampler(shards, samples, seed, weights, taught, rank, world, step)
         return iter(DataLoader(stream, **options))
     labels = [Path(entry.labels) if use else None for entry, use in zip(config.data, taught, strict=True)]
-    sampler = Sampler(sets, samples, seed, weights, labels, rank, world)  # type: ignore[arg-type]
+    scenes = [s for s in sets if isinstance(s, SceneSet)]
+    sampler = Sampler(scenes, samples, seed, weights, labels, rank, world)
     return iter(DataLoader(sampler, sampler=range(step, len(sampler)), **options))
 
 
@@ -196,7 +201,7 @@ def export_average(config: TrainConfig, folder: Path | None = None) -> Path:
 
     folder: default ``<output>/export``; returned.
     """
-    plain = Learner(create_model(config.preset), config)
+    plain = Learner(trainable(create_model(config.preset)), config)
     step = checkpoints.load_average(Path(config.output), plain)
     folder = folder or Path(config.output) / "export"
     save_checkpoint(plain.model, folder, metadata={"step": str(step)})

@@ -9,12 +9,13 @@ import re
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from .furniture import Material, Model, split_of
-from .obj_files import parse_mtl, parse_obj
+from .obj_files import MtlMaterial, parse_mtl, parse_obj
 from .texels import to_rgba
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def read_catalogue(archive: Path) -> list[dict[str, str]]:
 
 def _build(  # noqa: PLR0915 - one entry, read from top to bottom
     entry: dict[str, str], archive: zipfile.ZipFile, names: dict[str, str], source: str, cache: Path
-) -> dict | None:
+) -> dict[str, Any] | None:
     """Parse one catalogue entry into `<cache>/<key>.npz`; return its record, or None when the entry is not usable."""
     path = names.get(entry["model"].lstrip("/").lower())
     if path is None or _UNUSED.search(entry["name"]):
@@ -59,7 +60,7 @@ def _build(  # noqa: PLR0915 - one entry, read from top to bottom
     positions, uvs, normals, corners, used, libraries = parse_obj(archive.read(path).decode("latin-1"))
     if not 0 < len(corners) <= MAX_TRIANGLES or not len(positions):
         return None
-    materials: dict[str, dict] = {}
+    materials: dict[str, MtlMaterial] = {}
     for library in libraries:
         mtl = names.get(posixpath.normpath(posixpath.join(folder, library)).lower())
         if mtl:
@@ -100,8 +101,8 @@ def _build(  # noqa: PLR0915 - one entry, read from top to bottom
     for name in used or [""]:
         m = materials.get(name, {})
         texture, cutout = None, False
-        if m.get("map"):
-            texture, cutout = _cache_texture(archive, m["map"], source, cache)
+        if image := m.get("map"):
+            texture, cutout = _cache_texture(archive, image, source, cache)
         records.append(
             Material(
                 tuple(np.clip(m.get("kd", [0.7, 0.7, 0.7]), 0, 1).tolist()),
@@ -157,7 +158,7 @@ def _cache_texture(archive: zipfile.ZipFile, path: str, source: str, cache: Path
     return name, bool((rgba[..., 3] < 128).mean() > 0.02)
 
 
-def parse_archive(archive: Path, cache: Path) -> list[dict]:
+def parse_archive(archive: Path, cache: Path) -> list[dict[str, Any]]:
     records = []
     with zipfile.ZipFile(archive) as z:
         names = {n.lower(): n for n in z.namelist()}

@@ -62,12 +62,17 @@ class Library:
     def of(self, split: str) -> list[Model]:
         return [m for m in self.models if m.split == split]
 
+    def _folder(self, name: str) -> Path:
+        if self.cache is None:
+            raise FileNotFoundError("an empty library has no files")
+        return self.cache / name
+
     def _geometry(self, key: str) -> Geometry:
-        with np.load(self.cache / "models" / (key.replace("/", "__") + ".npz")) as z:
+        with np.load(self._folder("models") / (key.replace("/", "__") + ".npz")) as z:
             return Geometry(**{k: z[k] for k in ("positions", "normals", "uvs", "material", "triangles")})
 
     def _texture(self, name: str) -> np.ndarray:
-        return np.load(self.cache / "textures" / name)
+        return np.load(self._folder("textures") / name)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 from .render import look_rotation
 from .room import Scene
 
+Anchor = tuple[np.ndarray, float, float, np.ndarray]
+"""Where a camera may stand, yaw and pitch of its view, and what it looks at."""
 KINDS = {"walk": 0.4, "stereo": 0.2, "wide": 0.25, "rig": 0.15}
 
 
@@ -46,7 +48,7 @@ def is_free(scene: Scene, position: np.ndarray, margin: float = 0.12) -> bool:
     return not ((scene.solids[:, 0] - margin < position) & (scene.solids[:, 1] + margin > position)).all(1).any()
 
 
-def _anchor(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, float, float, np.ndarray] | None:
+def _anchor(scene: Scene, rng: np.random.Generator) -> Anchor | None:
     """A free position with a view direction at something: position, yaw, pitch, target."""
     for _ in range(60):
         if scene.table is not None and rng.random() < 0.75:
@@ -79,7 +81,7 @@ def _anchor(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, float, 
     return None
 
 
-def _walk(scene: Scene, rng: np.random.Generator, anchor: tuple, n: int) -> Iterator[np.ndarray]:
+def _walk(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Iterator[np.ndarray]:
     position, yaw, pitch, _ = anchor
     close = scene.table is not None
     heading = yaw + rng.normal(0, 0.9)
@@ -98,7 +100,7 @@ def _walk(scene: Scene, rng: np.random.Generator, anchor: tuple, n: int) -> Iter
         pitch = np.clip(pitch + rng.normal(0, np.radians(2.5)), -1.08, 0.35)
 
 
-def _stereo(scene: Scene, rng: np.random.Generator, anchor: tuple, n: int) -> Iterator[np.ndarray]:
+def _stereo(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Iterator[np.ndarray]:
     position, yaw, pitch, _ = anchor
     base = pose_of(position, yaw, pitch, rng.normal(0, 0.03))
     baseline = rng.uniform(0.05, 0.4) * (0.5 if scene.table is not None else 1)
@@ -115,7 +117,7 @@ def _stereo(scene: Scene, rng: np.random.Generator, anchor: tuple, n: int) -> It
         yield T
 
 
-def _wide(scene: Scene, rng: np.random.Generator, anchor: tuple, n: int) -> Iterator[np.ndarray]:
+def _wide(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Iterator[np.ndarray]:
     position, yaw, pitch, target = anchor
     spread = min(rng.uniform(0.3, 1.5), 0.6 * float(np.linalg.norm(target - position)))
     yield pose_of(position, *angles_to(position, target), rng.normal(0, 0.05))
@@ -133,7 +135,7 @@ def _wide(scene: Scene, rng: np.random.Generator, anchor: tuple, n: int) -> Iter
         )
 
 
-def _rig(scene: Scene, rng: np.random.Generator, anchor: tuple, n: int, hfov: float) -> Iterator[np.ndarray]:
+def _rig(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int, hfov: float) -> Iterator[np.ndarray]:
     position, yaw, pitch, _ = anchor
     pitch = float(np.clip(pitch, -0.35, 0.1))
     radius, gap = rng.uniform(0.05, 0.25), hfov * rng.uniform(0.4, 0.65)

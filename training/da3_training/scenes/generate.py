@@ -16,7 +16,9 @@ import multiprocessing
 import os
 import queue
 import time
+from collections.abc import Callable
 from functools import partial
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 os.environ.setdefault(
@@ -38,10 +40,14 @@ from .sensor import Sensor
 from .textures import TextureBank
 
 log = logging.getLogger(__name__)
-SIZES = (((336, 252), 0.6), ((336, 189), 0.25), ((252, 252), 0.15))
+SIZES: tuple[tuple[tuple[int, int], float], ...] = (((336, 252), 0.6), ((336, 189), 0.25), ((252, 252), 0.15))
 MAX_MM = 65_000
 FIELD_OF_VIEW = (40, 110)
 """Of cameras, horizontal, in degrees."""
+
+
+Result = tuple[int, int, float, str]
+"""Of one room: its index, views written, seconds taken, and what went wrong."""
 
 
 class Studio:
@@ -57,7 +63,7 @@ class Studio:
         self.renderer = Renderer()
         self.split = split
 
-    def pixels(self, own: dict[str, np.ndarray]):
+    def pixels(self, own: dict[str, np.ndarray]) -> Callable[[str], np.ndarray]:
         return lambda key: own[key] if key in own else self.bank.pixels(key)
 
     def room(
@@ -68,8 +74,7 @@ class Studio:
             rng = np.random.default_rng([seed, index, attempt, {"train": 0, "heldout": 1}[self.split]])
             scene = make_scene(self.library, self.bank, rng, kind)
             self.renderer.load(scene.mesh, self.pixels(scene.own_textures), scene.lighting, (scene.lo, scene.hi))
-            sizes, weights = zip(*SIZES, strict=True)
-            width, height = sizes[rng.choice(len(sizes), p=weights)]
+            width, height = SIZES[rng.choice(len(SIZES), p=[weight for _, weight in SIZES])][0]
             groups = []
             for _ in range(clusters):
                 hfov = float(np.radians(rng.uniform(*FIELD_OF_VIEW)))
@@ -150,7 +155,7 @@ def write_normals(path: Path, normals: np.ndarray) -> None:
     cv2.imwrite(str(path), values[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
-def _worker(options: argparse.Namespace, numbers: multiprocessing.Queue, results: multiprocessing.Queue) -> None:
+def _worker(options: argparse.Namespace, numbers: Queue[int | None], results: Queue[Result]) -> None:
     cv2.setNumThreads(1)
     studio = Studio(options.cache, options.split, options.assets != "none", options.wheels, options.normals)
     while (index := numbers.get()) is not None:
@@ -197,7 +202,8 @@ def main(arguments: list[str] | None = None) -> None:
         Library.load(options.cache)
     TextureBank.load(options.cache, options.split, options.assets != "none", options.wheels)
     context = multiprocessing.get_context("spawn")
-    numbers, results = context.Queue(), context.Queue()
+    numbers: Queue[int | None] = context.Queue()
+    results: Queue[Result] = context.Queue()
     for i in missing:
         numbers.put(i)
     workers = [

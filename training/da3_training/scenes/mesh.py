@@ -8,9 +8,11 @@ material code and a texture layer (-1: none).
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 EMISSIVE = 255
 SKY = 254
@@ -21,7 +23,7 @@ VERTEX = np.dtype([("position", "f4", 3), ("normal", "f4", 3), ("uv", "f4", 2), 
 class Look:
     """Surface look: sRGB tint 0..1, texture key or None, code (specular strength 0..200, EMISSIVE or SKY)."""
 
-    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    tint: tuple[float, ...] = (1.0, 1.0, 1.0)
     texture: str | None = None
     code: int = 0
     metres_per_repeat: float = 1.0
@@ -69,7 +71,7 @@ class Builder:
             self._layers[texture] = len(self._layers)
         return self._layers[texture]
 
-    def has_room_for(self, textures: set[str]) -> bool:
+    def has_room_for(self, textures: AbstractSet[str | None]) -> bool:
         return len(self._layers) + len(textures - self._layers.keys()) <= self.max_layers
 
     def add(
@@ -121,9 +123,9 @@ class Builder:
 
     def quad(
         self,
-        corner: np.ndarray,
-        edge_u: np.ndarray,
-        edge_v: np.ndarray,
+        corner: ArrayLike,
+        edge_u: ArrayLike,
+        edge_v: ArrayLike,
         look: Look,
         fit: bool = False,
         transform: np.ndarray | None = None,
@@ -133,23 +135,23 @@ class Builder:
 
         `fit` stretches the texture once over it.
         """
-        corner, edge_u, edge_v = (np.asarray(a, np.float32) for a in (corner, edge_u, edge_v))
+        at, u, v = (np.asarray(a, np.float32) for a in (corner, edge_u, edge_v))
         ab = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
-        positions = corner + ab[:, :1] * edge_u + ab[:, 1:] * edge_v
-        normal = np.cross(edge_u, edge_v)
-        normal = normal / max(np.linalg.norm(normal), 1e-9)
-        size = np.array([np.linalg.norm(edge_u), np.linalg.norm(edge_v)], np.float32)
+        positions = at + ab[:, :1] * u + ab[:, 1:] * v
+        normal = np.cross(u, v)
+        normal = normal / max(float(np.linalg.norm(normal)), 1e-9)
+        size = np.array([np.linalg.norm(u), np.linalg.norm(v)], np.float32)
         uvs = (
-            ab * np.float32([1, -1]) + np.float32([0, 1])
+            ab * np.array([1, -1], np.float32) + np.array([0, 1], np.float32)
             if fit
-            else (ab * size + np.float32(uv_origin)) / look.metres_per_repeat
+            else (ab * size + np.array(uv_origin, np.float32)) / look.metres_per_repeat
         )
         self.add(positions, np.repeat(normal[None], 4, 0), uvs, np.array([[0, 1, 2], [0, 2, 3]]), look, transform)
 
     def box(
         self,
-        lo: np.ndarray,
-        hi: np.ndarray,
+        lo: ArrayLike,
+        hi: ArrayLike,
         look: Look,
         transform: np.ndarray | None = None,
         faces: str = "-x+x-y+y-z+z",
@@ -157,16 +159,15 @@ class Builder:
         looks: Callable[[str], Look] | None = None,
     ) -> None:
         """Axis-aligned box from `lo` to `hi` in the frame of `transform`; `looks` may give each face its own look."""
-        lo, hi = np.asarray(lo, np.float32), np.asarray(hi, np.float32)
-        d = hi - lo
-        x, y, z = np.diag(d)
+        low, high = np.asarray(lo, np.float32), np.asarray(hi, np.float32)
+        x, y, z = np.diag(high - low)
         quads = {
-            "-x": (lo + y, -y, z),
-            "+x": (lo + x, y, z),
-            "-y": (lo, x, z),
-            "+y": (lo + x + y, -x, z),
-            "-z": (lo + y, x, -y),
-            "+z": (lo + z, x, y),
+            "-x": (low + y, -y, z),
+            "+x": (low + x, y, z),
+            "-y": (low, x, z),
+            "+y": (low + x + y, -x, z),
+            "-z": (low + y, x, -y),
+            "+z": (low + z, x, y),
         }
         for name, (corner, u, v) in quads.items():
             if name in faces:

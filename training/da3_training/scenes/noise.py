@@ -29,7 +29,7 @@ def noise(rng: np.random.Generator, cells_y: int, cells_x: int, octaves: int = 4
         ny, nx = min(cells_y * 2**o, N // 2), min(cells_x * 2**o, N // 2)
         grid = np.pad(rng.random((ny, nx), dtype=np.float32), 2, mode="wrap")
         sy, sx = N / ny, N / nx
-        matrix = np.float32([[1 / sx, 0, 2 - 0.5 + 0.5 / sx], [0, 1 / sy, 2 - 0.5 + 0.5 / sy]])
+        matrix = np.array([[1 / sx, 0, 2 - 0.5 + 0.5 / sx], [0, 1 / sy, 2 - 0.5 + 0.5 / sy]], np.float32)
         total += (
             cv2.warpAffine(
                 grid,

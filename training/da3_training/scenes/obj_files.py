@@ -4,13 +4,26 @@
 from __future__ import annotations
 
 import posixpath
+from typing import TypedDict
 
 import numpy as np
 
 
-def parse_mtl(text: str, folder: str, names: dict[str, str]) -> dict[str, dict]:
-    materials: dict[str, dict] = {}
-    current: dict = {}
+class MtlMaterial(TypedDict, total=False):
+    """What is used of a material: each entry only if its file has the line."""
+
+    kd: list[float]
+    """Diffuse colour."""
+    ks: float
+    """Mean of the specular colour."""
+    alpha: float
+    map: str | None
+    """Name of the texture file in the archive; None for one that is not there."""
+
+
+def parse_mtl(text: str, folder: str, names: dict[str, str]) -> dict[str, MtlMaterial]:
+    materials: dict[str, MtlMaterial] = {}
+    current: MtlMaterial = {}
     for line in text.splitlines():
         parts = line.split()
         if not parts:

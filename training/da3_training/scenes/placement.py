@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .assets import Library
 from .furniture import Model
@@ -59,11 +60,11 @@ class Placer:
         boxes = np.array(self.solids)
         return not ((boxes[:, 0] < hi + margin) & (boxes[:, 1] > lo - margin)).all(1).any()
 
-    def solid(self, lo: np.ndarray, hi: np.ndarray, interesting: bool = True) -> None:
-        lo, hi = np.asarray(lo, np.float32), np.asarray(hi, np.float32)
-        self.solids.append((lo, hi))
+    def solid(self, lo: ArrayLike, hi: ArrayLike, interesting: bool = True) -> None:
+        low, high = np.asarray(lo, np.float32), np.asarray(hi, np.float32)
+        self.solids.append((low, high))
         if interesting:
-            self.focus.append((lo + hi) / 2)
+            self.focus.append((low + high) / 2)
 
     def look(self, *tags: str, repeat: tuple[float, float] = (0.4, 1.6), tint: float = 0.25) -> Look:
         """A random surface look of a texture tag, lightly tinted."""
@@ -106,7 +107,7 @@ class Placer:
         count = len(model.materials)
         tint = np.zeros((count, 4), np.uint8)
         layer = np.full(count, -1.0, np.float32)
-        uvs = g.uvs * np.float32([1, -1]) + np.float32([0, 1])
+        uvs = g.uvs * np.array([1, -1], np.float32) + np.array([0, 1], np.float32)
         shift = rng.uniform(0.75, 1.2) * (1 + 0.12 * rng.normal(size=3))
         recolour = rng.random() < 0.25
         plain = [m.texture is None for m in model.materials]

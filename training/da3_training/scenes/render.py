@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import moderngl
@@ -63,18 +64,25 @@ def look_rotation(forward: np.ndarray, roll: float = 0.0) -> np.ndarray:
     return np.stack([c * x + s * y, -s * x + c * y, z], 1)
 
 
+def _uniform(program: moderngl.Program, name: str) -> moderngl.Uniform:
+    member = program[name]
+    assert isinstance(member, moderngl.Uniform)
+    return member
+
+
 class Renderer:
     """One OpenGL context and the scene now loaded in it. Not for use from several threads."""
 
     def __init__(self, supersample: int = 2) -> None:
-        self.context = moderngl.create_standalone_context(backend="egl")
+        settings: dict[str, Any] = {"backend": "egl"}  # the declared type of one setting is that of all
+        self.context = moderngl.create_standalone_context(**settings)
         self.supersample = supersample
         ctx = self.context
         self.program = ctx.program(VERTEX, FRAGMENT.replace("CUTOUT", ""))
         self.cutout_program = ctx.program(VERTEX, FRAGMENT.replace("CUTOUT", "if (texel.a < 0.5) discard;"))
         self.shadow_program = ctx.program(SHADOW_VERTEX, SHADOW_FRAGMENT)
         self._targets: dict[tuple[tuple[int, int], bool], moderngl.Framebuffer] = {}
-        self._scene: list = []
+        self._scene: list[moderngl.Buffer | moderngl.TextureArray | moderngl.VertexArray] = []
         self._shadows = []
         for _ in range(2):
             texture = ctx.depth_texture((SHADOW_SIZE, SHADOW_SIZE))
@@ -130,7 +138,7 @@ class Renderer:
         for (_, target), matrix in zip(self._shadows, (lamp, sun), strict=True):
             target.use()
             target.clear(depth=1.0)
-            self.shadow_program["clip_from_world"].write(np.ascontiguousarray(matrix.T, np.float32).tobytes())
+            _uniform(self.shadow_program, "clip_from_world").write(np.ascontiguousarray(matrix.T, np.float32).tobytes())
             for array in shadow_draws:
                 array.render()
         self._textures = textures
@@ -155,10 +163,11 @@ class Renderer:
         for program in (self.program, self.cutout_program):
             for name, value in values.items():
                 if isinstance(value, (int, float)):
-                    program[name].value = value
+                    _uniform(program, name).value = value
                 else:
-                    program[name].write(np.ascontiguousarray(value, np.float32).tobytes())
-            program["textures"].value, program["lamp_shadow"].value, program["sun_shadow"].value = 0, 1, 2
+                    _uniform(program, name).write(np.ascontiguousarray(value, np.float32).tobytes())
+            for unit, name in enumerate(("textures", "lamp_shadow", "sun_shadow")):
+                _uniform(program, name).value = unit
 
     def render(
         self, K: np.ndarray, T_world_camera: np.ndarray, width: int, height: int
@@ -170,7 +179,7 @@ class Renderer:
         colour = np.frombuffer(target.read(components=3, attachment=0), np.uint8).reshape(size[1], size[0], 3)
         depth = np.frombuffer(target.read(components=1, attachment=1, dtype="f4"), np.float32).reshape(size[1], size[0])
         if s == 2:
-            tent = np.float32([0.25, 0.5, 0.25]) / 255
+            tent = np.array([0.25, 0.5, 0.25], np.float32) / 255
             colour = cv2.sepFilter2D(colour, cv2.CV_32F, tent, tent * 255, borderType=cv2.BORDER_REPLICATE)[::2, ::2]
         else:
             colour = colour[::s, ::s] / np.float32(255)
@@ -199,9 +208,9 @@ class Renderer:
         self._shadows[0][0].use(1)
         self._shadows[1][0].use(2)
         for program in (self.program, self.cutout_program):
-            program["clip_from_world"].write(np.ascontiguousarray(clip.T, np.float32).tobytes())
-            program["depth_row"].write(np.ascontiguousarray(camera_world[2], np.float32).tobytes())
-            program["eye"].write(np.asarray(T_world_camera[:3, 3], np.float32).tobytes())
+            _uniform(program, "clip_from_world").write(np.ascontiguousarray(clip.T, np.float32).tobytes())
+            _uniform(program, "depth_row").write(np.ascontiguousarray(camera_world[2], np.float32).tobytes())
+            _uniform(program, "eye").write(np.asarray(T_world_camera[:3, 3], np.float32).tobytes())
         for array in self._draws:
             array.render()
         return target

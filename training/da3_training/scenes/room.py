@@ -97,15 +97,15 @@ def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, ki
         raise ValueError(
             f"scene kind {kind!r} is not one of {sorted(KINDS)}; pass one of them, or None for a random one"
         )
-    low, high = {
+    bounds: dict[str, tuple[list[float], list[float]]] = {
         "room": ([2.5, 2.5, 2.2], [8, 7, 3.4]),
         "corridor": ([1.4, 6, 2.2], [2.6, 14, 3.2]),
         "warehouse": ([8, 8, 3.5], [16, 14, 6]),
         "garage": ([4, 5, 2.3], [8, 8, 3.2]),
         "tabletop": ([3, 3, 2.3], [6, 6, 3.2]),
         "open": ([10, 10, 5], [22, 22, 6]),
-    }[kind]
-    size = rng.uniform(low, high)
+    }
+    size = rng.uniform(*bounds[kind])
     builder = Builder()
     place = Placer(builder, library, bank, rng, np.zeros(3), size.copy())
     own = {"sky": sky_texture(rng)}

@@ -52,7 +52,7 @@ class Sensor:
             near = cv2.blur(inverse, (max(3, w // 24), max(3, w // 24)))
             dark = np.clip((near - inverse) / np.maximum(near, 1e-3), 0, 0.25) * self.shade
             image = image * (1 - dark)[..., None]
-        grey = image @ np.float32([0.3, 0.55, 0.15])
+        grey = image @ np.array([0.3, 0.55, 0.15], np.float32)
         gain = self.brightness / max(float(np.minimum(grey, 3 * np.median(grey) + 1e-3).mean()), 1e-3)
         image = image * (
             np.float32(min(gain, 60.0) * np.exp(rng.normal(0, self.exposure_jitter)))
@@ -69,7 +69,7 @@ class Sensor:
             image = image + rng.standard_normal(image.shape, np.float32) * (
                 self.noise * np.sqrt(np.maximum(image, 0) + 0.02)
             )
-        grey = image @ np.float32([0.3, 0.55, 0.15])
+        grey = image @ np.array([0.3, 0.55, 0.15], np.float32)
         image = grey[..., None] + self.saturation * (image - grey[..., None])
         image = cv2.pow(np.clip(image, 0, None) / (1 + 0.25 * np.clip(image, 0, 4)), 1 / self.gamma)
         image = np.clip(image * np.float32(1.08), 0, 1)

@@ -64,12 +64,10 @@ class Shell:
             x0 = rng.uniform(0.2, length - w - 0.2)
             z0 = rng.choice([0.05, rng.uniform(0.6, 1.1)])
             z1 = min(rng.uniform(1.9, 2.4), h - 0.1)
-            (
-                panel(0, x0, 0, h),
-                panel(x0 + w, length, 0, h),
-                panel(x0, x0 + w, 0, z0),
-                panel(x0, x0 + w, z1, h),
-            )
+            panel(0, x0, 0, h)
+            panel(x0 + w, length, 0, h)
+            panel(x0, x0 + w, 0, z0)
+            panel(x0, x0 + w, z1, h)
             frame = (
                 self.place.look("surface")
                 if rng.random() < 0.4

@@ -123,6 +123,8 @@ class TextureBank:
                     )
                 for path, data in images.items():
                     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+                    if image is None:
+                        raise ValueError(f"{path} of package {package} is no readable image")
                     rgba = to_rgba(image)
                     rgba[..., 3] = 255
                     tag = next(t for t, rule in _TAG_RULES if re.search(rule, path.rsplit("/", 1)[-1]))

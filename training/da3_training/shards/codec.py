@@ -105,7 +105,8 @@ class ShardView:
 
     def depth(self) -> NDArray[np.float32]:
         """(H, W), 0 where unknown; raises `BrokenSampleError`."""
-        return decode_depth(self._file("depth.png"), *self.entry["depth"], what=self._name("depth.png"))
+        low, high = self.entry["depth"]
+        return decode_depth(self._file("depth.png"), low, high, self._name("depth.png"))
 
     def load(self) -> Record:
         """The whole view; raises `BrokenSampleError` that names shard and file."""
@@ -132,7 +133,8 @@ class ShardView:
         """The label; a view whose label was rejected teaches no depth."""
         if "label" not in self.entry:
             return np.zeros(shape, np.float32)
-        return decode_depth(self._file("label.png"), *self.entry["label"], what=self._name("label.png"))
+        low, high = self.entry["label"]
+        return decode_depth(self._file("label.png"), low, high, self._name("label.png"))
 
     def _name(self, ending: str) -> str:
         return f"{self.shard}: {self.key} {self.number:02d}.{ending}"

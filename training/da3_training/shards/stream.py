@@ -98,7 +98,7 @@ class Stream:
             return error
 
 
-class StreamSampler(IterableDataset):
+class StreamSampler(IterableDataset[Batch]):
     """Batches of process `rank` out of `world` from step `start` on.
 
     sets, weights: shards and how often each is drawn. labelled: for each, whether teacher labels are its depth. Worker
@@ -159,7 +159,9 @@ class StreamSampler(IterableDataset):
             scenes.append(self._scene(seed, next(readers[which]), streams[which], drawn, broken))
         return collate(scenes, drawn.posed, broken)
 
-    def _scene(self, seed: tuple[int, ...], sample: Sample, stream: Stream, drawn: Draw, broken: list[str]) -> tuple:
+    def _scene(
+        self, seed: tuple[int, ...], sample: Sample, stream: Stream, drawn: Draw, broken: list[str]
+    ) -> tuple[NDArray[Any], ...]:
         """Arrays of a sample; one that is broken or has too few views is replaced by a spare one."""
         for attempt in range(RETRIES):
             rng = np.random.default_rng((*seed, attempt))
