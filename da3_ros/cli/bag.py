@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 NAME = "bag"
 HELP = "reprocess a recorded bag: depth, confidence, clouds and poses of every frame, into a new bag"
 FAILED, LOST = 1, 3
@@ -124,6 +122,8 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every frame; 3: finished, but something of the input could not be used; 1: not finished."""
+    from tqdm import tqdm
+
     from da3_ros.bag.io.reader import Recording
     from da3_ros.bag.plan.outcome import has_errors
     from da3_ros.bag.plan.plan import describe, make_plan

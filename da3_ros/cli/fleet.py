@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from da3_ros.cli import bag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tqdm import tqdm
 
     from da3_ros.bag.fleet.fleet import Status, Watch
 
@@ -41,6 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every bag; 3: all finished, but something of the input could not be used; 1: at least one failed."""
+    from tqdm import tqdm
+
     from da3_ros.bag.fleet.fleet import FleetOptions, make_tasks, run_fleet
     from da3_ros.bag.fleet.report import counts, results_table, write_summary
     from da3_ros.bag.io import places

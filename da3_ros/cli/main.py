@@ -11,23 +11,39 @@ from collections.abc import Sequence
 from da3_ros.cli import bag, build, doctor, export, fleet, images, models, report
 
 VERBS = (models, images, bag, fleet, report, export, build, doctor)
+REMEDY = "`da3 doctor` lists what is missing, and how to get it"
+_BAGS = "rosbags mcap scipy tqdm"
+REMEDIES = {
+    "bag": f"`pip install {_BAGS}`",
+    "fleet": f"`pip install {_BAGS} ray fsspec`",
+}
+"""How to get what a verb needs beyond the node: the extras of setup.py."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; expected errors end as one line on stderr and exit code 1."""
+    words = sys.argv[1:] if argv is None else argv
+    asked = next((word for word in words if not word.startswith("-")), "")
     parser = argparse.ArgumentParser(prog="da3", description="Metric geometry with Depth Anything 3.")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for module in VERBS:
-        verb = verbs.add_parser(module.NAME, help=module.HELP, description=module.HELP)
-        module.configure(verb)
-        verb.set_defaults(run=module.run)
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="%(message)s")
     try:
+        for module in VERBS:
+            verb = verbs.add_parser(module.NAME, help=module.HELP, description=module.HELP)
+            if asked == module.NAME:  # the others may need packages that are not here
+                module.configure(verb)
+                verb.set_defaults(run=module.run)
+        arguments = parser.parse_args(words)
+        logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="%(message)s")
         return arguments.run(arguments)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("", "da3_ros"):
+            raise
+        print(f"da3 {asked}: needs {package}, which is not installed: {REMEDIES.get(asked, REMEDY)}", file=sys.stderr)
+        return 1
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"da3 {arguments.verb}: {error}", file=sys.stderr)
+        print(f"da3 {asked}: {error}", file=sys.stderr)
         return 1
 
 

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command on a machine that has the node's packages and no others."""
+
+import sys
+
+import pytest
+
+from da3_ros.cli.main import main
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """Neither recordings nor progress bars nor torch can be imported."""
+    for name in [name for name in sys.modules if name.split(".")[:2] == ["da3_ros", "bag"]]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("rosbags", "mcap", "tqdm", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.parametrize("verb", ["doctor", "images", "models", "build"])
+def test_verbs_of_a_robot_need_the_packages_of_the_node_alone(bare, verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "--help"])
+    assert caught.value.code == 0
+    assert f"da3 {verb}" in capsys.readouterr().out
+
+
+def test_the_doctor_answers_where_packages_are_missing(bare, capsys):
+    assert main(["doctor"]) == 0
+    assert "onnxruntime" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["bag", "fleet"])
+def test_a_verb_whose_packages_are_missing_names_them_and_how_to_get_them(bare, verb, capsys):
+    assert main([verb, "a", "b"]) == 1
+    assert capsys.readouterr().err.startswith(f"da3 {verb}: needs rosbags, which is not installed: `pip install rosb")
+
+
+def test_all_verbs_are_listed(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in ("models", "images", "bag", "fleet", "report", "export", "build", "doctor"))
