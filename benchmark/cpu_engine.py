@@ -22,7 +22,7 @@ from typing import Any
 
 UPSTREAM, OURS, BF16 = WORKERS = ("upstream", "ours", "bf16")
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "test" / "parity")]
+sys.path[:0] = [str(ROOT), str(ROOT / "test" / "helpers")]
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "test" / "parity")]
+sys.path[:0] = [str(ROOT), str(ROOT / "test" / "helpers")]
 
 FIT = ("da3-nano", "da3-small", "da3-base", "da3mono-large")
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+# Not by pytest's own option: that of Ubuntu 22.04, which ROS 2 Humble uses, does not know it.
+sys.path[:0] = [str(HERE / "helpers"), str(HERE.parent / "training")]
 
 # What `da3 build` found on this machine decides which engine runs a model: tests start from nothing.
 _PLANS = tempfile.TemporaryDirectory(prefix="da3_plans_")
@@ -13,7 +16,28 @@ os.environ["DA3_PLANS"] = _PLANS.name
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """In several processes (pytest-xdist) each folder stays in one, for its fixtures are dear; see the Makefile."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(HERE).parts[0]))
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.split("/")[1]))
+
+
+@pytest.fixture
+def micros(monkeypatch):
+    """All small presets, by name."""
+    pytest.importorskip("torch")
+    from micro import MICROS
+
+    from da3_ros.network import PRESETS
+
+    for preset in MICROS:
+        monkeypatch.setitem(PRESETS, preset.name, preset)
+    return [preset.name for preset in MICROS]
+
+
+@pytest.fixture
+def micro(micros):
+    """A preset with every feature of the large ones whose tests take milliseconds."""
+    return micros[0]

@@ -3,8 +3,6 @@ import os
 import stat
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from da3_ros.atomic import replacing, write_atomically
 
@@ -37,6 +35,8 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 
 
 def test_others_may_read_it_whatever_writes_it(tmp_path):
+    torch = pytest.importorskip("torch")
+    save_file = pytest.importorskip("safetensors.torch").save_file
     path = tmp_path / "weights.safetensors"
     before = os.umask(0o027)
     try:

@@ -4,15 +4,26 @@ import json
 import pytest
 
 from da3_ros.models import ModelError, find_model, load_zoo
-from da3_ros.network import PRESETS
-from da3_ros.network.single_view import CANONICAL_FOCAL
+
+CANONICAL_FOCAL = 300.0
+"""Of the metric network's unit, in pixels."""
 
 
 def test_every_preset_has_a_record():
+    pytest.importorskip("torch")
+    from da3_ros.network import PRESETS
+
     zoo = load_zoo()
     assert set(zoo) == set(PRESETS)
     assert all(record.preset == name for name, record in zoo.items())
     assert all(record.hub_id for name, record in zoo.items() if name != "da3-nano")
+
+
+def test_the_rule_is_that_of_the_network():
+    pytest.importorskip("torch")
+    from da3_ros.network import single_view
+
+    assert single_view.CANONICAL_FOCAL == CANONICAL_FOCAL
 
 
 def test_metric_models_and_their_rule():

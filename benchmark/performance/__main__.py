@@ -18,7 +18,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(2, str(Path(__file__).resolve().parents[2] / "test" / "helpers"))
-sys.path.insert(3, str(Path(__file__).resolve().parents[2] / "test" / "parity"))
 
 import measure
 from report import machine, write

@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recordings and runs that several test modules share."""
 
-import bags
 import pytest
-
-from da3_ros.bag.plan.plan import Options, Request
-from da3_ros.bag.run.reprocess import reprocess
 
 
 @pytest.fixture(scope="session")
 def bag(tmp_path_factory):
     """Six sets of a moving stereo rig, MCAP."""
+    import bags
+
     return bags.write_bag(tmp_path_factory.mktemp("bags") / "rig")
 
 
 @pytest.fixture
 def make(tmp_path):
     """Reprocess a bag with an estimator that has a memory; returns output and summary."""
+    import bags
+
+    from da3_ros.bag.plan.plan import Options, Request
+    from da3_ros.bag.run.reprocess import reprocess
 
     def run(source, *assignments, name="out", load=bags.load_counting, log=None, restart=False, **options):
         output = tmp_path / name

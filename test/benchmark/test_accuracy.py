@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The accuracy benchmark's own arithmetic: against the published evaluation code, against evo, and on known scenes."""
 
+from needs import needs
+
+needs("safetensors", "scipy", "torch", "tqdm")
+
 import json
 import random
 import subprocess

@@ -53,6 +53,7 @@ def test_the_guard_compares_ratios_and_allows_for_the_spread(rows):
 
 
 def test_the_report(rows, tmp_path):
+    pytest.importorskip("matplotlib")
     from report import write
 
     table = [

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``da3 bag`` as it is called: tables, progress, exit codes, one line for what is wrong."""
 
+from needs import needs
+
+needs("rosbags")
+
 import bags
 import pytest
 

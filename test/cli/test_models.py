@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+from needs import needs
+
+needs("safetensors")
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file

@@ -1,4 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
 from pretended_gpu import driver, folder, images, leftovers, machine  # noqa: F401
-
-from ..micro import micro  # noqa: F401

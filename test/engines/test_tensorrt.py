@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The TensorRT engine on a pretended GPU: the real driver calls, files and choices, with invented arithmetic."""
 
+from needs import needs
+
+needs("onnx")
+
 import json
 import threading
 

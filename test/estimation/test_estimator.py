@@ -3,17 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from known_depth import RECORD, KnownDepthEngine, make
 
 from da3_ros.estimation import Estimator, EstimatorConfig, PoseConfig, ScaleConfig, View, ViewSet
-from da3_ros.models import ModelRecord
-
-from .conftest import KnownDepthEngine
-
-RECORD = ModelRecord("fake", "da3-nano", "Apache-2.0", recommended_size=252)
-
-
-def make(rig, unit=2.5, **config) -> Estimator:
-    return Estimator(KnownDepthEngine(rig.depths, rig.poses, unit), RECORD, EstimatorConfig(**config))
 
 
 def without_poses(rig) -> ViewSet:

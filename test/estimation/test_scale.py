@@ -4,6 +4,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from known_depth import estimate, views_at
 
 from da3_ros.estimation import ScaleConfig
 from da3_ros.estimation.preprocess import prepare
@@ -12,17 +13,6 @@ from da3_ros.estimation.scale.fit import cell_weights, fit_depth, fit_scale
 from da3_ros.estimation.scale.rig import MatchConfig, SparseDepth, triangulate_rig
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.alignment import AlignmentError
-
-
-def views_at(rig, seconds: float):
-    return tuple(replace(v, stamp_ns=int(seconds * 1e9)) for v in rig.views)
-
-
-def estimate(source: ScaleSource, views, rig, unit=2.0):
-    prepared = prepare(views, 252, 14)
-    h, w = prepared.images.shape[1:3]
-    depth = [cv2.resize(d, (w, h), interpolation=cv2.INTER_NEAREST) for d in rig.depths]
-    return source(views, prepared, np.stack(depth) / unit, source.measure(views, prepared))
 
 
 def blind(views):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from known_depth import estimate, views_at
 
 from da3_ros.estimation import ScaleConfig, ScaleEstimate
 from da3_ros.estimation.scale import ScaleSource
@@ -13,8 +14,6 @@ from da3_ros.estimation.scale.ground import scale_from_ground
 from da3_ros.estimation.scale.reference import project_reference
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.points import unproject_depth
-
-from .test_scale import estimate, views_at
 
 CAMERA = CameraModel.pinhole(320, 240, 260.0, 260.0, 160.0, 120.0)
 

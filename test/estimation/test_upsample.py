@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from known_depth import make
 
 from da3_ros.estimation import ViewSet
 from da3_ros.estimation.upsample import upsample_confidence, upsample_depth
-
-from .test_estimator import make
 
 
 def scene(size):

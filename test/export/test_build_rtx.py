@@ -5,17 +5,20 @@ Its parser is that of TensorRT 11, and networks are strongly typed in the same w
 10 for Jetson fuses, and whether what it builds is right.
 """
 
+from needs import needs
+
+needs("safetensors", "torch")
+
 from pathlib import Path
 
 import pytest
+from micro import MICRO
 
 from da3_ros.engines.files import graph_name
 from da3_ros.engines.plan import Shape
 from da3_ros.export.build import BuildError, BuildOptions, build_serialized
 from da3_ros.network import PRESETS
 from da3_ros.network.presets import PATCH
-
-from ..micro import MICRO
 
 try:
     import tensorrt_rtx as trt

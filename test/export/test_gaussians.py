@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Gaussian head, from checkpoint to PLY without torch at run time."""
 
+from needs import needs
+
+needs("onnx", "safetensors", "torch")
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from micro import MICRO, MICRO_GIANT
 
 from da3_ros.cli.main import main
 from da3_ros.engines import load_engine
@@ -17,8 +22,6 @@ from da3_ros.geometry.gaussians import Gaussians, worth_keeping
 from da3_ros.geometry.poses import invert
 from da3_ros.models import ModelRecord
 from da3_ros.network import PRESETS, build_model, load_checkpoint, save_checkpoint
-
-from ..micro import MICRO, MICRO_GIANT
 
 FIELDS = ("means", "scales", "rotations", "harmonics", "opacities")
 SIZE = (42, 56)

@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+from needs import needs
+
+needs("onnx", "safetensors", "torch")
+
 import numpy as np
 import onnx
 import pytest

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nested networks, from checkpoint to estimate: geometry in metres, with sky."""
 
+from needs import needs
+
+needs("onnx", "safetensors", "torch")
+
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
+from micro import MICRO_NESTED
 
 from da3_ros.engines import RawEstimate, load_engine
 from da3_ros.engines.files import SKY_THRESHOLD
@@ -14,8 +19,6 @@ from da3_ros.export.gate import Tolerance, compare, judge
 from da3_ros.export.trace import ExportedNetwork, example_inputs
 from da3_ros.geometry import CameraModel
 from da3_ros.models import ModelRecord
-
-from ..micro import MICRO_NESTED
 
 RECORD = ModelRecord("micro-nested", MICRO_NESTED.name, "none", metric=True, recommended_size=56)
 NO_LIMITS = {"min_range": 0.0, "max_range": 1e9}

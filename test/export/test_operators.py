@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every operator of the standard graphs is one that TensorRT documents, used as it documents it."""
 
+from needs import needs
+
+needs("onnx")
+
 import json
 from pathlib import Path
 

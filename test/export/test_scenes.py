@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Graphs for several scenes at once, from the command to a bag."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "onnx", "rosbags", "safetensors", "scipy", "torch")
+
 import shutil
 
 import bags
 import numpy as np
 import pytest
+from micro import MICRO, MICRO_SINGLE
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.plan.plan import Options, Request
@@ -20,8 +25,6 @@ from da3_ros.export.trace import example_inputs
 from da3_ros.messages import decode_depth
 from da3_ros.models import ModelRecord
 from da3_ros.network import PRESETS, build_model, save_checkpoint
-
-from ..micro import MICRO, MICRO_SINGLE
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that look at each image alone, from checkpoint to estimate."""
 
+from needs import needs
+
+needs("onnx", "safetensors", "torch")
+
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
+from micro import MICRO_SINGLE
 
 from da3_ros.engines import load_engine
 from da3_ros.estimation import Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
@@ -14,8 +19,6 @@ from da3_ros.export.trace import ExportedNetwork, example_inputs
 from da3_ros.geometry import CameraModel
 from da3_ros.models import ModelRecord
 from da3_ros.network import PRESETS, build_model, load_checkpoint, save_checkpoint
-
-from ..micro import MICRO_SINGLE
 
 pytestmark = pytest.mark.timeout(400)  # the first test waits for an export
 

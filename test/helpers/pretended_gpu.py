@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_tensorrt import make_module
-from tiny_model import write_model
 
 from da3_ros.engines import guard, tensorrt
 
@@ -59,6 +58,9 @@ def machine(driver, tmp_path, monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     """A model with graphs in all precisions."""
+    pytest.importorskip("onnx")
+    from tiny_model import write_model
+
     return write_model(tmp_path, ("fp32", "bf16", "fp16"))
 
 

@@ -3,8 +3,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from da3_ros.messages import (
     MessageError,
@@ -14,8 +12,6 @@ from da3_ros.messages import (
     encode_transform,
     matrix_from_pose,
     matrix_from_transform,
-    split_ns,
-    stamp_to_ns,
 )
 
 # A front camera on a robot, by hand: optical z looks along the body's x, optical x to the body's -y; 1 m up.
@@ -54,12 +50,3 @@ def test_quaternions_that_are_none(types, values):
     pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w = values
     with pytest.raises(MessageError, match="no rigid transform"):
         matrix_from_pose(pose)
-
-
-@given(st.integers(-(10**18), 2 * 10**18))
-def test_stamps_round_trip(stamp_ns):
-    class Stamp:
-        sec, nanosec = split_ns(stamp_ns)
-
-    assert 0 <= Stamp.nanosec < 10**9
-    assert stamp_to_ns(Stamp) == stamp_ns

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Known, unknown and partly known cameras."""
 
+from needs import needs
+
+needs("safetensors", "torch")
+
 import pytest
 import torch
+from micro import MICRO, MICRO_GIANT
 
 from da3_ros.network import build_model
-
-from ..micro import MICRO, MICRO_GIANT
 
 
 @pytest.fixture(scope="module", params=[MICRO, MICRO_GIANT], ids=lambda p: p.name)

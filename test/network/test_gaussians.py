@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+from needs import needs
+
+needs("safetensors", "torch")
+
 import numpy as np
 import pytest
 import torch
+from micro import MICRO, MICRO_GIANT
 
 from da3_ros.files.gaussians import write_gaussian_ply
 from da3_ros.geometry.alignment import umeyama
@@ -9,8 +14,6 @@ from da3_ros.geometry.gaussians import Gaussians, pose_scale, raw_channels, worl
 from da3_ros.geometry.harmonics import harmonic_basis, harmonic_rotation, rotate_harmonics
 from da3_ros.geometry.poses import invert, matrix_from_quaternion
 from da3_ros.network import build_model
-
-from ..micro import MICRO, MICRO_GIANT
 
 
 def rotations(n):

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
+from needs import needs
+
+needs("safetensors", "torch")
+
 import pytest
 import torch
+from micro import MICRO_NESTED
 
 from da3_ros.network import build_model
 from da3_ros.network.nested import scene_scale
 from da3_ros.network.sky import is_sky
-
-from ..micro import MICRO_NESTED
 
 
 @pytest.fixture(scope="module")

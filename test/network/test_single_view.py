@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+from needs import needs
+
+needs("safetensors", "torch")
+
 import pytest
 import torch
+from micro import MICRO_SINGLE
 
 from da3_ros.network import build_model, create_model, metric_depth
 from da3_ros.network.sky import is_sky, larger_half, masked_quantile, push_sky_back
-
-from ..micro import MICRO_SINGLE
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+from needs import needs
+
+needs("rclpy")
+
 import pytest
 
 from da3_ros.node.compat import transport_warning

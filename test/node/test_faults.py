@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node in this process with a fake estimator: whatever is wrong is named, and the rest goes on."""
 
+from needs import needs
+
+needs("rclpy")
+
 import cv2
 import numpy as np
 import pytest

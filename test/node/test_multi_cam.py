@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node in this process with a fake estimator: wiring, lifecycle, live changes. Real processes: test/system."""
 
+from needs import needs
+
+needs("rclpy")
+
 import threading
 import time
 

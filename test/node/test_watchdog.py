@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the watchdog says and gives up, on a clock of the test's own."""
 
+from needs import needs
+
+needs("rclpy")
+
 from dataclasses import replace
 from types import SimpleNamespace
 

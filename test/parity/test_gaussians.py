@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from needs import needs
+
+needs("onnx", "safetensors", "torch")
+
 import contextlib
 import importlib.util
 import io
 
 import pytest
 import torch
+import upstream
+from micro import MICRO_GIANT, MICRO_NESTED
+from upstream import TOLERANCE, assert_equal, images
 
 from da3_ros.export.trace import example_cameras
 from da3_ros.geometry.gaussians import Gaussians
@@ -16,10 +23,6 @@ from da3_ros.geometry.harmonics import rotate_harmonics
 from da3_ros.network import build_model, create_model
 from da3_ros.network.checkpoint import tied_aliases
 from da3_ros.network.sky import is_sky
-
-from ..micro import MICRO_GIANT, MICRO_NESTED
-from . import upstream
-from .test_network import TOLERANCE, assert_equal, images
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("depth_anything_3") is None, reason=upstream.REASON)
 

@@ -3,21 +3,23 @@
 
 from __future__ import annotations
 
+from needs import needs
+
+needs("onnx", "safetensors", "torch")
+
 import importlib.util
 
 import pytest
 import torch
+import upstream
+from upstream import assert_equal, images
 
 from da3_ros.export.trace import example_cameras
 from da3_ros.network import create_model
 from da3_ros.network.checkpoint import tied_aliases
 from da3_ros.network.reference_view import STRATEGIES, reference_order
 
-from . import upstream
-
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("depth_anything_3") is None, reason=upstream.REASON)
-
-TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +30,6 @@ def pair():
     ours.load_state_dict(weights)
     theirs.load_state_dict(weights)
     return ours, theirs
-
-
-def images(b: int, s: int, height: int = 70, width: int = 98) -> torch.Tensor:
-    return torch.randn(b, s, 3, height, width, generator=torch.Generator().manual_seed(10 * b + s))
-
-
-def assert_equal(ours: dict, theirs: dict) -> None:
-    for name, expected in theirs.items():
-        difference = (ours[name] - expected).abs().max() / expected.abs().max()
-        assert ours[name].shape == expected.shape, name
-        assert float(difference) < TOLERANCE, f"{name} differs by {float(difference):.1e}"
 
 
 # Without saddle_sim_range, which of alike views takes one of two by upstream's rounding.

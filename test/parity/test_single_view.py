@@ -3,20 +3,23 @@
 
 from __future__ import annotations
 
+from needs import needs
+
+needs("safetensors", "torch")
+
 import contextlib
 import importlib.util
 import io
 
 import pytest
 import torch
+import upstream
+from micro import MICRO_SINGLE
+from upstream import assert_equal, images
 
 from da3_ros.network import build_model, create_model
 from da3_ros.network.presets import PRESETS
 from da3_ros.network.sky import is_sky
-
-from ..micro import MICRO_SINGLE
-from . import upstream
-from .test_network import assert_equal, images
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("depth_anything_3") is None, reason=upstream.REASON)
 

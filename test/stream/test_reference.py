@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of other sensors -> points in a camera's frame; message classes of rosbags, no ROS."""
 
+from needs import needs
+
+needs("rosbags")
+
 import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore

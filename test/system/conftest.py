@@ -8,14 +8,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-
-pytest.importorskip("rclpy")
-
-from ros_peer import Peer, next_domain
 
 from da3_ros.geometry import CameraModel
 from da3_ros.models import ModelError, find_model
@@ -27,7 +24,7 @@ SIZE = 140  # pixels of the network's input: the wiring is tested, not the quali
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if item.nodeid.startswith("test/system/"):
             item.add_marker(pytest.mark.system)
 
 
@@ -82,7 +79,7 @@ class Rig:
     """A node, its peer, and two calibrated cameras that send one picture again and again."""
 
     node: NodeProcess
-    peer: Peer
+    peer: Any
     images: dict
     cameras: dict
     poses: dict
@@ -173,6 +170,9 @@ def model():
 @pytest.fixture(scope="module")
 def start(tmp_path_factory, model):
     """Start a node with parameters and a rig around it; all end with the module."""
+    pytest.importorskip("rclpy")
+    from ros_peer import Peer, next_domain
+
     made = []
 
     def make(*, width=370, **parameters):

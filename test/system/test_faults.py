@@ -3,6 +3,10 @@
 continues.
 """
 
+from needs import needs
+
+needs("rclpy")
+
 import time
 
 import numpy as np

@@ -3,6 +3,10 @@
 with the same parameter file are equal.
 """
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy")
+
 import os
 import signal
 import subprocess

@@ -3,6 +3,10 @@
 output again within two seconds of its end.
 """
 
+from needs import needs
+
+needs("rclpy")
+
 import time
 from pathlib import Path
 

@@ -5,11 +5,6 @@ import cv2
 import numpy as np
 import pytest
 
-from da3_training.config import DataConfig, OptimiserConfig, RuntimeConfig, Stage, TrainConfig
-from da3_training.data.samples import SampleConfig
-
-from ..micro import micro, micros  # noqa: F401
-
 
 @pytest.fixture
 def rooms(tmp_path):
@@ -34,8 +29,11 @@ def rooms(tmp_path):
 
 
 @pytest.fixture
-def config(rooms, tmp_path, micro):  # noqa: F811
+def config(rooms, tmp_path, micro):
     """A run of six steps of two scenes of two views with the micro network."""
+    from da3_training.config import DataConfig, OptimiserConfig, RuntimeConfig, Stage, TrainConfig
+    from da3_training.data.samples import SampleConfig
+
     samples = SampleConfig(views_per_batch=4, view_counts=(2,), sizes=((28, 42),))
     return TrainConfig(
         preset=micro,

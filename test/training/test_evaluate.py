@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of a checkpoint: an oracle in the network's place gets the scores that its errors deserve."""
 
+from needs import needs
+
+needs("safetensors", "torch", "tqdm")
+
 import json
 
 import cv2

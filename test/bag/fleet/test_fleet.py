@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many bags: found anywhere, done once, one bad one stops nothing, and the summary says so."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy")
+
 import dataclasses
 import json
 import os

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet from and to an object store: a server on this machine that speaks S3's protocol."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy")
+
 from pathlib import Path
 
 import bags

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every kind of recording reads the same; damaged ones as far as it goes, and they say so."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags")
+
 import shutil
 
 import bags

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of an output."""
 
+from needs import needs
+
+needs("rosbags")
+
 import subprocess
 import sys
 

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``--window-ahead``: sets seen together with later ones, whatever becomes of the run."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy")
+
 import bags
 import pytest
 

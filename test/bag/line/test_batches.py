@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``--batch``: which sets go through the engine together, and that nothing else changes."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy")
+
 import bags
 import pytest
 

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The assembly line, and that the stages of a bag are at different sets at once."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy")
+
 import os
 import sys
 import threading

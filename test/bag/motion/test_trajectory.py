@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Long windows: chunks aligned into one trajectory and one scale, by arithmetic and on a real recording."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy")
+
 import json
 from pathlib import Path
 

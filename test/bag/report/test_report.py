@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report: whole, without anything from outside, true to the run, and shown by a real browser."""
 
+from needs import needs
+
+needs("rosbags")
+
 import base64
 import json
 import re

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bag in, a bag out: every frame once, original stamps, quality of service, copies, and what becomes of bad input."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy")
+
 import shutil
 import struct
 

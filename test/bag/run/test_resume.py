@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs that end in the middle: killed, out of disk, with a failing model; the next one goes on and loses nothing."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy")
+
 import json
 import random
 import signal

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outputs opened by others: MCAP's own strict reader, rosbags' AnyReader, Rerun's loader, KISS-ICP's."""
 
+from needs import needs
+
+needs("mcap", "rosbags")
+
 import subprocess
 import sys
 from collections import Counter

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lies beside an output, read back by others: cloud by trimesh, COLMAP's text, Rerun's recording."""
 
+from needs import needs
+
+needs("backports.zstd", "mcap", "rosbags", "scipy", "trimesh")
+
 import sys
 
 import bags

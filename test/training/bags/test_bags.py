@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording becomes records, a fine-tuned checkpoint, and a model that the node's estimator runs."""
 
+from needs import needs
+
+needs("backports.zstd", "lightning_fabric", "mcap", "onnx", "rosbags", "safetensors", "torch", "tqdm", "webdataset")
+
 import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import robot_bag
 import torch
 from bags import PERIOD, START
 from fake_estimator import CAMERA
@@ -23,8 +28,6 @@ from da3_training.cli import main
 from da3_training.config import DataConfig
 from da3_training.datasets.registry import SceneSet
 from da3_training.run.trainer import train
-
-from .. import robot_bag
 
 
 @pytest.fixture(scope="module")

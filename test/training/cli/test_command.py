@@ -4,12 +4,14 @@
 import importlib
 
 import pytest
+from needs import needs
 
 from da3_training.cli.main import VERBS, main
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_help(verb, capsys):
+    needs("lightning_fabric", "moderngl", "onnx", "rosbags", "safetensors", "torch", "tqdm", "webdataset")
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])
     assert caught.value.code == 0

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every data set in its published layout, as tiny trees: a wall at two metres, the second camera 0.5 m to the right."""
 
+from needs import needs
+
+needs("scipy")
+
 import gzip
 import json
 

@@ -4,14 +4,13 @@
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (2, 3)] + [
-    str(Path(__file__).resolve().parents[3] / "training")
-]
+ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(folder) for folder in (ROOT, ROOT / "training", ROOT / "test" / "helpers")]
 
-from micro import MICROS  # noqa: E402
+from micro import MICROS
 
-from da3_ros.network import PRESETS  # noqa: E402
-from da3_training.cli import main  # noqa: E402
+from da3_ros.network import PRESETS
+from da3_training.cli import main
 
 PRESETS.update({preset.name: preset for preset in MICROS})
 

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only whole processes show: torchrun against one process, and a run that is killed."""
 
+from needs import needs
+
+needs("lightning_fabric", "onnx", "safetensors", "torch", "tqdm", "webdataset")
+
 import os
 import signal
 import subprocess

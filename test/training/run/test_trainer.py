@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+from needs import needs
+
+needs("lightning_fabric", "onnx", "safetensors", "torch", "tqdm", "webdataset")
+
 import json
 import math
 from dataclasses import asdict, replace

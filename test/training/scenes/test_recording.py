@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def rig():
+    pytest.importorskip("rosbags")
     sys.path.insert(0, str(ROOT / "tools" / "demo"))
     try:
         import scenarios

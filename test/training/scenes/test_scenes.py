@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The renderer, with procedural assets only: needs moderngl and the system's EGL, and says so when they are missing."""
 
+from needs import needs
+
+needs("moderngl")
+
 import json
 import os
 from dataclasses import replace
@@ -14,8 +18,6 @@ from da3_ros.geometry.poses import invert, transform
 from da3_training.data.records import load_room
 
 os.environ.setdefault("LP_NUM_THREADS", "1")
-pytest.importorskip("moderngl")
-
 from da3_training.scenes.cameras import pose_of
 from da3_training.scenes.lens import bend, draw_distortion, focal_factor
 from da3_training.scenes.sensor import Sensor, smear

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shards: what is written comes back, every reader has its part, and a resumed run goes on with the same batches."""
 
+from needs import needs
+
+needs("lightning_fabric", "onnx", "safetensors", "torch", "tqdm", "webdataset")
+
 import functools
 import http.server
 import json

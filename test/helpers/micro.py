@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-import pytest
+"""Small stand-ins for every kind of network; the fixtures `micro` and `micros` put them among the presets."""
 
-from da3_ros.network import PRESETS, NestedPreset, Preset
+from da3_ros.network import NestedPreset, Preset
 from da3_ros.network.presets import SINGLE_VIEW
 
 MICRO = Preset(
@@ -49,19 +49,4 @@ MICRO_GIANT = Preset(
 MICRO_NESTED = NestedPreset("micro-nested", MICRO_GIANT, MICRO_SINGLE)
 
 MICROS = (MICRO, MICRO_SINGLE, MICRO_GIANT, MICRO_NESTED)
-"""Small stand-ins for every kind of network; `micros` lists them among the presets."""
-
-
-@pytest.fixture
-def micros(monkeypatch):
-    """All small presets, by name."""
-    for preset in MICROS:
-        monkeypatch.setitem(PRESETS, preset.name, preset)
-    return [preset.name for preset in MICROS]
-
-
-@pytest.fixture
-def micro(monkeypatch):
-    """A preset with every feature of the large ones whose tests take milliseconds."""
-    monkeypatch.setitem(PRESETS, MICRO.name, MICRO)
-    return MICRO.name
+"""Small stand-ins for every kind of network; the fixture `micros` lists them among the presets."""

@@ -120,3 +120,17 @@ def _real_linspace():
         yield
     finally:
         torch.linspace = original
+
+
+TOLERANCE = 1e-4
+
+
+def images(b: int, s: int, height: int = 70, width: int = 98) -> torch.Tensor:
+    return torch.randn(b, s, 3, height, width, generator=torch.Generator().manual_seed(10 * b + s))
+
+
+def assert_equal(ours: dict, theirs: dict) -> None:
+    for name, expected in theirs.items():
+        difference = (ours[name] - expected).abs().max() / expected.abs().max()
+        assert ours[name].shape == expected.shape, name
+        assert float(difference) < TOLERANCE, f"{name} differs by {float(difference):.1e}"
