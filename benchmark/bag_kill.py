@@ -68,7 +68,7 @@ def main() -> int:
         return 0 if equal else 1
 
 
-def run(bag: Path, output: Path, options: list[str]) -> subprocess.Popen:
+def run(bag: Path, output: Path, options: list[str]) -> subprocess.Popen[bytes]:
     """`da3 bag` as a process."""
     command = [sys.executable, "-m", "da3_ros.cli.main", "bag", str(bag), str(output), *options]
     return subprocess.Popen(command, cwd=ROOT)

@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -28,6 +29,7 @@ from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.plan import DEFAULT_OUTPUTS, Options, Request
 from da3_ros.bag.report.report import reconciled
 from da3_ros.bag.run.reprocess import reprocess
+from da3_ros.engines import Engine, RawEstimate
 from da3_ros.estimation import Estimator, EstimatorConfig
 from da3_ros.estimation.preprocess import prepare
 from da3_ros.estimation.views import View
@@ -86,18 +88,30 @@ def main() -> int:
 class _Pretended:
     """Gives the engine's answer to the first set again and again, after some seconds of sleep."""
 
-    def __init__(self, engine: Any, seconds: float) -> None:
+    def __init__(self, engine: Engine, seconds: float) -> None:
         self.info, self._engine, self._seconds = engine.info, engine, seconds
-        self._answer: Any = None
+        self._answer: RawEstimate | None = None
 
-    def run(self, *inputs: Any) -> Any:
+    def run(
+        self,
+        images: NDArray[np.uint8],
+        extrinsics: NDArray[np.float32] | None = None,
+        intrinsics: NDArray[np.float32] | None = None,
+        known: NDArray[np.bool_] | None = None,
+    ) -> RawEstimate:
         if self._answer is None:
-            self._answer = self._engine.run(*inputs)
+            self._answer = self._engine.run(images, extrinsics, intrinsics, known)
         time.sleep(self._seconds)
         return self._answer
 
 
-def _report(summary: dict[str, Any], frames: int, first: Any, second: Any, moments: list[tuple[float, float]]) -> int:
+def _report(
+    summary: dict[str, Any],
+    frames: int,
+    first: tuple[float, float],
+    second: tuple[float, float],
+    moments: list[tuple[float, float]],
+) -> int:
     cores = len(os.sched_getaffinity(0))
     (begin, cpu_begin), (end, cpu_end) = moments
     bare_s, bare_cpu = first[0] + second[0], first[1] + second[1]
@@ -147,7 +161,7 @@ def _write_bag(bag: Path, target: Path, frames: int, width: int, estimator: Esti
     """A longer recording of three cameras from a short one; returns the engine's inputs of the short one's sets."""
     store, types = standard_store(), standard_types()
     with Recording(bag) as recording:
-        images: dict[str, list[Any]] = {camera: [] for camera in CAMERAS}
+        images: dict[str, list[NDArray[np.uint8]]] = {camera: [] for camera in CAMERAS}
         infos: dict[str, Any] = {}
         for message in recording.messages():
             camera = message.topic.split("/")[1]
@@ -166,7 +180,7 @@ def _write_bag(bag: Path, target: Path, frames: int, width: int, estimator: Esti
     }
     models = {camera: model.scaled(*size) for camera, model in models.items()}
 
-    def events() -> Iterator[tuple[str, str, int, bytes]]:
+    def events() -> Iterator[tuple[str, str, int, bytes | memoryview]]:
         yield "/tf_static", "tf2_msgs/msg/TFMessage", START_NS, static.raw
         for number in range(frames):
             stamp = START_NS + number * PERIOD_NS

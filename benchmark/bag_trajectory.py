@@ -23,7 +23,7 @@ from evo.core.trajectory import PoseTrajectory3D
 from evo.tools import file_interface
 from scipy.spatial import cKDTree
 from walk import Walk, add_arguments, walk_of
-from walk_bag import trajectory_error, write_walk_bag
+from walk_bag import Alignment, trajectory_error, write_walk_bag
 
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.line.look_up import LookUp
@@ -103,13 +103,15 @@ def _poses(trajectory: Trajectory) -> PoseTrajectory3D:
     return PoseTrajectory3D(poses_se3=[trajectory.bodies[number] for number in numbers], timestamps=stamps)
 
 
-def _chamfer(ply: Path, walk: Walk, alignment: Any) -> None:
+def _chamfer(ply: Path, walk: Walk, alignment: Alignment) -> None:
     """Distances between the cloud and what the cameras really saw, both ways, in metres."""
     import trimesh
 
     R, t, s = alignment
     # The cloud's world is the first camera's frame, as the trajectory's.
-    cloud = s * np.asarray(trimesh.load(ply).vertices) @ R.T + t
+    loaded = trimesh.load(ply)
+    assert isinstance(loaded, (trimesh.PointCloud, trimesh.Trimesh))
+    cloud = s * np.asarray(loaded.vertices) @ R.T + t
     truth = []
     for depth, pose in zip(walk.depths[::3], walk.poses[::3], strict=True):
         points = unproject_depth(np.asarray(depth[::2, ::2], np.float64), _half(walk))

@@ -16,7 +16,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -24,7 +26,21 @@ from bag_kill import messages
 
 from da3_ros.cli.main import main as da3
 
+if TYPE_CHECKING:
+    from ray._private.node import Node
+    from ray.cluster_utils import Cluster
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Killed:
+    """What was going on when the node was killed."""
+
+    finished: int = 0
+    """Bags."""
+    half_done: list[str] = field(default_factory=list)
+    """Names of the bags in work."""
 
 
 def main() -> int:
@@ -47,7 +63,7 @@ def main() -> int:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         cluster.wait_for_nodes()
         ray.init(cluster.address, log_to_driver=False)
-        killed = {}
+        killed = Killed()
         killer = threading.Thread(target=_kill, args=(cluster, nodes[0], output, arguments.after, killed), daemon=True)
         killer.start()
         command = ["fleet", str(folder), str(output), "--address", cluster.address, "--segment", "2"]
@@ -73,7 +89,7 @@ def _make_bags(bag: Path, folder: Path, count: int) -> str:
     return corrupt.name
 
 
-def _kill(cluster: object, node: object, output: Path, after: int, killed: dict) -> None:
+def _kill(cluster: Cluster, node: Node, output: Path, after: int, killed: Killed) -> None:
     """Once `after` bags are finished, and both nodes are in the middle of one."""
     while True:
         finished = len(list(output.glob("*.da3/run.json")))
@@ -81,17 +97,17 @@ def _kill(cluster: object, node: object, output: Path, after: int, killed: dict)
         if finished >= after and sum(3 <= count <= 7 for count in parts.values()) == 2:
             break
         time.sleep(0.05)
-    killed["finished"], killed["half done"] = finished, sorted(parts)
+    killed.finished, killed.half_done = finished, sorted(parts)
     cluster.remove_node(node, allow_graceful=False)
 
 
-def _judge(output: Path, count: int, corrupt: str, code: int, said: str, killed: dict, seconds: float) -> int:
+def _judge(output: Path, count: int, corrupt: str, code: int, said: str, killed: Killed, seconds: float) -> int:
     results = json.loads((output / "fleet.json").read_text())["bags"]
     done = [result for result in results if result["state"] == "done"]
     again = [result["name"] for result in results if result["attempts"] > 1]
     resumed = [result["name"] for result in results if result["resumed"]]
     contents = {tuple(messages(output / result["name"])) for result in done}
-    print(f"node killed when {killed['finished']} bags were finished; half done: {', '.join(killed['half done'])}")
+    print(f"node killed when {killed.finished} bags were finished; half done: {', '.join(killed.half_done)}")
     print(f"{len(results)} bags in {seconds:.1f} s: {len(done)} done, once more: {again}, went on: {resumed}")
     print(f"exit code {code}: {said}")
     checks = {

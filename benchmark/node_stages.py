@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -26,9 +27,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(1, str(ROOT / "test" / "helpers"))
 
+if TYPE_CHECKING:
+    from da3_ros.engines import Engine, RawEstimate
+    from da3_ros.estimation import EstimatorConfig
+
 WIDTH, HEIGHT = 1280, 720
 STAGES = ("decode", "preprocess", "scale", "poses", "post", "publish")
-CASES = (
+CASES: tuple[tuple[str, dict[str, str]], ...] = (
     ("raw, depth of the network's size", {}),
     ("raw, depth of the camera's size", {"depth.resolution": "camera"}),
     ("JPEG, depth of the network's size", {"transport": "compressed"}),
@@ -50,18 +55,25 @@ def serve() -> int:
     class Repeating:
         """An engine that runs once for each shape of its input."""
 
-        def __init__(self, engine: object) -> None:
-            self.engine, self.answers = engine, {}
+        def __init__(self, engine: Engine) -> None:
+            self.engine, self.info = engine, engine.info
+            self.answers: dict[tuple[int, ...], RawEstimate] = {}
 
         def __getattr__(self, name: str) -> object:
             return getattr(self.engine, name)
 
-        def run(self, images, *cameras):
+        def run(
+            self,
+            images: NDArray[np.uint8],
+            extrinsics: NDArray[np.float32] | None = None,
+            intrinsics: NDArray[np.float32] | None = None,
+            known: NDArray[np.bool_] | None = None,
+        ) -> RawEstimate:
             if images.shape not in self.answers:
-                self.answers[images.shape] = self.engine.run(images, *cameras)
+                self.answers[images.shape] = self.engine.run(images, extrinsics, intrinsics, known)
             return self.answers[images.shape]
 
-    def load(model, config):
+    def load(model: str | Path, config: EstimatorConfig | None = None) -> Estimator:
         estimator = Estimator.from_model(model, config)
         estimator.engine = Repeating(estimator.engine)
         return estimator

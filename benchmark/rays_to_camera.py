@@ -12,15 +12,20 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from da3_ros.geometry import camera_to_rays, rays_to_camera
 from da3_ros.geometry.poses import from_rotation_translation, invert, matrix_from_quaternion, rotation_angle
 
 HEIGHT, WIDTH = 280, 504
 ROWS, COLUMNS = 160, 288
+Array = NDArray[np.floating[Any]]
+Recover = Callable[[NDArray[np.float32]], tuple[Array, Array]]
+"""Poses and focal lengths from a ray map."""
 
 
 def measure(off: float = 0.2, repeat: int = 7) -> dict[str, dict[str, tuple[float, float, list[float]]]]:
@@ -40,13 +45,13 @@ def measure(off: float = 0.2, repeat: int = 7) -> dict[str, dict[str, tuple[floa
     where = rng.random(exact.shape[:-1]) < 0.3
     spoilt[where] = rng.normal(size=(int(where.sum()), 6))
 
-    def upstream(ray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def upstream(ray: NDArray[np.float32]) -> tuple[Array, Array]:
         rays, confidence = torch.from_numpy(ray)[None], torch.ones(1, *ray.shape[:-1])
         world, focal, _ = get_extrinsic_from_camray(rays, confidence, ROWS, COLUMNS)
         # It gives focal lengths as a share of half the image, and the pose as T_camera_world or its inverse by version.
         return world[0].double().numpy(), focal[0].double().numpy() * np.array([COLUMNS, ROWS]) / 2
 
-    def ours(ray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ours(ray: NDArray[np.float32]) -> tuple[Array, Array]:
         world, intrinsics = rays_to_camera(ray, np.ones(ray.shape[:-1], np.float32), ROWS, COLUMNS)
         return world, intrinsics[:, [0, 1], [0, 1]]
 
@@ -78,14 +83,14 @@ def main() -> int:
     print(f"{'':<26}{'rotation':>12}{'focal':>10}{'time':>12}")
     for name, ways in found.items():
         times = {}
-        for label, (angle, error, seconds) in ways.items():
+        for label, (angle, focal, seconds) in ways.items():
             times[label] = statistics.median(seconds)
-            print(f"{name + ', ' + label:<26}{angle:9.4f} deg{error:8.3f} %{1e3 * times[label]:9.1f} ms")
+            print(f"{name + ', ' + label:<26}{angle:9.4f} deg{focal:8.3f} %{1e3 * times[label]:9.1f} ms")
         print(f"{name}: ours is {times['upstream'] / times['ours']:.0f} times as fast")
     return 0
 
 
-def _timed(function: Callable, ray: np.ndarray, repeat: int) -> tuple[tuple[np.ndarray, np.ndarray], list[float]]:
+def _timed(function: Recover, ray: NDArray[np.float32], repeat: int) -> tuple[tuple[Array, Array], list[float]]:
     torch.manual_seed(0)
     result = function(ray)
     seconds = []
@@ -96,11 +101,11 @@ def _timed(function: Callable, ray: np.ndarray, repeat: int) -> tuple[tuple[np.n
     return result, seconds
 
 
-def _square(world: np.ndarray) -> np.ndarray:
+def _square(world: Array) -> Array:
     return from_rotation_translation(world[:, :3, :3], world[:, :3, 3])
 
 
-def _rotation(world: np.ndarray, pose: np.ndarray) -> float:
+def _rotation(world: Array, pose: Array) -> float:
     return float(np.degrees(rotation_angle(np.swapaxes(world[:, :3, :3], 1, 2) @ pose[:, :3, :3])).max())
 
 

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -30,13 +30,16 @@ from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, View, ViewS
 from da3_ros.estimation.scale import ScaleConfig
 from da3_ros.geometry import CameraModel
 
+if TYPE_CHECKING:
+    from da3_training.scenes.generate import Studio
+
 WIDTH, HEIGHT = 640, 480
 FIELD = np.radians(80)
 Rig = tuple[list[View], list[NDArray[np.float32]]]
 """Views with pose, camera and LiDAR points, and their true depths."""
 
 
-def lidar(studio: Any, T_world_lidar: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def lidar(studio: Studio, T_world_lidar: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Returns (N, 3) in the world. T_world_lidar: z up, x ahead."""
     from da3_training.scenes.cameras import intrinsics
 
@@ -67,7 +70,7 @@ def lidar(studio: Any, T_world_lidar: NDArray[np.float64], rng: np.random.Genera
     return np.concatenate(points)
 
 
-def rigs(studio: Any, seed: int) -> Iterator[tuple[str, Rig]]:
+def rigs(studio: Studio, seed: int) -> Iterator[tuple[str, Rig]]:
     """A stereo pair and a ring of four in one room."""
     from da3_training.scenes.cameras import _anchor, intrinsics, is_free, pose_of
     from da3_training.scenes.room import make_scene

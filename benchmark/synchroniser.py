@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,10 +89,13 @@ def read(path: Path) -> Arrivals:
 
     from da3_ros.messages import stamp_to_ns
 
+    def stamp(message: Any) -> int:
+        return stamp_to_ns(message.header.stamp)
+
     with AnyReader([path]) as reader:
         wanted = [c for c in reader.connections if c.msgtype.split("/")[-1] in ("Image", "CompressedImage")]
         return [
-            (connection.topic, stamp_to_ns(reader.deserialize(data, connection.msgtype).header.stamp))
+            (connection.topic, stamp(reader.deserialize(data, connection.msgtype)))
             for connection, _, data in reader.messages(wanted)
         ]
 
@@ -120,7 +124,7 @@ def theirs(arrivals: Arrivals, slop_ns: int) -> tuple[Sets, float]:
     types = live_types()
     filters = {camera: message_filters.SimpleFilter() for camera in sorted({c for c, _ in arrivals})}
     synchroniser = message_filters.ApproximateTimeSynchronizer(list(filters.values()), 10, slop_ns / 1e9)
-    sets: list[tuple] = []
+    sets: list[tuple[Any, ...]] = []
     synchroniser.registerCallback(lambda *messages: sets.append(messages))
     kind = types["sensor_msgs/msg/Image"]
     messages = [(camera, kind(header=types.header(stamp, camera))) for camera, stamp in arrivals]

@@ -27,6 +27,7 @@ from da3_training.config import LossConfig, OptimiserConfig, TrainConfig
 from da3_training.data.samples import Batch, SampleConfig, Sampler
 from da3_training.datasets.registry import SceneSet
 from da3_training.run.initial import initialise
+from da3_training.run.networks import trainable
 from da3_training.run.optimiser import make_optimiser, rate_factor
 from da3_training.run.tasks import Learner
 
@@ -92,7 +93,7 @@ def overfit(batch: Batch, steps: int, every: int, seed: int = 0) -> Score:
         # At the usual 0.2 the confidence would let go of the pixels at edges, as it should with data that may be wrong.
         loss=LossConfig(depth_space="log", camera=5.0, lambda_c=0.01),
     )
-    model = create_model(config.preset)
+    model = trainable(create_model(config.preset))
     initialise(model, config)
     learner = Learner(model, config)
     optimiser = make_optimiser(learner, SMALL.depth, config.optimiser)

@@ -43,7 +43,7 @@ from da3_training.run.trainer import train
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (84, 112)
-STUDENT = dataclasses.replace(PRESETS["da3-nano"], name="experiment-student")  # type: ignore[type-var]
+STUDENT = dataclasses.replace(PRESETS["da3-nano"], name="experiment-student")
 TEACHER = Preset(
     "experiment-teacher", 384, 8, 6, (3, 5, 6, 7), SINGLE_VIEW, 48, (32, 64, 128, 192), normalise_qk=False, rope=False
 )

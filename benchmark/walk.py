@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
 
 from da3_ros.geometry import CameraModel
+
+if TYPE_CHECKING:
+    from da3_training.scenes.room import Scene
 
 WIDTH, HEIGHT = 320, 240
 FIELD_OF_VIEW = np.radians(80)
@@ -102,7 +105,7 @@ def render(frames: int, seed: int, cache: Path, wheels: Path | None, assets: boo
     raise RuntimeError(f"seed {seed}: no room with a free loop in 300 tries; choose another seed")
 
 
-def _free_loop(scene: Any, rng: np.random.Generator, frames: int) -> list[NDArray[np.float64]] | None:
+def _free_loop(scene: Scene, rng: np.random.Generator, frames: int) -> list[NDArray[np.float64]] | None:
     from da3_training.scenes.cameras import is_free, pose_of
 
     centre, half = (scene.lo + scene.hi)[:2] / 2, (scene.hi - scene.lo)[:2] / 2
@@ -116,7 +119,11 @@ def _free_loop(scene: Any, rng: np.random.Generator, frames: int) -> list[NDArra
 
 
 def _loop(
-    centre: NDArray, radii: NDArray, rng: np.random.Generator, frames: int, pose_of: Any
+    centre: NDArray[np.float64],
+    radii: NDArray[np.float64],
+    rng: np.random.Generator,
+    frames: int,
+    pose_of: Callable[[NDArray[np.float64], float, float, float], NDArray[np.float64]],
 ) -> Iterator[NDArray[np.float64]]:
     begin, wobble = rng.uniform(0, 2 * np.pi), rng.uniform(0, 2 * np.pi, 4)
     for angle in np.linspace(0, 2 * np.pi, frames, endpoint=False):
@@ -127,7 +134,7 @@ def _loop(
         yield pose_of(position, yaw, -0.12 + 0.06 * np.sin(3 * angle + wobble[2]), 0.03 * np.sin(5 * angle + wobble[3]))
 
 
-def _has_a_view(depth: NDArray) -> bool:
+def _has_a_view(depth: NDArray[np.float32]) -> bool:
     valid = depth[depth > 0]
     if len(valid) < 0.9 * depth.size:
         return False

@@ -6,11 +6,11 @@ trajectory is off the walk.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from evo.core import metrics, sync
 from evo.core.trajectory import PoseTrajectory3D
+from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 from walk import Walk
 
@@ -20,6 +20,8 @@ from da3_ros.messages import encode_camera_info, encode_rgb, encode_transform
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 100_000_000
 FRAME = "camera_optical"
+Alignment = tuple[NDArray[np.float64], NDArray[np.float64], float]
+"""Rotation, translation and scale of a similarity."""
 IMAGE, INFO, TF = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
 
 
@@ -45,7 +47,7 @@ def write_walk_bag(walk: Walk, path: Path, *, poses: bool = False) -> Path:
     return path
 
 
-def trajectory_error(found: PoseTrajectory3D, walk: Walk) -> tuple[float, float, Any]:
+def trajectory_error(found: PoseTrajectory3D, walk: Walk) -> tuple[float, float, Alignment]:
     """RMSE and largest error of the position in metres after alignment by a similarity, and that one (R, t, s)."""
     stamps = (START_NS + np.arange(len(walk.poses)) * PERIOD_NS) / 1e9
     truth = PoseTrajectory3D(poses_se3=list(walk.poses), timestamps=stamps)

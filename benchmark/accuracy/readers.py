@@ -12,6 +12,7 @@ import numpy as np
 from protocol import Protocol, choose_frames
 
 from da3_training.data.records import Cluster, Record, ViewRecord
+from da3_training.datasets.frames import inverse
 from da3_training.datasets.registry import DATASETS, SceneSet
 from da3_training.evaluate import motorcycle_records
 
@@ -61,9 +62,7 @@ def _hiroom(root: Path) -> Iterator[tuple[str, Cluster]]:
             if depth.is_file() and pose.is_file():
                 T_camera_world = np.eye(4)
                 T_camera_world[:3] = np.load(pose)[:3]
-                views.append(
-                    ViewRecord(image, depth, k, np.linalg.inv(T_camera_world), factor=100 / 65.535, source="hiroom")
-                )
+                views.append(ViewRecord(image, depth, k, inverse(T_camera_world), factor=100 / 65.535, source="hiroom"))
         yield folder.relative_to(root).as_posix(), Cluster("room", tuple(views))
 
 
@@ -76,7 +75,10 @@ def _mono_folders(root: Path) -> Iterator[tuple[str, Cluster]]:
         raise FileNotFoundError(f"{root} holds no single images: expected image/NAME.png and depth/NAME.npy or .png")
     for image in images:
         array, png = root / "depth" / f"{image.stem}.npy", root / "depth" / f"{image.stem}.png"
-        h, w = cv2.imread(str(image)).shape[:2]
+        pixels = cv2.imread(str(image))
+        if pixels is None:
+            raise ValueError(f"{image} is no readable image")
+        h, w = pixels.shape[:2]
         k = np.array([[w, 0, w / 2], [0, w, h / 2], [0, 0, 1.0]])
         if array.is_file():
             view = ViewRecord(image, array, k, np.eye(4), codec="npy", source=root.name)

@@ -33,13 +33,13 @@ def infer(engine: Engine, records: Sequence[Record], size: int, posed: bool) -> 
     """
     views = tuple(View(r.image, camera_of(r)) for r in records)
     prepared = prepare(views, size, engine.info.patch)
-    known: tuple[NDArray[np.float32], ...] = ()
+    extrinsics = intrinsics = None
     if posed:
         k = np.stack([camera.K for camera in prepared.cameras if camera is not None])
         k[:, :2, 2] += 0.5  # the network counts pixels from the image corner
         relative = invert(normalise_baseline(np.stack([r.pose for r in records])))
-        known = relative.astype(np.float32), k.astype(np.float32)
-    return engine.run(prepared.images, *known), np.array(prepared.windows)
+        extrinsics, intrinsics = relative.astype(np.float32), k.astype(np.float32)
+    return engine.run(prepared.images, extrinsics, intrinsics), np.array(prepared.windows)
 
 
 def at_full_size(raw: RawEstimate, windows: NDArray, records: Sequence[Record]) -> list[NDArray[np.float32]]:

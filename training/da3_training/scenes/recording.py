@@ -29,7 +29,7 @@ from da3_ros.messages import MessageTypes, encode_camera_info, encode_odometry, 
 
 from .cameras import intrinsics, is_free, pose_of
 from .generate import Studio
-from .room import make_scene
+from .room import Scene, make_scene
 from .sensor import Sensor
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def _arc(start: NDArray, yaw: float, turn: float, frames: int, hertz: float) -> 
         yaw += turn / hertz
 
 
-def _good(studio: Studio, scene: Any, T_world_camera: NDArray) -> bool:
+def _good(studio: Studio, scene: Scene, T_world_camera: NDArray) -> bool:
     """Free to stand here, something to see at a useful distance, and not one flat wall."""
     if not is_free(scene, T_world_camera[:3, 3], 0.25):
         return False
