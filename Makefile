@@ -32,7 +32,7 @@ endif
 lint: env ## ruff, format, types, licence lines
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
+	@$(VENV)/bin/mypy && $(VENV)/bin/mypy benchmark/accuracy && $(VENV)/bin/mypy benchmark/performance
 	@$(RUN) tools/check_headers.py
 
 format: env ## Let ruff fix what it can
