@@ -11,9 +11,11 @@ from da3_ros.cli.main import main
 @pytest.fixture
 def bare(monkeypatch):
     """Neither recordings nor progress bars nor torch can be imported."""
-    for name in [name for name in sys.modules if name.split(".")[:2] == ["da3_ros", "bag"]]:
-        monkeypatch.delitem(sys.modules, name)
-    for name in ("rosbags", "mcap", "tqdm", "torch"):
+    packages = ("rosbags", "mcap", "tqdm", "torch")
+    for name in list(sys.modules):
+        if name.split(".")[0] in packages or name.split(".")[:2] == ["da3_ros", "bag"]:
+            monkeypatch.delitem(sys.modules, name)
+    for name in packages:
         monkeypatch.setitem(sys.modules, name, None)
 
 
