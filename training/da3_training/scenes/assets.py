@@ -19,6 +19,7 @@ import numpy as np
 from da3_ros.atomic import write_atomically
 
 from .archives import FURNITURE_DIR, LICENCES, parse_archive, read_catalogue
+from .arrays import Pixels
 from .furniture import Geometry, Material, Model
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Library:
         with np.load(self._folder("models") / (key.replace("/", "__") + ".npz")) as z:
             return Geometry(**{k: z[k] for k in ("positions", "normals", "uvs", "material", "triangles")})
 
-    def _texture(self, name: str) -> np.ndarray:
+    def _texture(self, name: str) -> Pixels:
         return np.load(self._folder("textures") / name)
 
 

@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .arrays import Floats
 from .render import look_rotation
 from .room import Scene
 
-Anchor = tuple[np.ndarray, float, float, np.ndarray]
+Anchor = tuple[Floats, float, float, Floats]
 """Where a camera may stand, yaw and pitch of its view, and what it looks at."""
 KINDS = {"walk": 0.4, "stereo": 0.2, "wide": 0.25, "rig": 0.15}
 
 
-def intrinsics(width: int, height: int, hfov: float) -> np.ndarray:
+def intrinsics(width: int, height: int, hfov: float) -> NDArray[np.float64]:
     """Pinhole matrix (3, 3): square pixels, centred principal point, pixel centres at integers; `hfov` in radians."""
     f = width / 2 / np.tan(hfov / 2)
     return np.array([[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1.0]])
 
 
-def pose_of(position: np.ndarray, yaw: float, pitch: float, roll: float) -> np.ndarray:
+def pose_of(position: Floats, yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
     """Camera-to-world pose: yaw about world z (0: along +x), pitch up positive, roll about the view axis; radians."""
     forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)])
     T = np.eye(4)
@@ -33,13 +35,13 @@ def pose_of(position: np.ndarray, yaw: float, pitch: float, roll: float) -> np.n
     return T
 
 
-def angles_to(position: np.ndarray, target: np.ndarray) -> tuple[float, float]:
+def angles_to(position: Floats, target: Floats) -> tuple[float, float]:
     """Yaw and pitch [rad] that look from `position` at `target`."""
     d = target - position
     return float(np.arctan2(d[1], d[0])), float(np.arctan2(d[2], np.hypot(d[0], d[1])))
 
 
-def is_free(scene: Scene, position: np.ndarray, margin: float = 0.12) -> bool:
+def is_free(scene: Scene, position: Floats, margin: float = 0.12) -> bool:
     """True when a camera may stand here: inside the room and outside of every solid."""
     if (position < scene.lo + margin).any() or (position > scene.hi - margin).any():
         return False
@@ -81,7 +83,7 @@ def _anchor(scene: Scene, rng: np.random.Generator) -> Anchor | None:
     return None
 
 
-def _walk(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Iterator[np.ndarray]:
+def _walk(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Iterator[NDArray[np.float64]]:
     position, yaw, pitch, _ = anchor
     close = scene.table is not None
     heading = yaw + rng.normal(0, 0.9)
@@ -100,7 +102,7 @@ def _walk(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Ite
         pitch = np.clip(pitch + rng.normal(0, np.radians(2.5)), -1.08, 0.35)
 
 
-def _stereo(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Iterator[np.ndarray]:
+def _stereo(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Iterator[NDArray[np.float64]]:
     position, yaw, pitch, _ = anchor
     base = pose_of(position, yaw, pitch, rng.normal(0, 0.03))
     baseline = rng.uniform(0.05, 0.4) * (0.5 if scene.table is not None else 1)
@@ -117,7 +119,7 @@ def _stereo(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> I
         yield T
 
 
-def _wide(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Iterator[np.ndarray]:
+def _wide(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Iterator[NDArray[np.float64]]:
     position, yaw, pitch, target = anchor
     spread = min(rng.uniform(0.3, 1.5), 0.6 * float(np.linalg.norm(target - position)))
     yield pose_of(position, *angles_to(position, target), rng.normal(0, 0.05))
@@ -135,7 +137,7 @@ def _wide(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int) -> Ite
         )
 
 
-def _rig(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int, hfov: float) -> Iterator[np.ndarray]:
+def _rig(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int, hfov: float) -> Iterator[NDArray[np.float64]]:
     position, yaw, pitch, _ = anchor
     pitch = float(np.clip(pitch, -0.35, 0.1))
     radius, gap = rng.uniform(0.05, 0.25), hfov * rng.uniform(0.4, 0.65)
@@ -150,8 +152,8 @@ def _rig(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int, hfov: f
 
 
 def cluster(
-    scene: Scene, rng: np.random.Generator, n: int, hfov: float, accept: Callable[[np.ndarray], bool]
-) -> tuple[str, list[np.ndarray]] | None:
+    scene: Scene, rng: np.random.Generator, n: int, hfov: float, accept: Callable[[NDArray[np.float64]], bool]
+) -> tuple[str, list[NDArray[np.float64]]] | None:
     """Draw `n` poses whose every view passes `accept` (a cheap look at its depth). None when no try succeeded."""
     for _ in range(25):
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))

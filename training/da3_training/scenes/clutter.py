@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from .arrays import Floats
 from .furniture import Model
 from .mesh import pose2d
 from .placement import Instance, Placer
 
 
-def surface_height(place: Placer, instance: Instance, points: np.ndarray, clearance: float) -> float | None:
+def surface_height(place: Placer, instance: Instance, points: Floats, clearance: float) -> float | None:
     """A height [m] where all `points` (P, 2) rest on a flat part of `instance` with `clearance` above, or None."""
     a, b, c = (instance.corners[:, i] for i in range(3))
     d = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
@@ -51,7 +52,7 @@ def floor_clutter(place: Placer) -> None:
             primitive(place, p[0], p[1], 0.001, size)
 
 
-def small_thing(place: Placer, lo: np.ndarray, hi: np.ndarray, support: Instance | None, z: float = 0.0) -> bool:
+def small_thing(place: Placer, lo: Floats, hi: Floats, support: Instance | None, z: float = 0.0) -> bool:
     """Put one small model or primitive somewhere in the rectangle, on `support` or at height `z`."""
     rng = place.rng
     small = place.models.get("small", [])
@@ -71,7 +72,7 @@ def small_thing(place: Placer, lo: np.ndarray, hi: np.ndarray, support: Instance
     return primitive(place, p[0], p[1], z, size)
 
 
-def _stack(place: Placer, model: Model, p: np.ndarray, z: float) -> bool:
+def _stack(place: Placer, model: Model, p: Floats, z: float) -> bool:
     h = max(model.size[:2]) / 2
     lo, hi = np.array([*(p - h), z]), np.array([*(p + h), z + model.size[2]])
     if not _clear_of_small(place, lo, hi):
@@ -82,7 +83,7 @@ def _stack(place: Placer, model: Model, p: np.ndarray, z: float) -> bool:
     return True
 
 
-def _clear_of_small(place: Placer, lo: np.ndarray, hi: np.ndarray) -> bool:
+def _clear_of_small(place: Placer, lo: Floats, hi: Floats) -> bool:
     """No overlap with other small things (boxes under 0.6 m); the furniture below is checked by its surface."""
     if not place.solids:
         return True
@@ -91,7 +92,7 @@ def _clear_of_small(place: Placer, lo: np.ndarray, hi: np.ndarray) -> bool:
     return not ((boxes[:, 0] < hi) & (boxes[:, 1] > lo)).all(1).any()
 
 
-def primitive(place: Placer, x: float, y: float, z: float, size: np.ndarray, check: bool = True) -> bool:
+def primitive(place: Placer, x: float, y: float, z: float, size: Floats, check: bool = True) -> bool:
     """A box, can, ball, cone, bottle, bowl or pile of books of about `size` standing at (x, y, z)."""
     rng = place.rng
     kind = rng.choice(["box", "box", "can", "ball", "cone", "bottle", "bowl", "books"])

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from .arrays import Floats
 from .clutter import floor_clutter, on_supports, primitive
 from .mesh import Look, pose2d
 from .placement import Placer
 from .shell import Shell
 
 
-def furnish(place: Placer, shell: Shell, size: np.ndarray, density: float) -> None:
+def furnish(place: Placer, shell: Shell, size: Floats, density: float) -> None:
     """Furniture along the walls and in the middle, wall pieces, rugs, things on top of things and on the floor."""
     rng = place.rng
     area = float(size[0] * size[1])
@@ -49,7 +50,7 @@ def furnish(place: Placer, shell: Shell, size: np.ndarray, density: float) -> No
         floor_clutter(place)
 
 
-def _rugs(place: Placer, size: np.ndarray) -> None:
+def _rugs(place: Placer, size: Floats) -> None:
     """A carpet model and a rug, sometimes."""
     rng = place.rng
     flat = place.models.get("flat", [])
@@ -69,7 +70,7 @@ def _rugs(place: Placer, size: np.ndarray) -> None:
         )
 
 
-def _table(place: Placer, w: float, d: float, h: float, look: Look, t: np.ndarray) -> list[float]:
+def _table(place: Placer, w: float, d: float, h: float, look: Look, t: Floats) -> list[float]:
     """A table top on four legs. Returns the heights [m] that carry things."""
     b = place.builder
     b.box([-w / 2, -d / 2, h - 0.04], [w / 2, d / 2, h], look, t)
@@ -80,7 +81,7 @@ def _table(place: Placer, w: float, d: float, h: float, look: Look, t: np.ndarra
     return [h]
 
 
-def _shelf(place: Placer, w: float, d: float, h: float, look: Look, t: np.ndarray) -> list[float]:
+def _shelf(place: Placer, w: float, d: float, h: float, look: Look, t: Floats) -> list[float]:
     """An open shelf, sometimes with a back. Returns the heights [m] that carry things."""
     rng, b = place.rng, place.builder
     n = int(rng.integers(2, 6))
@@ -94,7 +95,7 @@ def _shelf(place: Placer, w: float, d: float, h: float, look: Look, t: np.ndarra
     return levels
 
 
-def _cupboard(place: Placer, w: float, d: float, h: float, look: Look, t: np.ndarray) -> list[float]:
+def _cupboard(place: Placer, w: float, d: float, h: float, look: Look, t: Floats) -> list[float]:
     """A closed body with doors. Returns the heights [m] that carry things."""
     rng, b = place.rng, place.builder
     b.box([-w / 2, -d / 2, 0], [w / 2, d / 2, h], look, t)
@@ -105,7 +106,7 @@ def _cupboard(place: Placer, w: float, d: float, h: float, look: Look, t: np.nda
     return [h]
 
 
-def _crates(place: Placer, w: float, d: float, h: float, look: Look, t: np.ndarray) -> list[float]:
+def _crates(place: Placer, w: float, d: float, h: float, look: Look, t: Floats) -> list[float]:
     """A stack of boxes. Returns the heights [m] that carry things."""
     rng, b = place.rng, place.builder
     z = 0.0
@@ -165,7 +166,7 @@ def block_furniture(place: Placer, count: int) -> None:
                 primitive(place, p[0] + c * q[0] - s * q[1], p[1] + s * q[0] + c * q[1], z + 0.001, size)
 
 
-def racks(place: Placer, size: np.ndarray) -> None:
+def racks(place: Placer, size: Floats) -> None:
     """Rows of high shelves with boxes on them."""
     rng, b = place.rng, place.builder
     look = place.look("surface", repeat=(0.5, 2), tint=0.5)
@@ -208,7 +209,7 @@ def heavy_things(place: Placer) -> None:
             place.free_standing(models[place.rng.integers(len(models))])
 
 
-def open_place(place: Placer, size: np.ndarray) -> None:
+def open_place(place: Placer, size: Floats) -> None:
     """Outside: trees, vehicles, street furniture, house walls, and clutter on the ground."""
     rng = place.rng
     outdoor = place.models.get("outdoor", [])

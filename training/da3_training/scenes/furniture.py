@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-import numpy as np
+from .arrays import Floats, Indices
 
 HELDOUT_FRACTION = 0.15
 
@@ -52,8 +52,8 @@ class Geometry:
     positions (V, 3) f32, normals (V, 3) f32, uvs (V, 2) f32, material (V,) i16, triangles (T, 3) i32.
     """
 
-    positions: np.ndarray
-    normals: np.ndarray
-    uvs: np.ndarray
-    material: np.ndarray
-    triangles: np.ndarray
+    positions: Floats
+    normals: Floats
+    uvs: Floats
+    material: Indices
+    triangles: Indices

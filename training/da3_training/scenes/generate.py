@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from da3_ros.atomic import write_atomically
 
+from .arrays import Floats, Pixels
 from .assets import Library
 from .cameras import cluster, intrinsics
 from .lens import bend, draw_distortion, focal_factor
@@ -63,7 +64,7 @@ class Studio:
         self.renderer = Renderer()
         self.split = split
 
-    def pixels(self, own: dict[str, np.ndarray]) -> Callable[[str], np.ndarray]:
+    def pixels(self, own: dict[str, Pixels]) -> Callable[[str], Pixels]:
         return lambda key: own[key] if key in own else self.bank.pixels(key)
 
     def room(
@@ -128,7 +129,7 @@ class Studio:
         write_atomically(folder / "scene.json", json.dumps(content).encode())
         return number
 
-    def _acceptable(self, T: np.ndarray, hfov: float, aspect: float, rng: np.random.Generator) -> bool:
+    def _acceptable(self, T: Floats, hfov: float, aspect: float, rng: np.random.Generator) -> bool:
         """A quick small render: not too close, not mostly sky, not one flat wall."""
         width, height = 64, round(64 / aspect)
         supersample, self.renderer.supersample = self.renderer.supersample, 1
@@ -141,14 +142,14 @@ class Studio:
         return bool(hi / lo > 1.35 or rng.random() < 0.15)
 
 
-def write_depth(path: Path, depth: np.ndarray) -> None:
+def write_depth(path: Path, depth: Floats) -> None:
     """Depth (H, W) metres, 0 sky -> 16-bit PNG in millimetres; too far for it (beyond 65 m): 65535, unknown."""
     mm = np.round(depth * 1000)
     mm[mm > MAX_MM] = 65535
     cv2.imwrite(str(path), mm.astype(np.uint16), [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
-def write_normals(path: Path, normals: np.ndarray) -> None:
+def write_normals(path: Path, normals: Floats) -> None:
     """Unit normals (H, W, 3) in the camera's frame -> 8-bit RGB PNG, 128 + 127 n; 0 0 0 for sky."""
     known = np.abs(normals).sum(-1, keepdims=True) > 0
     values = np.where(known, np.rint(128 + 127 * normals), 0).astype(np.uint8)

@@ -12,10 +12,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from .arrays import Floats
 from .noise import N, colour, mix, noise
 
 
-def plaster(rng: np.random.Generator) -> np.ndarray:
+def plaster(rng: np.random.Generator) -> Floats:
     base = colour(rng, (0.0, 0.35), (0.45, 0.98))
     n = noise(rng, int(rng.integers(3, 12)), int(rng.integers(3, 12)), 6)
     fine = rng.normal(0, 1, (N, N)).astype(np.float32)
@@ -24,7 +25,7 @@ def plaster(rng: np.random.Generator) -> np.ndarray:
     return base * (1 + rng.uniform(0.05, 0.3) * (n - 0.5) + rng.uniform(0.01, 0.06) * fine)[..., None]
 
 
-def wood(rng: np.random.Generator) -> np.ndarray:
+def wood(rng: np.random.Generator) -> Floats:
     hue, sat = rng.uniform(0.03, 0.12), rng.uniform(0.15, 0.7)
     dark = np.array(colorsys.hsv_to_rgb(hue, sat, rng.uniform(0.15, 0.5)), np.float32)
     light = np.array(colorsys.hsv_to_rgb(hue + rng.uniform(-0.02, 0.03), sat * 0.8, rng.uniform(0.5, 0.95)), np.float32)
@@ -41,9 +42,9 @@ def _tiles(
     rows: int,
     columns: int,
     offset: float,
-    face: Callable[[], np.ndarray],
+    face: Callable[[], Floats],
     spread: float,
-) -> np.ndarray:
+) -> Floats:
     """Rows of tiles with joints; each tile has its own brightness."""
     image = np.clip(face(), 0, 1)
     y, x = np.mgrid[0:N, 0:N].astype(np.float32) / N
@@ -59,7 +60,7 @@ def _tiles(
     return image
 
 
-def planks(rng: np.random.Generator) -> np.ndarray:
+def planks(rng: np.random.Generator) -> Floats:
     rows = int(rng.choice([4, 6, 8]))
     return _tiles(
         rng,
@@ -71,7 +72,7 @@ def planks(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def floor_tiles(rng: np.random.Generator) -> np.ndarray:
+def floor_tiles(rng: np.random.Generator) -> Floats:
     k = int(rng.choice([2, 3, 4, 6]))
     image = _tiles(rng, k, k, 0.0, lambda: marble(rng) if rng.random() < 0.5 else plaster(rng), rng.uniform(0.02, 0.12))
     if k % 2 == 0 and rng.random() < 0.35:
@@ -80,7 +81,7 @@ def floor_tiles(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def bricks(rng: np.random.Generator) -> np.ndarray:
+def bricks(rng: np.random.Generator) -> Floats:
     base = np.array(colorsys.hsv_to_rgb(rng.uniform(0, 0.1), rng.uniform(0.1, 0.7), rng.uniform(0.4, 0.9)), np.float32)
     return _tiles(
         rng,
@@ -92,13 +93,13 @@ def bricks(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def marble(rng: np.random.Generator) -> np.ndarray:
+def marble(rng: np.random.Generator) -> Floats:
     n = noise(rng, 4, 4, 6)
     veins = 1 - np.abs(2 * noise(rng, 3, 3, 5) - 1 + rng.uniform(-0.2, 0.2)) * rng.uniform(4, 10)
     return mix(mix(colour(rng, (0, 0.3)), colour(rng, (0, 0.3)), n), colour(rng, (0, 0.25)), veins)
 
 
-def granite(rng: np.random.Generator) -> np.ndarray:
+def granite(rng: np.random.Generator) -> Floats:
     image = np.broadcast_to(colour(rng, (0, 0.3)), (N, N, 3)).copy()
     for _ in range(int(rng.integers(2, 5))):
         speck = cv2.GaussianBlur(rng.random((N, N), dtype=np.float32), (0, 0), rng.uniform(0.8, 3))
@@ -106,7 +107,7 @@ def granite(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def fabric(rng: np.random.Generator) -> np.ndarray:
+def fabric(rng: np.random.Generator) -> Floats:
     y, x = np.mgrid[0:N, 0:N].astype(np.float32)
     p = 2 * np.pi * int(rng.choice([32, 64, 96])) / N
     weave = 0.5 + 0.25 * np.sin(p * x) * np.sign(np.sin(p * y / 2)) + 0.25 * np.sin(p * y)
@@ -125,7 +126,7 @@ def fabric(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def metal(rng: np.random.Generator) -> np.ndarray:
+def metal(rng: np.random.Generator) -> Floats:
     brushed = noise(rng, 256, 2, 2) if rng.random() < 0.6 else noise(rng, 6, 6, 6)
     image = colour(rng, (0, 0.25), (0.25, 0.8)) * (0.75 + 0.5 * brushed)[..., None]
     for _ in range(int(rng.integers(0, 25))):
@@ -141,17 +142,17 @@ def metal(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def painted(rng: np.random.Generator) -> np.ndarray:
+def painted(rng: np.random.Generator) -> Floats:
     return colour(rng, (0.1, 0.95), (0.15, 0.95)) * (0.9 + 0.2 * noise(rng, 4, 4, 6))[..., None]
 
 
-def concrete(rng: np.random.Generator) -> np.ndarray:
+def concrete(rng: np.random.Generator) -> Floats:
     image = colour(rng, (0, 0.15), (0.3, 0.8)) * (0.6 + 0.8 * noise(rng, 4, 4, 7))[..., None]
     stain = np.clip(3 * (noise(rng, 3, 3, 4) - 0.55), 0, 1)
     return image * (1 - rng.uniform(0.1, 0.5) * stain)[..., None] + rng.normal(0, 0.02, (N, N, 1))
 
 
-def carpet(rng: np.random.Generator) -> np.ndarray:
+def carpet(rng: np.random.Generator) -> Floats:
     a, b = colour(rng, (0, 0.5)), colour(rng, (0, 0.5))
     speck = cv2.GaussianBlur(rng.random((N, N), dtype=np.float32), (0, 0), 1.2)
     speck = (speck - speck.mean()) / speck.std()

@@ -12,7 +12,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from .arrays import Floats, Indices, Pixels
 
 EMISSIVE = 255
 SKY = 254
@@ -30,7 +32,7 @@ class Look:
     cutout: bool = False
 
 
-def pose2d(x: float, y: float, z: float, yaw: float) -> np.ndarray:
+def pose2d(x: float, y: float, z: float, yaw: float) -> Floats:
     """4x4 transform: rotation by `yaw` [rad] about z, then translation [m]."""
     c, s = np.cos(yaw), np.sin(yaw)
     return np.array([[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, z], [0, 0, 0, 1]], np.float32)
@@ -40,10 +42,10 @@ def pose2d(x: float, y: float, z: float, yaw: float) -> np.ndarray:
 class Mesh:
     """Merged scene: `vertices` (V,) of dtype VERTEX, triangles (T, 3) u32, texture keys in the order of the layers."""
 
-    vertices: np.ndarray
-    opaque: np.ndarray
-    cutout: np.ndarray
-    sky: np.ndarray
+    vertices: NDArray[np.void]
+    opaque: NDArray[np.uint32]
+    cutout: NDArray[np.uint32]
+    sky: NDArray[np.uint32]
     textures: list[str]
 
 
@@ -52,8 +54,10 @@ class Builder:
     """Collects geometry. `max_layers` bounds texture memory; more textures reuse a procedural one already there."""
 
     max_layers: int = 56
-    _vertices: list[np.ndarray] = field(default_factory=list)
-    _triangles: dict[str, list[np.ndarray]] = field(default_factory=lambda: {"opaque": [], "cutout": [], "sky": []})
+    _vertices: list[NDArray[np.void]] = field(default_factory=list)
+    _triangles: dict[str, list[NDArray[np.uint32]]] = field(
+        default_factory=lambda: {"opaque": [], "cutout": [], "sky": []}
+    )
     _layers: dict[str, int] = field(default_factory=dict)
     _count: int = 0
 
@@ -76,12 +80,12 @@ class Builder:
 
     def add(
         self,
-        positions: np.ndarray,
-        normals: np.ndarray,
-        uvs: np.ndarray,
-        triangles: np.ndarray,
+        positions: Floats,
+        normals: Floats,
+        uvs: Floats,
+        triangles: Indices,
         look: Look,
-        transform: np.ndarray | None = None,
+        transform: Floats | None = None,
     ) -> None:
         """Add one mesh of a single look. positions, normals (V, 3), uvs (V, 2), triangles (T, 3)."""
         layer = np.full(len(positions), self.layer(look.texture), np.float32)
@@ -93,13 +97,13 @@ class Builder:
 
     def add_vertices(
         self,
-        positions: np.ndarray,
-        normals: np.ndarray,
-        uvs: np.ndarray,
-        tint: np.ndarray,
-        layer: np.ndarray,
-        triangles: dict[str, np.ndarray],
-        transform: np.ndarray | None = None,
+        positions: Floats,
+        normals: Floats,
+        uvs: Floats,
+        tint: Pixels,
+        layer: Floats,
+        triangles: dict[str, Indices],
+        transform: Floats | None = None,
     ) -> None:
         """Add vertices with their own tint (V, 4) u8 and layer (V,); triangles by kind (opaque, cutout, sky)."""
         if transform is not None:
@@ -128,7 +132,7 @@ class Builder:
         edge_v: ArrayLike,
         look: Look,
         fit: bool = False,
-        transform: np.ndarray | None = None,
+        transform: Floats | None = None,
         uv_origin: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Parallelogram `corner + a edge_u + b edge_v`, a, b in 0..1; normal = edge_u x edge_v.
@@ -153,7 +157,7 @@ class Builder:
         lo: ArrayLike,
         hi: ArrayLike,
         look: Look,
-        transform: np.ndarray | None = None,
+        transform: Floats | None = None,
         faces: str = "-x+x-y+y-z+z",
         fit: bool = False,
         looks: Callable[[str], Look] | None = None,
@@ -173,7 +177,7 @@ class Builder:
             if name in faces:
                 self.quad(corner, u, v, looks(name) if looks else look, fit, transform)
 
-    def revolve(self, profile: np.ndarray, look: Look, transform: np.ndarray | None = None, segments: int = 20) -> None:
+    def revolve(self, profile: Floats, look: Look, transform: Floats | None = None, segments: int = 20) -> None:
         """Body of revolution about z. profile (P, 2): radius, height, from bottom to top."""
         profile = np.asarray(profile, np.float32)
         angle = np.linspace(0, 2 * np.pi, segments + 1, dtype=np.float32)
@@ -210,14 +214,14 @@ class Builder:
         radius: float,
         height: float,
         look: Look,
-        transform: np.ndarray | None = None,
+        transform: Floats | None = None,
         segments: int = 20,
         top: float = 1.0,
     ) -> None:
         """Closed cylinder (or cone frustum: `top` scales the upper radius) standing on z = 0."""
         self.revolve(np.array([[0, 0], [radius, 0], [radius * top, height], [0, height]]), look, transform, segments)
 
-    def sphere(self, radius: float, look: Look, transform: np.ndarray | None = None, segments: int = 18) -> None:
+    def sphere(self, radius: float, look: Look, transform: Floats | None = None, segments: int = 18) -> None:
         """Sphere standing on z = 0."""
         a = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)
         self.revolve(np.stack([radius * np.cos(a), radius + radius * np.sin(a)], 1), look, transform, segments)

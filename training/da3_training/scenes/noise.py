@@ -8,6 +8,7 @@ import colorsys
 import cv2
 import numpy as np
 
+from .arrays import Floats
 from .texels import TEXTURE_SIZE
 
 N = TEXTURE_SIZE
@@ -17,11 +18,11 @@ def colour(
     rng: np.random.Generator,
     saturation: tuple[float, float] = (0.0, 0.7),
     value: tuple[float, float] = (0.2, 0.95),
-) -> np.ndarray:
+) -> Floats:
     return np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value)), np.float32)
 
 
-def noise(rng: np.random.Generator, cells_y: int, cells_x: int, octaves: int = 4) -> np.ndarray:
+def noise(rng: np.random.Generator, cells_y: int, cells_x: int, octaves: int = 4) -> Floats:
     """Tileable fractal noise in about 0..1, (N, N)."""
     total = np.zeros((N, N), np.float32)
     weight = 0.0
@@ -44,5 +45,5 @@ def noise(rng: np.random.Generator, cells_y: int, cells_x: int, octaves: int = 4
     return total / weight
 
 
-def mix(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
+def mix(a: Floats, b: Floats, t: Floats) -> Floats:
     return a + (b - a) * np.clip(t, 0, 1)[..., None]

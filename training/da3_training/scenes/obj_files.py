@@ -8,6 +8,8 @@ from typing import TypedDict
 
 import numpy as np
 
+from .arrays import Floats, Indices
+
 
 class MtlMaterial(TypedDict, total=False):
     """What is used of a material: each entry only if its file has the line."""
@@ -46,7 +48,7 @@ def parse_mtl(text: str, folder: str, names: dict[str, str]) -> dict[str, MtlMat
     return materials
 
 
-def parse_obj(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str], list[str]]:
+def parse_obj(text: str) -> tuple[Floats, Floats, Floats, Indices, list[str], list[str]]:
     """Return positions, uvs, normals, corners (T, 3, 4: v, vt, vn, material; -1 absent), material names, mtl files."""
     v: list[str] = []
     vt: list[str] = []
@@ -87,7 +89,7 @@ def parse_obj(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
         elif line.startswith("mtllib"):
             libraries.append(line[6:].strip())
 
-    def table(rows: list[str], n: int) -> np.ndarray:
+    def table(rows: list[str], n: int) -> Floats:
         return np.array([r.split()[:n] for r in rows], np.float32).reshape(-1, n)
 
     return (

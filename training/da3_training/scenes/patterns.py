@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .arrays import Floats, Pixels
 from .materials import (
     bricks,
     carpet,
@@ -26,7 +27,7 @@ from .prints import books, label, pattern, picture, rug
 
 TAGS = ("wall", "floor", "surface", "picture", "door")
 
-_KINDS: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], ...]] = {
+_KINDS: dict[str, tuple[Callable[[np.random.Generator], Floats], ...]] = {
     "wall": (plaster, plaster, plaster, pattern, pattern, bricks, concrete, floor_tiles, planks),
     "floor": (planks, planks, floor_tiles, floor_tiles, carpet, concrete, granite, marble, plaster),
     "surface": (
@@ -47,7 +48,7 @@ _KINDS: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], ...]] = {
 }
 
 
-def procedural(tag: str, index: int) -> np.ndarray:
+def procedural(tag: str, index: int) -> Pixels:
     """Procedural texture `index` of `tag`, the same on every machine. Returns RGBA uint8."""
     rng = np.random.default_rng([TAGS.index(tag), index])
     image = np.clip(_KINDS[tag][index % len(_KINDS[tag])](rng), 0, 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .arrays import Floats
 from .assets import Library
 from .furniture import Model
 from .mesh import Builder, Look, pose2d
@@ -17,7 +18,7 @@ from .textures import TextureBank
 MAX_SCENE_TRIANGLES = 110_000
 
 
-def wall_yaw(normal: np.ndarray) -> float:
+def wall_yaw(normal: Floats) -> float:
     """Yaw that turns a model's back (+y) to a wall whose normal [2] points into the room."""
     return float(np.arctan2(normal[0], -normal[1]))
 
@@ -26,9 +27,9 @@ def wall_yaw(normal: np.ndarray) -> float:
 class Instance:
     """A placed model that can carry things: world triangles (T, 3, 3) and its bounds."""
 
-    corners: np.ndarray
-    lo: np.ndarray
-    hi: np.ndarray
+    corners: Floats
+    lo: Floats
+    hi: Floats
 
 
 @dataclass
@@ -39,10 +40,10 @@ class Placer:
     library: Library
     bank: TextureBank
     rng: np.random.Generator
-    lo: np.ndarray
-    hi: np.ndarray
-    solids: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    focus: list[np.ndarray] = field(default_factory=list)
+    lo: Floats
+    hi: Floats
+    solids: list[tuple[Floats, Floats]] = field(default_factory=list)
+    focus: list[Floats] = field(default_factory=list)
     supports: list[Instance] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
 
@@ -51,7 +52,7 @@ class Placer:
         for m in self.library.of(self.bank.split):
             self.models.setdefault(role_of(m), []).append(m)
 
-    def free(self, lo: np.ndarray, hi: np.ndarray, margin: float = 0.02) -> bool:
+    def free(self, lo: Floats, hi: Floats, margin: float = 0.02) -> bool:
         """True when a box lies inside the scene and touches no solid."""
         if (lo[:2] < self.lo[:2]).any() or (hi > self.hi + 1e-3).any():
             return False
@@ -100,7 +101,7 @@ class Placer:
         self.names.add(model.key)
         return True
 
-    def _add_geometry(self, model: Model, transform: np.ndarray, scale: float) -> None:
+    def _add_geometry(self, model: Model, transform: Floats, scale: float) -> None:
         rng = self.rng
         g = self.library.geometry(model.key)
         positions = g.positions * np.float32(scale)
@@ -153,9 +154,9 @@ class Placer:
     def along_wall(
         self,
         model: Model,
-        start: np.ndarray,
-        end: np.ndarray,
-        normal: np.ndarray,
+        start: Floats,
+        end: Floats,
+        normal: Floats,
         z: float = 0.0,
         tries: int = 4,
     ) -> bool:
@@ -170,9 +171,7 @@ class Placer:
                 return True
         return False
 
-    def free_standing(
-        self, model: Model, tries: int = 5, lo: np.ndarray | None = None, hi: np.ndarray | None = None
-    ) -> bool:
+    def free_standing(self, model: Model, tries: int = 5, lo: Floats | None = None, hi: Floats | None = None) -> bool:
         lo, hi = self.lo if lo is None else lo, self.hi if hi is None else hi
         for _ in range(tries):
             p = self.rng.uniform(lo[:2] + 0.2, hi[:2] - 0.2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .arrays import Floats
 from .noise import N, colour, mix, noise
 
 _WORDS = [
@@ -36,7 +37,7 @@ _WORDS = [
 ]
 
 
-def pattern(rng: np.random.Generator) -> np.ndarray:
+def pattern(rng: np.random.Generator) -> Floats:
     """Wallpaper: a small motif repeated on a grid."""
     cell = N // int(rng.choice([2, 4, 8]))
     tile = np.broadcast_to(colour(rng, (0, 0.5), (0.4, 1)), (cell, cell, 3)).copy()
@@ -70,7 +71,7 @@ def pattern(rng: np.random.Generator) -> np.ndarray:
     return np.tile(tile, (reps, reps, 1)) * (0.92 + 0.16 * noise(rng, 16, 16, 4))[..., None]
 
 
-def rug(rng: np.random.Generator) -> np.ndarray:
+def rug(rng: np.random.Generator) -> Floats:
     image = pattern(rng)
     for i in range(int(rng.integers(1, 5))):
         d = 10 + 22 * i
@@ -84,7 +85,7 @@ def rug(rng: np.random.Generator) -> np.ndarray:
     return image * (0.85 + 0.3 * rng.random((N, N, 1)))
 
 
-def picture(rng: np.random.Generator) -> np.ndarray:
+def picture(rng: np.random.Generator) -> Floats:
     """An abstract picture: gradient or noise ground, shapes, strokes."""
     t = noise(rng, int(rng.integers(1, 5)), int(rng.integers(1, 5)), 5)
     image = mix(
@@ -124,7 +125,7 @@ def picture(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def label(rng: np.random.Generator) -> np.ndarray:
+def label(rng: np.random.Generator) -> Floats:
     """Printed matter: words, bars, blocks of lines, a square code."""
     image = np.broadcast_to(colour(rng, (0, 0.9), (0.3, 1)), (N, N, 3)).copy()
     ink = tuple(float(v) for v in colour(rng, (0, 1), (0, 0.4)))
@@ -166,7 +167,7 @@ def label(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def books(rng: np.random.Generator) -> np.ndarray:
+def books(rng: np.random.Generator) -> Floats:
     """Spines of books side by side."""
     image = np.zeros((N, N, 3), np.float32)
     x = 0

@@ -16,6 +16,7 @@ import cv2
 import moderngl
 import numpy as np
 
+from .arrays import Floats, Pixels
 from .mesh import Mesh
 from .shaders import FRAGMENT, SHADOW_FRAGMENT, SHADOW_VERTEX, VERTEX
 from .texels import TEXTURE_SIZE
@@ -30,17 +31,17 @@ SHADOW_SIZE = 1024
 class Lighting:
     """Lights of a scene. Positions in metres; colours are linear RGB in a free unit: exposure follows the image."""
 
-    positions: np.ndarray  # (L, 3); the first casts shadows downwards
-    colours: np.ndarray  # (L, 3)
-    sun_direction: np.ndarray = field(default_factory=lambda: np.array([0.0, 0.0, 1.0]))  # towards the sun, unit
-    sun_colour: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    ambient_up: np.ndarray = field(default_factory=lambda: np.full(3, 0.2))
-    ambient_down: np.ndarray = field(default_factory=lambda: np.full(3, 0.12))
+    positions: Floats  # (L, 3); the first casts shadows downwards
+    colours: Floats  # (L, 3)
+    sun_direction: Floats = field(default_factory=lambda: np.array([0.0, 0.0, 1.0]))  # towards the sun, unit
+    sun_colour: Floats = field(default_factory=lambda: np.zeros(3))
+    ambient_up: Floats = field(default_factory=lambda: np.full(3, 0.2))
+    ambient_down: Floats = field(default_factory=lambda: np.full(3, 0.12))
     corner_strength: float = 0.5
     gloss: float = 0.5
 
 
-def projection(K: np.ndarray, width: int, height: int) -> np.ndarray:
+def projection(K: Floats, width: int, height: int) -> Floats:
     """Clip-from-camera 4x4 of an OpenCV camera; the rows read from the framebuffer come top first."""
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     return np.array(
@@ -53,7 +54,7 @@ def projection(K: np.ndarray, width: int, height: int) -> np.ndarray:
     )
 
 
-def look_rotation(forward: np.ndarray, roll: float = 0.0) -> np.ndarray:
+def look_rotation(forward: Floats, roll: float = 0.0) -> Floats:
     """World-from-camera rotation (3, 3), OpenCV axes, looking along `forward`, world z up, rolled by `roll` [rad]."""
     z = np.asarray(forward, np.float64) / np.linalg.norm(forward)
     up = np.array([0.0, 0.0, 1.0]) if abs(z[2]) < 0.999 else np.array([0.0, 1.0, 0.0])
@@ -94,9 +95,9 @@ class Renderer:
     def load(
         self,
         mesh: Mesh,
-        pixels: Callable[[str], np.ndarray],
+        pixels: Callable[[str], Pixels],
         lighting: Lighting,
-        bounds: tuple[np.ndarray, np.ndarray],
+        bounds: tuple[Floats, Floats],
     ) -> None:
         """Upload a scene, render its shadow maps. `pixels` gives a key's RGBA image, `bounds` the room's (lo, hi)."""
         ctx = self.context
@@ -169,9 +170,7 @@ class Renderer:
             for unit, name in enumerate(("textures", "lamp_shadow", "sun_shadow")):
                 _uniform(program, name).value = unit
 
-    def render(
-        self, K: np.ndarray, T_world_camera: np.ndarray, width: int, height: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def render(self, K: Floats, T_world_camera: Floats, width: int, height: int) -> tuple[Floats, Floats]:
         """Render one view: linear colour (H, W, 3) f32 in 0..COLOUR_RANGE, depth along z (H, W) f32 m, 0 for sky."""
         s = self.supersample
         size = (width * s, height * s)
@@ -185,7 +184,7 @@ class Renderer:
             colour = colour[::s, ::s] / np.float32(255)
         return COLOUR_RANGE * colour * colour, depth[::s, ::s].copy()
 
-    def normals(self, K: np.ndarray, T_world_camera: np.ndarray, width: int, height: int) -> np.ndarray:
+    def normals(self, K: Floats, T_world_camera: Floats, width: int, height: int) -> Floats:
         """Exact normals of the faces seen: (H, W, 3) f32, unit, in the camera's frame, towards it; 0 for sky."""
         s = self.supersample
         size = (width * s, height * s)
@@ -195,7 +194,7 @@ class Renderer:
         return world @ np.asarray(T_world_camera, np.float32)[:3, :3]
 
     def _draw(
-        self, K: np.ndarray, T_world_camera: np.ndarray, size: tuple[int, int], target: moderngl.Framebuffer
+        self, K: Floats, T_world_camera: Floats, size: tuple[int, int], target: moderngl.Framebuffer
     ) -> moderngl.Framebuffer:
         """Draw the scene at the supersampled `size`; K belongs to the final image."""
         s = self.supersample
@@ -225,7 +224,7 @@ class Renderer:
         return self._targets[size, normals]
 
     @staticmethod
-    def _lamp_matrix(position: np.ndarray) -> np.ndarray:
+    def _lamp_matrix(position: Floats) -> Floats:
         """Clip-from-world of a very wide camera at the lamp, looking down."""
         f = SHADOW_SIZE / 2 / np.tan(np.radians(77))
         pose = np.eye(4)
@@ -238,7 +237,7 @@ class Renderer:
         return matrix @ np.linalg.inv(pose)
 
     @staticmethod
-    def _sun_matrix(direction: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
+    def _sun_matrix(direction: Floats, lo: Floats, hi: Floats) -> Floats:
         """Orthographic clip-from-world along the sun that holds the room."""
         pose = np.eye(4)
         pose[:3, :3] = look_rotation(-np.asarray(direction, np.float64))

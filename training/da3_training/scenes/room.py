@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arrays import Floats, Pixels
 from .assets import Library
 from .furnishing import furnish, heavy_things, open_place, racks
 from .mesh import SKY, Builder, Look, Mesh
@@ -30,23 +31,23 @@ class Scene:
     kind: str
     mesh: Mesh
     lighting: Lighting
-    lo: np.ndarray
-    hi: np.ndarray
-    solids: np.ndarray
-    focus: np.ndarray
-    table: np.ndarray | None
+    lo: Floats
+    hi: Floats
+    solids: Floats
+    focus: Floats
+    table: Floats | None
     names: list[str]
-    own_textures: dict[str, np.ndarray]
+    own_textures: dict[str, Pixels]
 
 
-def light_colour(rng: np.random.Generator) -> np.ndarray:
+def light_colour(rng: np.random.Generator) -> Floats:
     """Linear RGB of a lamp between warm and cold white, rarely coloured."""
     t = rng.random()
     colour = (1 - t) * np.array([1.0, 0.72, 0.45]) + t * np.array([0.82, 0.92, 1.1])
     return colour * rng.uniform(0.4, 1.0, 3) if rng.random() < 0.08 else colour
 
 
-def sky_texture(rng: np.random.Generator) -> np.ndarray:
+def sky_texture(rng: np.random.Generator) -> Pixels:
     """Sky with clouds over a hazy skyline; row 0 is the top. RGBA uint8."""
     v = np.linspace(1, 0, N, dtype=np.float32)[:, None, None]
     zenith, haze = rng.uniform(0.2, 0.7, 3) * [0.7, 0.9, 1.3], rng.uniform(0.6, 1.0, 3)
@@ -63,9 +64,7 @@ def sky_texture(rng: np.random.Generator) -> np.ndarray:
     return np.dstack([(np.clip(image, 0, 1) * 255).astype(np.uint8), np.full((N, N), 255, np.uint8)])
 
 
-def _lighting(
-    rng: np.random.Generator, positions: list[np.ndarray], size: np.ndarray, sun: bool, ambient: float
-) -> Lighting:
+def _lighting(rng: np.random.Generator, positions: list[Floats], size: Floats, sun: bool, ambient: float) -> Lighting:
     reach = 0.5 * float(np.linalg.norm(size[:2])) + float(size[2])
     positions = list(positions)
     while len(positions) < 2 or (len(positions) < 4 and rng.random() < 0.5):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .arrays import Floats, Pixels
+
 
 @dataclass(frozen=True)
 class Sensor:
@@ -15,7 +17,7 @@ class Sensor:
 
     brightness: float  # mean of the exposed linear image
     exposure_jitter: float  # standard deviation of log exposure from view to view
-    white_balance: np.ndarray  # (3,) RGB gains
+    white_balance: Floats  # (3,) RGB gains
     gamma: float
     contrast: float
     saturation: float
@@ -43,7 +45,7 @@ class Sensor:
             quality=int(rng.integers(70, 96)),
         )
 
-    def expose(self, linear: np.ndarray, depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def expose(self, linear: Floats, depth: Floats, rng: np.random.Generator) -> Pixels:
         """Linear RGB (H, W, 3) f32 and depth (H, W) metres -> photo (H, W, 3) uint8 RGB."""
         h, w = depth.shape
         inverse = np.where(depth > 0, 1 / np.maximum(depth, 0.05), 0).astype(np.float32)
@@ -77,7 +79,7 @@ class Sensor:
         return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def smear(image: np.ndarray, length: float, angle: float) -> np.ndarray:
+def smear(image: Floats, length: float, angle: float) -> Floats:
     """Linear colour (H, W, 3) averaged along a line of `length` pixels (at most 15) at `angle` radians to the rows."""
     steps = np.linspace(-0.5, 0.5, 31) * min(length, 15.0)
     kernel = np.zeros((17, 17), np.float32)

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from .arrays import Floats
 from .mesh import EMISSIVE, Look, pose2d
 from .placement import Placer
 
@@ -13,7 +16,7 @@ class Shell:
     """Floor, walls, ceiling and their fittings of a box-shaped space with the corner (0, 0, 0)."""
 
     def __init__(
-        self, place: Placer, size: np.ndarray, ceiling: bool = True, windows: int = 0, fitted: bool = True
+        self, place: Placer, size: Floats, ceiling: bool = True, windows: int = 0, fitted: bool = True
     ) -> None:
         self.place, self.size = place, size
         rng, b = place.rng, place.builder
@@ -35,18 +38,16 @@ class Shell:
             look = shared if rng.random() < 0.65 else place.look("wall", repeat=(0.8, 2.8), tint=0.35)
             self._wall(start, end, h, look, i in holes, skirting)
 
-    def normal(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    def normal(self, start: Floats, end: Floats) -> Floats:
         along = (end - start) / np.linalg.norm(end - start)
         return np.array([-along[1], along[0]], np.float32)
 
-    def _frame(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    def _frame(self, start: Floats, end: Floats) -> Floats:
         """Local frame of a wall: x along it, y into the room, z up."""
         along = (end - start) / np.linalg.norm(end - start)
         return pose2d(start[0], start[1], 0, float(np.arctan2(along[1], along[0])))
 
-    def _wall(
-        self, start: np.ndarray, end: np.ndarray, h: float, look: Look, window: bool, skirting: Look | None
-    ) -> None:
+    def _wall(self, start: Floats, end: Floats, h: float, look: Look, window: bool, skirting: Look | None) -> None:
         rng, b = self.place.rng, self.place.builder
         length = float(np.linalg.norm(end - start))
         t = self._frame(start, end)
@@ -115,7 +116,7 @@ class Shell:
             self.place.focus.append((t @ np.array([x0 + pw / 2, 0, z0 + ph / 2, 1]))[:3])
 
 
-def lamps_of(place: Placer, size: np.ndarray) -> list[np.ndarray]:
+def lamps_of(place: Placer, size: Floats) -> list[Floats]:
     """Ceiling lamps; returns light positions just below them, main lamp first."""
     rng, b = place.rng, place.builder
     w, d, h = (float(v) for v in size)
@@ -146,13 +147,13 @@ def lamps_of(place: Placer, size: np.ndarray) -> list[np.ndarray]:
     return positions
 
 
-def inner_walls(place: Placer, size: np.ndarray) -> None:
+def inner_walls(place: Placer, size: Floats) -> None:
     """An L-shaped room, a partial wall, or pillars."""
     rng = place.rng
     w, d, h = size
     look = place.look("wall", repeat=(0.8, 2.5))
     kind = rng.choice(["corner", "partial", "pillars"])
-    blocks = []
+    blocks: list[tuple[Iterable[float], Iterable[float]]] = []
     if kind == "corner":
         e = rng.uniform(0.25, 0.45, 2) * size[:2]
         x, y = rng.integers(0, 2, 2)
@@ -163,8 +164,8 @@ def inner_walls(place: Placer, size: np.ndarray) -> None:
         blocks.append(([x, y], [x + rng.uniform(0.08, 0.25), y + reach]))
     else:
         for _ in range(int(rng.integers(1, 4))):
-            p, e = rng.uniform(0.15, 0.85, 2) * size[:2], rng.uniform(0.15, 0.45)
-            blocks.append((p, p + e))
+            p, side = rng.uniform(0.15, 0.85, 2) * size[:2], rng.uniform(0.15, 0.45)
+            blocks.append((p, p + side))
     for lo, hi in blocks:
         place.builder.box([*lo, 0], [*hi, h], look, faces="-x+x-y+y")
         place.solid([*lo, 0], [*hi, h], interesting=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from .arrays import Floats
 from .clutter import small_thing
 from .mesh import Look, pose2d
 from .placement import Placer
 
 
-def table_top(place: Placer, size: np.ndarray) -> np.ndarray:
+def table_top(place: Placer, size: Floats) -> Floats:
     """A table with many small things close together; returns the centre of its top."""
     rng, b = place.rng, place.builder
     w, d, h = rng.uniform(0.8, 1.8), rng.uniform(0.6, 1.0), rng.uniform(0.5, 1.0)
@@ -30,7 +31,7 @@ def table_top(place: Placer, size: np.ndarray) -> np.ndarray:
     return centre
 
 
-def _robot_arm(place: Placer, base: np.ndarray, z: float) -> None:
+def _robot_arm(place: Placer, base: Floats, z: float) -> None:
     """A chain of links with a two-finger gripper, reaching over the table."""
     rng, b = place.rng, place.builder
     link = Look(tuple(rng.uniform(0.1, 1, 3) if rng.random() < 0.5 else rng.uniform(0.5, 1, 1).repeat(3)), code=120)

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Pixels
 
 TEXTURE_SIZE = 512
 
 
-def to_rgba(image: np.ndarray) -> np.ndarray:
+def to_rgba(image: NDArray[np.uint8] | NDArray[np.uint16]) -> Pixels:
     """OpenCV image (grey, BGR or BGRA; 8 or 16 bit) -> RGBA uint8 (TEXTURE_SIZE, TEXTURE_SIZE, 4)."""
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)

@@ -21,6 +21,7 @@ import numpy as np
 
 from da3_ros.atomic import write_atomically
 
+from .arrays import Pixels
 from .furniture import split_of
 from .patterns import TAGS, procedural
 from .texels import to_rgba
@@ -138,11 +139,11 @@ class TextureBank:
         choices = [t for tag in tags for t in self.by_tag[tag]] or self.by_tag["surface"]
         return choices[rng.integers(len(choices))]
 
-    def _pixels(self, file: str) -> np.ndarray:
+    def _pixels(self, file: str) -> Pixels:
         return np.load(self.cache / "textures" / file)
 
 
-def _store(cache: Path, name: str, rgba: np.ndarray) -> str:
+def _store(cache: Path, name: str, rgba: Pixels) -> str:
     file = name.replace("/", "__") + ".npy"
     np.save(cache / "textures" / file, rgba)
     return file
