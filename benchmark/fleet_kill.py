@@ -37,8 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 class Killed:
     """What was going on when the node was killed."""
 
-    finished: int = 0
-    """Bags."""
+    finished: int | None = None
+    """Bags; None while it lives."""
     half_done: list[str] = field(default_factory=list)
     """Names of the bags in work."""
 
@@ -107,7 +107,10 @@ def _judge(output: Path, count: int, corrupt: str, code: int, said: str, killed:
     again = [result["name"] for result in results if result["attempts"] > 1]
     resumed = [result["name"] for result in results if result["resumed"]]
     contents = {tuple(messages(output / result["name"])) for result in done}
-    print(f"node killed when {killed.finished} bags were finished; half done: {', '.join(killed.half_done)}")
+    if killed.finished is None:
+        print("no node was killed: never were both in the middle of a bag")
+    else:
+        print(f"node killed when {killed.finished} bags were finished; half done: {', '.join(killed.half_done)}")
     print(f"{len(results)} bags in {seconds:.1f} s: {len(done)} done, once more: {again}, went on: {resumed}")
     print(f"exit code {code}: {said}")
     checks = {
