@@ -43,7 +43,7 @@ def milliseconds(function: Callable[[], object], repeat: int) -> list[float]:
     return sorted(times)
 
 
-def packed(points: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray:
+def packed(points: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.void]:
     """Structured array (N,) with x y z rgb, as a caller of `create_cloud` builds it."""
     cloud = np.empty(HEIGHT * WIDTH, [(name, np.float32) for name in NAMES])
     for i, name in enumerate("xyz"):

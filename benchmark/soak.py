@@ -111,7 +111,7 @@ def resources(pid: int) -> tuple[int, int, int]:
 class Soak:
     """The node, its cameras, and everything that is done to them."""
 
-    def __init__(self, peer: Peer, node: subprocess.Popen, seed: int) -> None:
+    def __init__(self, peer: Peer, node: subprocess.Popen[bytes], seed: int) -> None:
         self.peer, self.node, self.random = peer, node, random.Random(seed)
         self.cameras = Cameras(peer)
         self.latencies: list[float] = []

@@ -26,7 +26,7 @@ Scores = dict[str, list[float]]
 """Values by name; each is averaged over sequences, but `pairs`, which are pooled."""
 
 
-def infer(engine: Engine, records: Sequence[Record], size: int, posed: bool) -> tuple[RawEstimate, NDArray[np.float64]]:
+def infer(engine: Engine, records: Sequence[Record], size: int, posed: bool) -> tuple[RawEstimate, NDArray[np.intp]]:
     """What the network makes of views, and the windows (S, 2), height and width, that hold their images.
 
     posed: it is given the true cameras, without their scale.
@@ -42,7 +42,7 @@ def infer(engine: Engine, records: Sequence[Record], size: int, posed: bool) -> 
     return engine.run(prepared.images, extrinsics, intrinsics), np.array(prepared.windows)
 
 
-def at_full_size(raw: RawEstimate, windows: NDArray, records: Sequence[Record]) -> list[NDArray[np.float32]]:
+def at_full_size(raw: RawEstimate, windows: NDArray[np.intp], records: Sequence[Record]) -> list[NDArray[np.float32]]:
     """Depth of each view at its image's own size, by the nearest pixel, as the protocol wants it."""
     return [
         cv2.resize(raw.depth[i, :h, :w], record.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -50,7 +50,7 @@ def at_full_size(raw: RawEstimate, windows: NDArray, records: Sequence[Record]) 
     ]
 
 
-def depth_scores(depths: Sequence[NDArray], records: Sequence[Record], protocol: Protocol) -> Scores:
+def depth_scores(depths: Sequence[NDArray[np.float32]], records: Sequence[Record], protocol: Protocol) -> Scores:
     """AbsRel and delta1 of all views together after one median scale, after scale and shift, and of a constant."""
     low, high = protocol.mono_range
     d, t = np.concatenate([x.ravel() for x in depths]), np.concatenate([r.depth.ravel() for r in records])
@@ -87,7 +87,7 @@ def matching_estimator(engine: Engine, estimator: Estimator) -> Estimator:
 def reconstruction_scores(
     depths: Sequence[NDArray[np.float32]],
     raw: RawEstimate,
-    windows: NDArray,
+    windows: NDArray[np.intp],
     records: Sequence[Record],
     protocol: Protocol,
     posed: bool,

@@ -47,35 +47,35 @@ def _png16(path: Path) -> NDArray[np.uint16]:
     return image
 
 
-def _png_mm(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _png_mm(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     raw = _png16(path)
     return np.where(raw == 65535, np.nan, raw).astype(np.float32) / np.float32(1000)  # unknown, where 0 may mean sky
 
 
-def _png_cm(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _png_cm(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     return _png16(path).astype(np.float32) / np.float32(100)
 
 
-def _png_kilometre(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _png_kilometre(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     """PointOdyssey: 0 to 65535 are 0 to 1000 metres."""
     return _png16(path).astype(np.float32) * (1000 / 65535)
 
 
-def _png_half(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _png_half(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     """CO3D: the 16 bits are those of a half-precision number."""
     return np.ascontiguousarray(_png16(path)).view(np.float16).astype(np.float32)
 
 
-def _npy(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _npy(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     return np.load(path, allow_pickle=False)
 
 
-def _npz(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _npz(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     with np.load(path, allow_pickle=False) as file:
         return file["depth"].astype(np.float32)
 
 
-def _hdf5_distance(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _hdf5_distance(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     """Hypersim: distance to the camera's centre, in metres."""
     import h5py
 
@@ -87,7 +87,7 @@ def _hdf5_distance(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) 
     return distance / np.sqrt(1 + x[None, :] ** 2 + y[:, None] ** 2)
 
 
-def _exr(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _exr(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     import OpenEXR
 
     with OpenEXR.File(str(path), separate_channels=True) as file:
@@ -98,7 +98,7 @@ def _exr(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
         raise ValueError(f"none of its channels {sorted(channels)} is Y, Z, R, V or depth.Z")
 
 
-def _pfm(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _pfm(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     with path.open("rb") as file:
         if file.readline().strip() != b"Pf":
             raise ValueError("not a PFM file of one channel")
@@ -113,7 +113,7 @@ def _pfm(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
     return values.reshape(h, w)[::-1].astype(np.float32)
 
 
-def _raw_float(path: Path, intrinsics: NDArray, extra: Mapping[str, float]) -> Depth:
+def _raw_float(path: Path, intrinsics: NDArray[np.float64], extra: Mapping[str, float]) -> Depth:
     """ETH3D: float32 values row by row without a header, infinity where unknown; `extra` has height and width."""
     h, w = int(extra["height"]), int(extra["width"])
     values = np.fromfile(path, "<f4")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from da3_ros.network.model import IMAGE_MEAN, IMAGE_STD
 from da3_training.data.records import Record
 
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 def window(record: Record, height: int, width: int, zoom: float = 1.0) -> Record:
@@ -30,7 +33,7 @@ def window(record: Record, height: int, width: int, zoom: float = 1.0) -> Record
     smooth = cv2.INTER_AREA if side > 1 else cv2.INTER_CUBIC
     image = cv2.resize(record.image[part], (width, height), interpolation=smooth)
 
-    def picked(values: NDArray | None) -> NDArray | None:
+    def picked(values: NDArray[Kind] | None) -> NDArray[Kind] | None:
         if values is None:
             return None
         kind = values.dtype

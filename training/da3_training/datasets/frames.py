@@ -15,14 +15,14 @@ OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 """T_openglcamera_opencvcamera: x right, y up, z backward <- x right, y down, z forward."""
 
 
-def rigid(rotation: NDArray, translation: NDArray) -> Matrix:
+def rigid(rotation: Matrix, translation: Matrix) -> Matrix:
     """(4, 4) from a rotation (3, 3) and a translation (3,)."""
     out = np.eye(4)
     out[:3, :3], out[:3, 3] = rotation, np.asarray(translation).reshape(3)
     return out
 
 
-def from_quaternion(xyzw: NDArray, translation: NDArray) -> Matrix:
+def from_quaternion(xyzw: Matrix, translation: Matrix) -> Matrix:
     """(4, 4) from a quaternion x y z w and a translation."""
     return rigid(Rotation.from_quat(xyzw).as_matrix(), translation)
 

@@ -91,7 +91,9 @@ def drive(studio: Studio, seed: int, frames: int, hertz: float) -> Iterator[Fram
     raise RuntimeError(f"seed {seed}: no room with a free path in 200 tries; choose another seed")
 
 
-def _arc(start: NDArray, yaw: float, turn: float, frames: int, hertz: float) -> Iterator[NDArray]:
+def _arc(
+    start: NDArray[np.float64], yaw: float, turn: float, frames: int, hertz: float
+) -> Iterator[NDArray[np.float64]]:
     position = start
     for _ in range(frames):
         c, s = np.cos(yaw), np.sin(yaw)
@@ -100,7 +102,7 @@ def _arc(start: NDArray, yaw: float, turn: float, frames: int, hertz: float) -> 
         yaw += turn / hertz
 
 
-def _good(studio: Studio, scene: Scene, T_world_camera: NDArray) -> bool:
+def _good(studio: Studio, scene: Scene, T_world_camera: NDArray[np.float64]) -> bool:
     """Free to stand here, something to see at a useful distance, and not one flat wall."""
     if not is_free(scene, T_world_camera[:3, 3], 0.25):
         return False
@@ -112,7 +114,7 @@ def _good(studio: Studio, scene: Scene, T_world_camera: NDArray) -> bool:
     return bool(low > 0.5 and 1.2 < middle < 5 and high / low > 1.8)
 
 
-def _look(studio: Studio, T_map_base: NDArray, rng: np.random.Generator) -> Frame:
+def _look(studio: Studio, T_map_base: NDArray[np.float64], rng: np.random.Generator) -> Frame:
     images, depths = {}, {}
     sensor = Sensor(0.22, 0.03, np.array([1.03, 1.0, 0.96]), 2.2, 0.2, 1.0, 0.1, 0.4, 0.0, 0.006, 0.5, 80)
     for name, T_base_camera in rig_poses().items():
@@ -139,7 +141,9 @@ def write_bag(path: Path, frames: Iterator[Frame], hertz: float, quality: int = 
                 connections[topic] = writer.add_connection(topic, kind, typestore=store, offered_qos_profiles=qos)
             writer.write(connections[topic], stamp, store.serialize_cdr(message, kind))
 
-        def picture(topic: str, values: NDArray, extension: str, options: list[int], form: str, header: Any) -> None:
+        def picture(
+            topic: str, values: NDArray[Any], extension: str, options: list[int], form: str, header: Any
+        ) -> None:
             kind = "sensor_msgs/msg/CompressedImage"
             data = cv2.imencode(extension, values, options)[1].ravel()
             write(topic, kind, types[kind](header=header, format=form, data=data), stamp)

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ LEVELS = 65_534
 """Depth values of 16 bits; 0 is "unknown"."""
 VALID, SKY, SKY_KNOWN, OBJECT, OBJECT_KNOWN = 1, 2, 4, 8, 16
 JPEG_QUALITY = 95
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 def encode_depth(depth: NDArray[np.float32]) -> tuple[bytes, float, float]:
@@ -163,7 +164,7 @@ def smaller(record: Record, longest: int) -> Record:
         return record
     size = (max(1, round(w * factor)), max(1, round(h * factor)))
 
-    def picked(values: NDArray | None) -> NDArray | None:
+    def picked(values: NDArray[Kind] | None) -> NDArray[Kind] | None:
         if values is None:
             return None
         kind = values.dtype
@@ -182,11 +183,11 @@ def smaller(record: Record, longest: int) -> Record:
     )
 
 
-def _png(values: NDArray) -> bytes:
+def _png(values: NDArray[Any]) -> bytes:
     return cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
 
 
-def _pixels(data: bytes, kind: type, what: str) -> NDArray:
+def _pixels(data: bytes, kind: type[Kind], what: str) -> NDArray[Kind]:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if pixels is None or pixels.dtype != kind or pixels.ndim != 2:
         raise BrokenSampleError(f"{what} is not a readable map: write the shard again")
