@@ -7,9 +7,7 @@ needs("moderngl")
 
 import json
 import os
-from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
@@ -19,8 +17,6 @@ from da3_training.data.records import load_room
 
 os.environ.setdefault("LP_NUM_THREADS", "1")
 from da3_training.scenes.cameras import pose_of
-from da3_training.scenes.lens import bend, draw_distortion, focal_factor
-from da3_training.scenes.sensor import Sensor, smear
 
 
 @pytest.fixture(scope="module")
@@ -121,40 +117,6 @@ def test_depth_too_far_for_16_bits_is_unknown_and_not_sky(tmp_path):
     write_depth(tmp_path / "d.png", np.array([[0.0, 1.5, 80.0]], np.float32))
     depth = read_depth(tmp_path / "d.png", "png_mm", np.eye(3), {})
     np.testing.assert_array_equal(depth, np.array([[0, 1.5, np.nan]], np.float32))
-
-
-def test_a_mild_lens_bends_image_and_depth_alike():
-    y, x = np.mgrid[:60, :80].astype(np.float32)
-    for coefficient in (-0.02, 0.02):
-        image, depth = bend(np.stack([x, y, x], -1), x + 1, coefficient)
-        assert np.abs(image[..., 0] + 1 - depth).max() <= 0.51  # depth is that of the nearest pixel
-        assert 0.3 < np.abs(image[..., 0] - x).max() < 2
-        centre = np.gradient(image[30, :, 0])[40]
-        assert centre == pytest.approx(1 / focal_factor(coefficient), abs=2e-3)
-    drawn = [draw_distortion(np.random.default_rng(i)) for i in range(200)]
-    assert 0.5 < np.mean(np.array(drawn) == 0) < 0.9
-    assert np.abs(drawn).max() <= 0.02
-
-
-def test_every_part_of_the_sensor_takes_effect():
-    rng = np.random.default_rng(0)
-    linear = cv2.resize(rng.random((12, 16, 3), np.float32), (160, 120))
-    depth = np.tile(np.where(np.arange(160) % 20 < 10, 1.5, 4).astype(np.float32), (120, 1))
-    plain = Sensor(0.2, 0.0, np.ones(3), 2.2, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 90)
-    before = plain.expose(linear, depth, np.random.default_rng(1)).astype(float)
-    changes = {
-        "brightness": 0.3, "exposure_jitter": 0.3, "white_balance": np.array([1.2, 1.0, 0.9]), "gamma": 1.8,
-        "contrast": 0.5, "saturation": 0.4, "vignette": 0.4, "blur": 1.0, "motion": 8.0, "noise": 0.03, "shade": 0.9,
-    }  # fmt: skip
-    for name, value in changes.items():
-        after = replace(plain, **{name: value}).expose(linear, depth, np.random.default_rng(1)).astype(float)
-        assert np.abs(after - before).mean() > 0.2, name
-    sharp = np.zeros((41, 41, 3), np.float32)
-    sharp[20, 20] = 1
-    line = smear(sharp, 9.0, 0.0)
-    assert line.sum() == pytest.approx(3, rel=1e-4)
-    assert (line[..., 0] > 1e-4).sum(0).max() == 1
-    assert 8 <= (line[20, :, 0] > 1e-4).sum() <= 11
 
 
 def test_cameras_are_drawn_from_all_kinds_and_fields_of_view(studio, tmp_path):
