@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The documentation: links, pages, and what they say of the repository."""
 
+import ast
 import importlib
 import importlib.util
 import json
@@ -153,13 +154,35 @@ def test_names_of_the_architecture_exist():
         assert re.search(rf"\b{name}\b", file.read_text()), f"{path} has no {name}"
 
 
-def test_the_picture_shows_every_package_once():
-    root = ElementTree.parse(DOCS / "floors.svg").getroot()
-    drawn = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text") if text.get("class") == "name"]
-    package = ROOT / "da3_ros"
-    folders = {init.parent.name for init in package.glob("*/__init__.py")}
-    files = {file.stem for file in package.glob("*.py") if not file.stem.startswith("__")}
-    assert sorted(drawn) == sorted({*folders, *files, "training"})
+@pytest.fixture(scope="module")
+def houses():
+    """The floors that test_imports.py holds the code to, from the ground up."""
+    tree = ast.parse((ROOT / "test" / "test_imports.py").read_text())
+    value = next(node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "HOUSES")
+    return ast.literal_eval(value)
+
+
+def test_the_picture_shows_the_floors(houses):
+    svg = "{http://www.w3.org/2000/svg}"
+    groups = list(ElementTree.parse(DOCS / "floors.svg").getroot().iter(f"{svg}g"))
+    drawn = {g.get("id"): [text.text for text in g.iter(f"{svg}text") if text.get("class") == "name"] for g in groups}
+    rooms = {name: int(floor.removeprefix("floor-")) for floor, names in drawn.items() for name in names}
+    assert rooms.pop("training") == max(rooms.values())
+    floors = houses["da3_ros"]
+    assert sorted(name for names in drawn.values() for name in names) == sorted({"training"}.union(*floors))
+    order = [{rooms[name] for name in floor} for floor in floors]
+    assert all(len(heights) == 1 for heights in order), "packages of one floor stand side by side"
+    assert [min(heights) for heights in order] == sorted(min(heights) for heights in order)
+
+
+@pytest.mark.parametrize(
+    ("house", "folder"), [("da3_ros.bag", "da3_ros/bag"), ("da3_training", "training/da3_training")]
+)
+def test_the_tables_of_wings_are_the_floors(houses, house, folder):
+    text = (DOCS / "architecture.md").read_text()
+    rows = re.findall(rf"^\| ((?:`{folder}/\w+(?:\.py)?`(?:, )?)+) \|", text, re.MULTILINE)
+    told = [{Path(path).stem for path in re.findall("`(.*?)`", row)} for row in rows]
+    assert told == [floor for floor in reversed(houses[house]) if floor != {"__main__"}]
 
 
 def mkdocs(folder, *options):
