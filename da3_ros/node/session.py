@@ -146,8 +146,10 @@ class Session:
         profile = self._input_profile()
         wanted = [(kind, camera.image_topic, partial(self._on_image, camera.name))]
         if camera.camera_info_topic:
+            # Before the image: of messages that wait side by side the executor takes the older subscription's first,
+            # and an image may complete a set, which the worker then begins without waiting for the calibration.
             info = types["sensor_msgs/msg/CameraInfo"]
-            wanted.append((info, camera.camera_info_topic, partial(self._pipeline.set_camera_info, camera.name)))
+            wanted.insert(0, (info, camera.camera_info_topic, partial(self._pipeline.set_camera_info, camera.name)))
         for message, topic, callback in wanted:
             events = incompatible_qos_callback(partial(self._on_incompatible_qos, camera.name, topic))
             subscription = node.create_subscription(message, topic, callback, profile, event_callbacks=events)
