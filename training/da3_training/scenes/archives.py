@@ -14,9 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .furniture import Material, Model, split_of
-from .obj_files import MtlMaterial, parse_mtl, parse_obj
-from .texels import to_rgba
+from da3_training.scenes.furniture import Material, Model, split_of
+from da3_training.scenes.obj_files import MtlMaterial, parse_mtl, parse_obj
+from da3_training.scenes.texels import to_rgba
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from da3_ros.atomic import write_atomically
-
-from .archives import FURNITURE_DIR, LICENCES, parse_archive, read_catalogue
-from .arrays import Pixels
-from .furniture import Geometry, Material, Model
+from da3_training.scenes.archives import FURNITURE_DIR, LICENCES, parse_archive, read_catalogue
+from da3_training.scenes.arrays import Pixels
+from da3_training.scenes.furniture import Geometry, Material, Model
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Floats
-from .render import look_rotation
-from .room import Scene
+from da3_training.scenes.arrays import Floats
+from da3_training.scenes.render import look_rotation
+from da3_training.scenes.room import Scene
 
 Anchor = tuple[Floats, float, float, Floats]
 """Where a camera may stand, yaw and pitch of its view, and what it looks at."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Floats
-from .furniture import Model
-from .mesh import pose2d
-from .placement import Instance, Placer
+from da3_training.scenes.arrays import Floats
+from da3_training.scenes.furniture import Model
+from da3_training.scenes.mesh import pose2d
+from da3_training.scenes.placement import Instance, Placer
 
 
 def surface_height(place: Placer, instance: Instance, points: Floats, clearance: float) -> float | None:

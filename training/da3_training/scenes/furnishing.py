@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Floats
-from .clutter import floor_clutter, on_supports, primitive
-from .mesh import Look, pose2d
-from .placement import Placer
-from .shell import Shell
+from da3_training.scenes.arrays import Floats
+from da3_training.scenes.clutter import floor_clutter, on_supports, primitive
+from da3_training.scenes.mesh import Look, pose2d
+from da3_training.scenes.placement import Placer
+from da3_training.scenes.shell import Shell
 
 
 def furnish(place: Placer, shell: Shell, size: Floats, density: float) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from .arrays import Floats, Indices
+from da3_training.scenes.arrays import Floats, Indices
 
 HELDOUT_FRACTION = 0.15
 

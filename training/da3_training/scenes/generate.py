@@ -30,15 +30,14 @@ import numpy as np
 from tqdm import tqdm
 
 from da3_ros.atomic import write_atomically
-
-from .arrays import Floats, Pixels
-from .assets import Library
-from .cameras import cluster, intrinsics
-from .lens import bend, draw_distortion, focal_factor
-from .render import Renderer
-from .room import make_scene
-from .sensor import Sensor
-from .textures import TextureBank
+from da3_training.scenes.arrays import Floats, Pixels
+from da3_training.scenes.assets import Library
+from da3_training.scenes.cameras import cluster, intrinsics
+from da3_training.scenes.lens import bend, draw_distortion, focal_factor
+from da3_training.scenes.render import Renderer
+from da3_training.scenes.room import make_scene
+from da3_training.scenes.sensor import Sensor
+from da3_training.scenes.textures import TextureBank
 
 log = logging.getLogger(__name__)
 SIZES: tuple[tuple[tuple[int, int], float], ...] = (((336, 252), 0.6), ((336, 189), 0.25), ((252, 252), 0.15))

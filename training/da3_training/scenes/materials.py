@@ -12,8 +12,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .arrays import Floats
-from .noise import N, colour, mix, noise
+from da3_training.scenes.arrays import Floats
+from da3_training.scenes.noise import N, colour, mix, noise
 
 
 def plaster(rng: np.random.Generator) -> Floats:

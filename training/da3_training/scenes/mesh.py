@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import Floats, Indices, Pixels
+from da3_training.scenes.arrays import Floats, Indices, Pixels
 
 EMISSIVE = 255
 SKY = 254

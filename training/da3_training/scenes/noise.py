@@ -8,8 +8,8 @@ import colorsys
 import cv2
 import numpy as np
 
-from .arrays import Floats
-from .texels import TEXTURE_SIZE
+from da3_training.scenes.arrays import Floats
+from da3_training.scenes.texels import TEXTURE_SIZE
 
 N = TEXTURE_SIZE
 

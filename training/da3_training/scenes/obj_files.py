@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from .arrays import Floats, Indices
+from da3_training.scenes.arrays import Floats, Indices
 
 
 class MtlMaterial(TypedDict, total=False):

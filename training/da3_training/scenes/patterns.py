@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .arrays import Floats, Pixels
-from .materials import (
+from da3_training.scenes.arrays import Floats, Pixels
+from da3_training.scenes.materials import (
     bricks,
     carpet,
     concrete,
@@ -22,8 +22,8 @@ from .materials import (
     plaster,
     wood,
 )
-from .noise import N
-from .prints import books, label, pattern, picture, rug
+from da3_training.scenes.noise import N
+from da3_training.scenes.prints import books, label, pattern, picture, rug
 
 TAGS = ("wall", "floor", "surface", "picture", "door")
 

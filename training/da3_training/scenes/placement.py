@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import Floats
-from .assets import Library
-from .furniture import Model
-from .mesh import Builder, Look, pose2d
-from .roles import SUPPORT, role_of
-from .textures import TextureBank
+from da3_training.scenes.arrays import Floats
+from da3_training.scenes.assets import Library
+from da3_training.scenes.furniture import Model
+from da3_training.scenes.mesh import Builder, Look, pose2d
+from da3_training.scenes.roles import SUPPORT, role_of
+from da3_training.scenes.textures import TextureBank
 
 MAX_SCENE_TRIANGLES = 110_000
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .arrays import Floats
-from .noise import N, colour, mix, noise
+from da3_training.scenes.arrays import Floats
+from da3_training.scenes.noise import N, colour, mix, noise
 
 _WORDS = [
     "robot",

@@ -26,11 +26,10 @@ from rosbags.typesys import Stores, get_typestore
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import from_rotation_translation
 from da3_ros.messages import MessageTypes, encode_camera_info, encode_odometry, encode_transform
-
-from .cameras import intrinsics, is_free, pose_of
-from .generate import Studio
-from .room import Scene, make_scene
-from .sensor import Sensor
+from da3_training.scenes.cameras import intrinsics, is_free, pose_of
+from da3_training.scenes.generate import Studio
+from da3_training.scenes.room import Scene, make_scene
+from da3_training.scenes.sensor import Sensor
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ import cv2
 import moderngl
 import numpy as np
 
-from .arrays import Floats, Pixels
-from .mesh import Mesh
-from .shaders import FRAGMENT, SHADOW_FRAGMENT, SHADOW_VERTEX, VERTEX
-from .texels import TEXTURE_SIZE
+from da3_training.scenes.arrays import Floats, Pixels
+from da3_training.scenes.mesh import Mesh
+from da3_training.scenes.shaders import FRAGMENT, SHADOW_FRAGMENT, SHADOW_VERTEX, VERTEX
+from da3_training.scenes.texels import TEXTURE_SIZE
 
 NEAR, FAR = 0.03, 400.0
 COLOUR_RANGE = 4.0

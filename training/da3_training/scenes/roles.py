@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from .furniture import Model
+from da3_training.scenes.furniture import Model
 
 _CEILING = re.compile(r"pendant|hanging light|chandelier|ceiling|fluorescent|track lights|lantern", re.I)
 _OUTDOOR = re.compile(

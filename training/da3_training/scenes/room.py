@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Floats, Pixels
-from .assets import Library
-from .furnishing import furnish, heavy_things, open_place, racks
-from .mesh import SKY, Builder, Look, Mesh
-from .noise import N, noise
-from .placement import Placer
-from .render import Lighting
-from .shell import Shell, inner_walls, lamps_of
-from .tabletop import table_top
-from .textures import TextureBank
+from da3_training.scenes.arrays import Floats, Pixels
+from da3_training.scenes.assets import Library
+from da3_training.scenes.furnishing import furnish, heavy_things, open_place, racks
+from da3_training.scenes.mesh import SKY, Builder, Look, Mesh
+from da3_training.scenes.noise import N, noise
+from da3_training.scenes.placement import Placer
+from da3_training.scenes.render import Lighting
+from da3_training.scenes.shell import Shell, inner_walls, lamps_of
+from da3_training.scenes.tabletop import table_top
+from da3_training.scenes.textures import TextureBank
 
 KINDS = {"room": 0.60, "corridor": 0.05, "warehouse": 0.05, "garage": 0.05, "tabletop": 0.15, "open": 0.10}
 

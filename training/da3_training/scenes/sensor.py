@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .arrays import Floats, Pixels
+from da3_training.scenes.arrays import Floats, Pixels
 
 
 @dataclass(frozen=True)

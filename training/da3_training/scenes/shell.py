@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .arrays import Floats
-from .mesh import EMISSIVE, Look, pose2d
-from .placement import Placer
+from da3_training.scenes.arrays import Floats
+from da3_training.scenes.mesh import EMISSIVE, Look, pose2d
+from da3_training.scenes.placement import Placer
 
 
 class Shell:

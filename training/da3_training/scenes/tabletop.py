@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Floats
-from .clutter import small_thing
-from .mesh import Look, pose2d
-from .placement import Placer
+from da3_training.scenes.arrays import Floats
+from da3_training.scenes.clutter import small_thing
+from da3_training.scenes.mesh import Look, pose2d
+from da3_training.scenes.placement import Placer
 
 
 def table_top(place: Placer, size: Floats) -> Floats:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Pixels
+from da3_training.scenes.arrays import Pixels
 
 TEXTURE_SIZE = 512
 

@@ -20,11 +20,10 @@ import cv2
 import numpy as np
 
 from da3_ros.atomic import write_atomically
-
-from .arrays import Pixels
-from .furniture import split_of
-from .patterns import TAGS, procedural
-from .texels import to_rgba
+from da3_training.scenes.arrays import Pixels
+from da3_training.scenes.furniture import split_of
+from da3_training.scenes.patterns import TAGS, procedural
+from da3_training.scenes.texels import to_rgba
 
 log = logging.getLogger(__name__)
 
