@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +54,7 @@ def test_the_guard_compares_ratios_and_allows_for_the_spread(rows):
 
 
 def test_the_report(rows, tmp_path):
-    pytest.importorskip("matplotlib")
+    needs("matplotlib")
     from report import write
 
     table = [
@@ -71,7 +72,7 @@ def test_the_report(rows, tmp_path):
 
 
 def test_the_command_says_what_cannot_run_here(tmp_path):
-    pytest.importorskip("rclpy")
+    needs("matplotlib", "rclpy", "skimage")
     command = [sys.executable, str(ROOT / "benchmark" / "performance"), "--quick", "--sections", "tensorrt"]
     done = subprocess.run([*command, "-o", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -101,7 +101,15 @@ class Bench:
         self.peer.wait(known, what="the poses at the node")
 
     def send(self, stamp_ns, cameras=("left", "right")):
-        """One calibrated grey image of each camera."""
+        """One calibrated grey image of each camera, once the node has found its publishers: of those that it has not,
+        messages are lost, and a set whose calibration was lost is another one.
+        """
+        topics = {f"/{c}/{name}": kind for c in cameras for name, kind in (("camera_info", INFO), ("image_raw", IMAGE))}
+        publishers = [self.peer.publisher(topic, kind) for topic, kind in topics.items()]
+        self.peer.wait(
+            lambda: all(p.get_subscription_count() and self.node.count_publishers(p.topic_name) for p in publishers),
+            what="the node and the publishers at each other",
+        )
         for camera in cameras:
             self.peer.send_info(camera, CAMERA, stamp_ns)
             self.peer.send_image(camera, np.full((H, W, 3), 90, np.uint8), stamp_ns)

@@ -115,17 +115,14 @@ def test_every_output_of_a_calibrated_rig(bench):
 
 def test_without_a_rig_depth_is_marked_as_relative(bench):
     b = bench(publish_tf=True).start()
-    for topic, kind in {
-        "/da3/left/depth/image_rect": IMAGE,
-        "/da3/points": CLOUD,
-        "/da3/right/pose": POSE,
-    }.items():
+    topics = {"/da3/left/depth/image_rect": IMAGE, "/da3/points": CLOUD, "/da3/right/pose": POSE}
+    for topic, kind in topics.items():
         b.peer.collect(topic, kind)
     b.connect()
-    feed_until(b, lambda: all(b.peer.received[t] for t in ("/da3/left/depth/image_rect", "/da3/points")))
+    feed_until(b, lambda: all(b.peer.received[topic] for topic in topics))
     assert b.peer.received["/da3/left/depth/image_rect"][0].header.frame_id == "left_optical_relative"
     assert b.peer.received["/da3/points"][0].header.frame_id == "left_optical_relative"
-    assert b.peer.wait_for("/da3/right/pose")[0].header.frame_id == "left_optical_relative"
+    assert b.peer.received["/da3/right/pose"][0].header.frame_id == "left_optical_relative"
     feed_until(b, lambda: status_matches(b, "scale", WARN, ["relative", "no rig"]))
     feed_until(
         b,

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environment's maker, as far as it goes without making one."""
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -11,18 +10,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def setup_env():
-    spec = importlib.util.spec_from_file_location("setup_env", ROOT / "tools" / "setup_env.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["setup_env"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+sys.path.insert(0, str(ROOT / "tools"))  # programs, not a package
+
+import plain_env
+import setup_env
+from environment import machine
+from environment.folder import Environment
+from environment.machine import SetupError, System
+from environment.pins import Requirements
 
 
 @pytest.fixture(scope="module")
-def requirements(setup_env):
-    return setup_env.Requirements.parse((ROOT / "tools" / "requirements.txt").read_text())
+def requirements():
+    return Requirements.parse((ROOT / "tools" / "requirements.txt").read_text())
 
 
 def test_everything_is_pinned(requirements):
@@ -44,15 +44,15 @@ def test_sections(requirements):
     assert "torch==2.13.0" in requirements.common
 
 
-def test_extras_are_pinned_and_asked_for_only(setup_env, requirements):
+def test_extras_are_pinned_and_asked_for_only(requirements):
     assert set(setup_env.EXTRAS) <= set(requirements.special)
     assert not any("tensorrt" in line for line in requirements.common)
-    with pytest.raises(setup_env.SetupError, match="unknown extra bla; there is tensorrt"):
+    with pytest.raises(SetupError, match="unknown extra bla; there is tensorrt"):
         setup_env.ensure(ROOT / "no-such-folder", extras=["bla"])
 
 
-def test_extras_change_the_fingerprint(setup_env):
-    system = setup_env.System(None, False, True)
+def test_extras_change_the_fingerprint():
+    system = System(None, False, True)
     assert setup_env.fingerprint(system) != setup_env.fingerprint(system, ["tensorrt"])
 
 
@@ -72,12 +72,12 @@ def test_cmake_only_where_there_is_none(requirements):
     assert any(x.startswith("cmake") for x in requirements.lines(with_ros=True, numpy1=False, with_cmake=True))
 
 
-def test_everything_missing_is_named_at_once(setup_env, monkeypatch):
-    monkeypatch.setattr(setup_env.sys, "version_info", (3, 8, 1))
-    monkeypatch.setattr(setup_env.shutil, "which", lambda name: None)
+def test_everything_missing_is_named_at_once(monkeypatch):
+    monkeypatch.setattr(machine.sys, "version_info", (3, 8, 1))
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     monkeypatch.delenv("ROS_DISTRO", raising=False)
-    with pytest.raises(setup_env.SetupError) as caught:
-        setup_env.System.inspect()
+    with pytest.raises(SetupError) as caught:
+        System.inspect()
     text = str(caught.value)
     for words in (
         "Python 3.8",
@@ -89,41 +89,41 @@ def test_everything_missing_is_named_at_once(setup_env, monkeypatch):
         assert words in text
 
 
-def test_other_machines_are_pointed_to_an_installation(setup_env, monkeypatch):
-    monkeypatch.setattr(setup_env.platform, "machine", lambda: "aarch64")
+def test_other_machines_are_pointed_to_an_installation(monkeypatch):
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
     monkeypatch.delenv("ROS_DISTRO", raising=False)
-    with pytest.raises(setup_env.SetupError, match="Linux x86_64 only; this is Linux aarch64: install ROS 2"):
-        setup_env.System.inspect()
+    with pytest.raises(SetupError, match="Linux x86_64 only; this is Linux aarch64: install ROS 2"):
+        System.inspect()
 
 
-def test_sourced_ros_with_the_wrong_python(setup_env, monkeypatch):
+def test_sourced_ros_with_the_wrong_python(monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
-    monkeypatch.setattr(setup_env, "_probe", lambda code: None if "rclpy" in code else "")
-    with pytest.raises(setup_env.SetupError, match=r"ROS_DISTRO=jazzy is set, but .* cannot import rclpy"):
-        setup_env.System.inspect()
+    monkeypatch.setattr(machine, "_probe", lambda code: None if "rclpy" in code else "")
+    with pytest.raises(SetupError, match=r"ROS_DISTRO=jazzy is set, but .* cannot import rclpy"):
+        System.inspect()
 
 
-def test_sourced_ros_is_used(setup_env, monkeypatch):
+def test_sourced_ros_is_used(monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", "humble")
-    monkeypatch.setattr(setup_env, "_probe", lambda code: "1.21.5" if "numpy" in code else "")
-    system = setup_env.System.inspect()
+    monkeypatch.setattr(machine, "_probe", lambda code: "1.21.5" if "numpy" in code else "")
+    system = System.inspect()
     assert (system.ros_distro, system.numpy1) == ("humble", True)
 
 
-def test_fingerprint_follows_the_inputs(setup_env, monkeypatch, tmp_path):
-    system = setup_env.System(None, False, True)
+def test_fingerprint_follows_the_inputs(monkeypatch, tmp_path):
+    system = System(None, False, True)
     first = setup_env.fingerprint(system)
     assert first == setup_env.fingerprint(system)
-    assert first != setup_env.fingerprint(setup_env.System("humble", False, True))
+    assert first != setup_env.fingerprint(System("humble", False, True))
 
 
-def test_patch_of_the_wheels(setup_env, tmp_path):
+def test_patch_of_the_wheels(tmp_path):
     folder = tmp_path / "share" / "std_msgs" / "cmake"
     folder.mkdir(parents=True)
     export = folder / "export_std_msgs__rosidl_generator_pyExport.cmake"
     before = 'set_target_properties(x\n  INTERFACE_INCLUDE_DIRECTORIES "/opt/python/cp311/include;a"\n)\n'
     export.write_text(before)
-    environment = setup_env.Environment(tmp_path)
+    environment = Environment(tmp_path)
     environment.patch_rosidl()
     after = export.read_text()
     assert after == 'set_target_properties(x\n  INTERFACE_INCLUDE_DIRECTORIES ""\n)\n'
@@ -131,7 +131,39 @@ def test_patch_of_the_wheels(setup_env, tmp_path):
     assert export.read_text() == after
 
 
-def test_failures_show_the_end_of_the_output(setup_env, tmp_path):
-    environment = setup_env.Environment(tmp_path)
-    with pytest.raises(setup_env.SetupError, match="ended with 3"):
+def test_failures_show_the_end_of_the_output(tmp_path):
+    environment = Environment(tmp_path)
+    with pytest.raises(SetupError, match="ended with 3"):
         environment.run([sys.executable, "-c", "print('why'); raise SystemExit(3)"], lambda text: None)
+
+
+def test_the_plain_environment_holds_what_the_package_asks_for_and_pytest(requirements):
+    """No library beyond those of package.xml and of README's `pip install`, but what these themselves need."""
+    names = {line.split("==")[0] for line in requirements.special["plain"]}
+    needed = {
+        "numpy",
+        "opencv-python-headless",
+        "pyyaml",
+        "onnxruntime",
+        "array-api-compat",
+        "pytest",
+        "pytest-timeout",
+    }
+    assert needed <= names
+    of_pytest = {"attrs", "iniconfig", "packaging", "pluggy", "py", "toml"}
+    of_onnxruntime = {"coloredlogs", "flatbuffers", "humanfriendly", "mpmath", "protobuf", "sympy"}
+    assert names == needed | of_pytest | of_onnxruntime
+    assert "numpy==1.26.4" in requirements.special["plain"]
+
+
+def test_a_python_without_the_old_libraries_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(plain_env.sys, "version_info", (3, 13, 0))
+    with pytest.raises(SetupError, match=r"Python 3\.13: the old libraries .* up to Python 3\.12"):
+        plain_env.make(tmp_path / "venv", with_ros=False)
+    assert not (tmp_path / "venv").exists()
+
+
+def test_sourced_ros_is_plain_already(monkeypatch, tmp_path):
+    monkeypatch.setattr(System, "inspect", lambda: System("humble", True, True))
+    with pytest.raises(SetupError, match="ROS_DISTRO=humble is set: this machine is a plain ROS machine"):
+        plain_env.make(tmp_path / "venv", with_ros=True)

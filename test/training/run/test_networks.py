@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which networks can be trained."""
 
+from needs import needs
+
+needs("safetensors", "torch")
+
 import pytest
 import torch
 
