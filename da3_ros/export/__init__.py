@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint to ONNX graphs that run without torch, and graphs to TensorRT plans."""
+"""Checkpoint to ONNX graphs that run without torch, and graphs to TensorRT plans.
+
+Read `graph` (the whole export), `trace` (a network as a graph), `weights` (that stay in the checkpoint), `precision`
+(16 bits), `fused` (operators of a CPU), `scenes` (several sets at once); then plans: `ladder` (which precisions are
+tried), `build` (one plan), `gate` (is it as good), `bfloat16` (the same question of a processor), `record` (what was
+done).
+"""
 
 from __future__ import annotations
 

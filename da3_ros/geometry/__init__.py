@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pure geometry on arrays: cameras, rays, poses, points and alignment, for NumPy and torch alike."""
+"""Pure geometry on arrays: cameras, rays, poses, points and alignment, for NumPy and torch alike.
+
+Read `cameras`, `poses`, `rays`, `points`; then what is estimated from them: `alignment` (scale and shift, sets of
+points), `ray_camera` (cameras from ray maps), `gaussians` and `harmonics`; and `metrics`.
+"""
 
 from da3_ros.geometry.alignment import Alignment, AlignmentError, align_scale_shift, umeyama
 from da3_ros.geometry.cameras import CameraModel

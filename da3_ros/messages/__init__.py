@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS messages <-> arrays, without rclpy: message classes are handed in (`MessageTypes`)."""
+"""ROS messages <-> arrays, without rclpy: message classes are handed in (`MessageTypes`).
+
+Read `types` (how classes come in), `errors`, then one kind of message a file: `images`, `cameras`, `clouds`, `poses`,
+`stamps`.
+"""
 
 from da3_ros.messages.cameras import decode_camera_info, encode_camera_info
 from da3_ros.messages.clouds import CloudEncoder, decode_cloud

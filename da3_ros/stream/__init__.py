@@ -1,2 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From frame sets to published geometry, without rclpy: the live node and the bag tool both are made of it."""
+"""From frame sets to published geometry, without rclpy: the live node and the bag tool both are made of it.
+
+Read `pipeline` (a set from messages to outputs), `work` (what it carries), `window` (past sets beside it),
+`transforms`, `reference` (metric points of other sensors), `presenter` (frames and words), `outputs` (messages),
+`diagnostics` (health); and what the node is told: `specs` (the table), `reading` (checks), `parameters` (the result).
+"""

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of several cameras into sets that belong together, without ROS."""
+"""Frames of several cameras into sets that belong together, without ROS.
+
+Read `frames` (what goes in and comes out), `buffer` (frames into sets), `counters` (what became of each), `mailbox`
+(the newest set to the worker).
+"""
 
 from da3_ros.sync.buffer import POLICIES, FrameBuffer, SyncConfig
 from da3_ros.sync.counters import CameraCounts, FrameCounters

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where camera poses come from, one file a source."""
+"""Where camera poses come from, one file a source.
+
+Read `sources` (which one is asked), `config`, `matches` (poses from features and estimated depth) with `features` and
+`adjustment`, then what else matches tell: `odometry` (motion since the start) and `rig_check` (is a camera bumped).
+"""
 
 from da3_ros.estimation.pose.config import SOURCES, PoseConfig
 from da3_ros.estimation.pose.odometry import Odometry
