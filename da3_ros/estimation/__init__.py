@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a set of views to metric geometry, without ROS and without torch.
 
-Read `views` (what goes in and comes out), `estimator` (the whole), `steps` (its parts, for several sets at once),
-`preprocess` and `resize` (images as the network takes them), then `scale` (where metres come from) and `pose` (where
-poses come from), `filters` (what is published as NaN and Inf), `upsample` (depth at the camera's size), `clouds` (one
-cloud of all views), `gaussians`.
+Read `views` (what goes in and comes out), `estimator` (the whole) and its `config`, `steps` (its parts, for several
+sets at once), `preprocess` and `resize` (images as the network takes them), then `scale` (where metres come from) and
+`pose` (where poses come from), `filters` (what is published as NaN and Inf), `upsample` (depth at the camera's size),
+`clouds` (one cloud of all views), `gaussians`.
 """
 
-from da3_ros.estimation.estimator import Estimator, EstimatorConfig
+from da3_ros.estimation.config import EstimatorConfig
+from da3_ros.estimation.estimator import Estimator
 from da3_ros.estimation.pose import PoseConfig
 from da3_ros.estimation.scale import ScaleConfig
 from da3_ros.estimation.steps import InOneStep

@@ -7,7 +7,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,59 +16,24 @@ from numpy.typing import NDArray
 from da3_ros.engines import Engine, RawEstimate, load_engine
 from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.engines.scenes import check_scenes, run_scenes
+from da3_ros.estimation.config import EstimatorConfig
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
 from da3_ros.estimation.gaussians import NO_GAUSSIANS, gaussians_of
 from da3_ros.estimation.pose import (
     NO_RAYS,
     Odometry,
-    PoseConfig,
     PoseSource,
     RigCheck,
     cameras_from_rays,
     network_camera,
 )
 from da3_ros.estimation.preprocess import Prepared, prepare
-from da3_ros.estimation.scale import ScaleConfig, ScaleSource
+from da3_ros.estimation.scale import ScaleSource
 from da3_ros.estimation.steps import Inferred, KnownCameras, Later, Measured, Result, Stages, Task
 from da3_ros.estimation.upsample import upsample_confidence, upsample_depth
 from da3_ros.estimation.views import Estimate, PoseEstimate, View, ViewEstimate, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.models import ModelRecord, find_model
-
-
-@dataclass(frozen=True)
-class EstimatorConfig:
-    """How view sets are estimated. Raises ValueError for a value outside its range."""
-
-    size: int = 0
-    """Longest side of the network's input in pixels; 0 takes the size recommended for the model."""
-    threads: int = 0
-    """Threads of a CPU engine; 0 takes every core."""
-    min_range: float = 0.05
-    """Nearer depth becomes -Inf, in metres (only when the scale is known)."""
-    max_range: float = 50.0
-    """Farther depth becomes +Inf, in metres (only when the scale is known)."""
-    min_confidence: float = 1.0
-    """Less confident depth becomes NaN; the network's confidence starts at 1."""
-    condition_on_poses: bool | None = None
-    """Whether known rig poses are given to the network, also those of some cameras alone where its graph takes them;
-    None does what the model's record recommends."""
-    full_resolution: bool = False
-    """Whether depth, confidence and camera come in the size of each view's own image; else in the network's."""
-    gaussians: bool = False
-    """Whether 3D Gaussians are wanted, too; needs a graph with their head."""
-    scale: ScaleConfig = field(default_factory=ScaleConfig)
-    pose: PoseConfig = field(default_factory=PoseConfig)
-    rig_check_period: float = 0.0
-    """Seconds between checks of the rig's calibration; 0: never."""
-
-    def __post_init__(self) -> None:
-        if self.size < 0:
-            raise ValueError(f"size must be 0 (recommended) or a number of pixels, got {self.size}")
-        if self.threads < 0:
-            raise ValueError(f"threads must be 0 (all cores) or more, got {self.threads}")
-        if not 0 <= self.min_range < self.max_range:
-            raise ValueError(f"need 0 <= min_range < max_range, got {self.min_range} and {self.max_range}")
 
 
 class Estimator:
