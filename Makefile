@@ -6,7 +6,7 @@ VENV := .venv
 RUN := env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE $(if $(ROS_DISTRO),,-u LD_LIBRARY_PATH) $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format bench docs clean
+.PHONY: help env demo test plain lint format bench docs clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ ifeq ($(strip $(ARGS)),)
 else
 	@$(RUN) -m pytest $(ARGS)
 endif
+
+plain: ## The tests once more as on a plain ROS machine: the run-time dependencies alone, in old versions, in a venv to throw away
+	@$(PYTHON) tools/plain_env.py $(ARGS)
 
 lint: env ## ruff, format, types, licence lines
 	@$(VENV)/bin/ruff check .

@@ -43,6 +43,8 @@ setup(
         "pyyaml",
     ],
     extras_require={
+        # `colcon test` runs pytest only where this says so.
+        "test": ["pytest", "pytest-timeout"],
         "bag": ["rosbags", "mcap", "tqdm", "scipy"],
         "fleet": ["ray", "fsspec"],
         "openvino": ["openvino"],

@@ -47,6 +47,12 @@ def test_package_xml(manifest, setup_call):
     assert manifest.find("maintainer").get("email") == setup_call["maintainer_email"]
 
 
+def test_colcon_runs_the_tests_by_pytest(setup_call, manifest):
+    """colcon looks for pytest among the test dependencies of setup.py, and takes unittest where it is not."""
+    assert {"pytest", "pytest-timeout"} <= set(setup_call["extras_require"]["test"])
+    assert "python3-pytest" in {entry.text for entry in manifest.findall("test_depend")}
+
+
 def test_every_imported_ros_package_is_declared(manifest):
     declared = {entry.text for entry in manifest.findall("exec_depend")}
     text = "\n".join(path.read_text() for path in [*ROOT.glob("da3_ros/**/*.py"), *ROOT.glob("launch/*.py")])

@@ -13,7 +13,7 @@ def test_a_mild_lens_bends_image_and_depth_alike():
         image, depth = bend(np.stack([x, y, x], -1), x + 1, coefficient)
         assert np.abs(image[..., 0] + 1 - depth).max() <= 0.51  # depth is that of the nearest pixel
         assert 0.3 < np.abs(image[..., 0] - x).max() < 2
-        centre = np.gradient(image[30, :, 0])[40]
+        centre = (image[30, 48, 0] - image[30, 32, 0]) / 16  # OpenCV 4 takes places to 1/32 of a pixel
         assert centre == pytest.approx(1 / focal_factor(coefficient), abs=2e-3)
     drawn = [draw_distortion(np.random.default_rng(i)) for i in range(200)]
     assert 0.5 < np.mean(np.array(drawn) == 0) < 0.9
