@@ -30,6 +30,7 @@ OUTSIDE = {
     "third-party.md": "THIRD_PARTY.md",
     "da3-nano.md": "models/da3-nano/README.md",
     "training-package.md": "training/README.md",
+    "examples.md": "examples/README.md",
     "scene-assets.md": "training/da3_training/scenes/ASSETS.md",
     "changelog.md": "CHANGELOG.rst",
 }
