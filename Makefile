@@ -11,7 +11,7 @@ RUN := env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE $(if $(ROS_DISTRO),,-u LD_LIBRARY_P
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=tensorrt: engines built without a GPU; EXTRAS=openvino: bfloat16 on a CPU; EXTRAS=accuracy: surfaces in benchmark/accuracy; EXTRAS=interop: Rerun, KISS-ICP, an S3 server; EXTRAS=docs: the documentation's builder)
+env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=tensorrt: engines built without a GPU; EXTRAS=openvino: bfloat16 on a CPU; EXTRAS=accuracy: surfaces in benchmark/accuracy; EXTRAS=interop: Rerun, KISS-ICP, an S3 server; EXTRAS=docs: the documentation's builder; EXTRAS=workflows: actionlint)
 	@$(PYTHON) tools/setup_env.py $(EXTRAS:%=--extra %)
 
 demo: env ## The main job on real input: cameras -> node -> recording, with a table and pictures
@@ -32,11 +32,13 @@ endif
 plain: ## The tests once more as on a plain ROS machine: the run-time dependencies alone, in old versions, in a venv to throw away
 	@$(PYTHON) tools/plain_env.py $(ARGS)
 
-lint: env ## ruff, format, types, licence lines
+lint: env ## ruff, format, types, licence lines; workflows, where EXTRAS=workflows or the machine has actionlint
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy && $(VENV)/bin/mypy benchmark/accuracy && $(VENV)/bin/mypy benchmark/performance
 	@$(RUN) tools/check_headers.py
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; if command -v actionlint > /dev/null; then actionlint; \
+		else echo "no actionlint (make env EXTRAS=workflows): .github/workflows is not checked"; fi
 
 format: env ## Let ruff fix what it can
 	@$(VENV)/bin/ruff check --fix .
