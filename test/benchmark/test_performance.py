@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def rows(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmark" / "performance"))
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmark" / "performance"), *sys.path])
     for name in ("rows", "report"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import rows
