@@ -31,7 +31,7 @@ def test_everything_is_pinned(requirements):
         *requirements.ros,
         *(x for group in requirements.special.values() for x in group),
     ]
-    pattern = r"[a-z0-9-]+==[0-9][\w.]*(; python_version (<|>=) \"3\.11\")?"
+    pattern = r"[a-z0-9-]+==[0-9][\w.]*(; python_version (<|>=) \"3\.1[12]\")?"
     assert [line for line in lines if not re.fullmatch(pattern, line)] == []
     names = [line for line in lines[: len(requirements.common) + len(requirements.ros)] if ";" not in line]
     assert len(names) == len(set(names))
