@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="module")
 def setup_call():
     """Arguments that setup.py passes to setuptools."""
-    import setuptools
+    setuptools = pytest.importorskip("setuptools")
 
     seen = {}
     original, setuptools.setup = setuptools.setup, lambda **arguments: seen.update(arguments)
