@@ -60,14 +60,18 @@ def environment():
 
 
 def start(path, *launcher):
-    """Begin a run, quietly; launcher: what starts its processes, by default Python."""
+    """Begin a run, quietly; launcher: what starts its processes, by default Python. What it says goes into a file."""
     command = [*(launcher or [sys.executable]), SCRIPT, "train", path]
-    return subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with path.with_suffix(".said").open("ab") as said:
+        process = subprocess.Popen(command, env=environment(), stdout=said, stderr=said)
+    process.said = path.with_suffix(".said")
+    return process
 
 
 def finish(*processes):
     """Wait for runs that must succeed."""
-    assert [process.wait() for process in processes] == [0] * len(processes)
+    for process in processes:
+        assert process.wait() == 0, process.said.read_text()[-4000:]
 
 
 def wait_for_steps(path, count):
