@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(config, items):
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.split("/")[1]))
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.removeprefix("test/").split("/")[0]))
 
 
 @pytest.fixture

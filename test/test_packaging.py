@@ -62,6 +62,11 @@ def test_every_imported_ros_package_is_declared(manifest):
     assert used <= declared
 
 
+def test_package_data_are_there(setup_call):
+    """An editable installation would hide an old path."""
+    assert all((ROOT / name / path).is_file() for name, paths in setup_call["package_data"].items() for path in paths)
+
+
 def test_installed_files(setup_call):
     installed = dict(setup_call["data_files"])
     assert installed["share/ament_index/resource_index/packages"] == ["resource/da3_ros"]

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the tests as on a plain ROS machine: with what package.xml asks for and nothing else, in old versions.
 
-    python3 tools/plain_env.py                                  every test but those that start processes
+    python3 tools/plain_env.py                                  every test but those over DDS
     python3 tools/plain_env.py test/messages -k bayer           a part
     python3 tools/plain_env.py --without-ros                    as on a machine that has no ROS either
 
 Makes a virtual environment in a temporary folder (the `plain` lines of requirements.txt, ROS 2 from wheels), runs
-pytest of the checkout in it, and removes it. Standard library only.
+pytest of the checkout in it, and removes it. It wants what `make env` wants (Linux x86_64, a compiler). Standard
+library only.
 """
 
 from __future__ import annotations

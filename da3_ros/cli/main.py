@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from da3_ros.cli import bag, build, doctor, export, fleet, images, models, report
 
 VERBS = (models, images, bag, fleet, report, export, build, doctor)
-REMEDY = "`da3 doctor` lists what is missing, and how to get it"
 _BAGS = "rosbags mcap scipy tqdm"
 REMEDIES = {
-    "bag": f"`pip install {_BAGS}`",
-    "fleet": f"`pip install {_BAGS} ray fsspec`",
+    "bag": f"pip install {_BAGS}",
+    "fleet": f"pip install {_BAGS} ray fsspec",
+    "models": "pip install safetensors huggingface-hub",
 }
 """How to get what a verb needs beyond the node: the extras of setup.py."""
 
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         package = (error.name or "").split(".")[0]
         if package in ("", "da3_ros"):
             raise
-        print(f"da3 {asked}: needs {package}, which is not installed: {REMEDIES.get(asked, REMEDY)}", file=sys.stderr)
+        remedy = REMEDIES.get(asked, f"pip install {package}")
+        print(f"da3 {asked}: needs {package}, which is not installed: `{remedy}`", file=sys.stderr)
         return 1
     except (ValueError, OSError, RuntimeError) as error:
         print(f"da3 {asked}: {error}", file=sys.stderr)

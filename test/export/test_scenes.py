@@ -3,7 +3,7 @@
 
 from needs import needs
 
-needs("backports.zstd", "mcap", "onnx", "rosbags", "safetensors", "scipy", "torch")
+needs("mcap", "onnx", "rosbags", "safetensors", "scipy", "torch")
 
 import shutil
 

@@ -5,7 +5,7 @@ with the same parameter file are equal.
 
 from needs import needs
 
-needs("backports.zstd", "mcap", "rosbags", "scipy")
+needs("mcap", "rosbags", "scipy")
 
 import os
 import signal

@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
 import yaml
-from backports import zstd
 from rosbags.interfaces import Connection, ConnectionExtRosbag1, Qos
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag2 import Reader as Reader2
@@ -27,6 +26,11 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.definitions import Definition, define
 from da3_ros.bag.io.qos import LATCHED
 from da3_ros.bag.io.salvage import SalvagedMcap, is_indexed
+
+try:
+    from compression import zstd  # Python 3.14
+except ModuleNotFoundError:
+    from backports import zstd  # comes with rosbags
 
 SUFFIXES = (".mcap", ".db3", ".bag")
 _REINDEX = "if it was cut off while recording: `rosbag reindex` (ROS 1), `ros2 bag reindex` (ROS 2)"

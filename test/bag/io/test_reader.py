@@ -3,7 +3,7 @@
 
 from needs import needs
 
-needs("backports.zstd", "mcap", "rosbags")
+needs("mcap", "rosbags")
 
 import shutil
 

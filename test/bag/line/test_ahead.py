@@ -3,7 +3,7 @@
 
 from needs import needs
 
-needs("backports.zstd", "mcap", "rosbags", "scipy")
+needs("mcap", "rosbags", "scipy")
 
 import bags
 import pytest

@@ -3,9 +3,8 @@
 
 from needs import needs
 
-needs("backports.zstd", "mcap", "rosbags", "scipy")
+needs("mcap", "rosbags", "scipy")
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from da3_ros.estimation import ScaleEstimate
 from da3_ros.geometry import CameraModel, umeyama
 from da3_ros.geometry.poses import invert
 
-FOUR = Path(__file__).resolve().parents[2] / "data" / "four_cameras"
 CAMERA = CameraModel.pinhole(32, 24, 30.0, 30.0, 15.5, 11.5)
 SETS = 60
 

@@ -3,7 +3,7 @@
 
 from needs import needs
 
-needs("backports.zstd", "mcap", "rosbags", "scipy")
+needs("mcap", "rosbags", "scipy")
 
 import json
 from pathlib import Path
@@ -15,13 +15,10 @@ import pytest
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.plan.plan import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
-from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import invert
 from da3_ros.messages import matrix_from_pose
 
 FOUR = Path(__file__).resolve().parents[2] / "data" / "four_cameras"
-CAMERA = CameraModel.pinhole(32, 24, 30.0, 30.0, 15.5, 11.5)
-SETS = 60
 
 
 class Stops(bags.CountingEstimator):

@@ -3,7 +3,7 @@
 
 from needs import needs
 
-needs("backports.zstd", "mcap", "rosbags", "scipy", "trimesh")
+needs("mcap", "rosbags", "scipy", "trimesh")
 
 import sys
 

@@ -3,7 +3,7 @@
 
 from needs import needs
 
-needs("backports.zstd", "lightning_fabric", "mcap", "onnx", "rosbags", "safetensors", "torch", "tqdm", "webdataset")
+needs("lightning_fabric", "mcap", "onnx", "rosbags", "safetensors", "torch", "tqdm", "webdataset")
 
 import json
 import shutil
