@@ -10,6 +10,8 @@ HERE = Path(__file__).parent
 # Not by pytest's own option: that of Ubuntu 22.04, which ROS 2 Humble uses, does not know it.
 sys.path[:0] = [str(HERE / "helpers"), str(HERE.parent / "training")]
 
+ALONE = {"test/export/test_single_view.py"}
+
 # What `da3 build` found on this machine decides which engine runs a model: tests start from nothing.
 _PLANS = tempfile.TemporaryDirectory(prefix="da3_plans_")
 os.environ["DA3_PLANS"] = _PLANS.name
@@ -17,11 +19,15 @@ os.environ["DA3_PLANS"] = _PLANS.name
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(config, items):
-    """In several processes (pytest-xdist) each folder stays in one, for its fixtures are dear; see the Makefile."""
+    """In several processes (pytest-xdist) each folder stays in one, for its fixtures are dear; see the Makefile. Files
+    of the dearest one that share no fixture with the others may go elsewhere.
+    """
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.removeprefix("test/").split("/")[0]))
+        file = item.nodeid.split("::")[0]
+        group = file if file in ALONE else file.removeprefix("test/").split("/")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture
