@@ -19,7 +19,8 @@ demo: env ## The main job on real input: cameras -> node -> recording, with a ta
 
 # Tests that wait for nothing but the processor: side by side, each folder in one process. The others, which start
 # processes and mind the time, follow one by one.
-BUSY := $(addprefix test/,benchmark estimation examples export files geometry messages network parity stream sync training)
+BUSY := $(addprefix test/,benchmark engines estimation examples export files geometry messages network parity stream sync \
+	test_imports.py test_rooms.py tools training)
 
 test: env ## The whole test suite (ARGS="-k name" for a part)
 ifeq ($(strip $(ARGS)),)
