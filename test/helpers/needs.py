@@ -8,14 +8,11 @@ from importlib.util import find_spec
 import pytest
 
 
-def missing(*modules: str) -> list[str]:
-    """Those of some modules, dotted names, that are not installed; none of them is imported."""
-    return [name for name in modules if not _is_there(name)]
-
-
 def needs(*modules: str) -> None:
-    """Skip the test module that calls this, or the test, unless all of `modules` are installed."""
-    lacking = missing(*modules)
+    """Skip the test module that calls this, or the test, unless all of `modules` (dotted names) are installed; none of
+    them is imported.
+    """
+    lacking = [name for name in modules if not _is_there(name)]
     if lacking:
         pytest.skip(f"needs {', '.join(lacking)}, which `make env` installs", allow_module_level=True)
 
