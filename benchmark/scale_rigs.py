@@ -143,8 +143,10 @@ def main() -> int:
     parser.add_argument("--assets", choices=("auto", "none"), default="auto", help="none: procedural scenes only")
     arguments = parser.parse_args()
     from da3_training.scenes.generate import Studio
+    from da3_training.scenes.sources import open_assets
 
-    studio = Studio(arguments.cache, "heldout", arguments.assets != "none", arguments.wheels)
+    assets = open_assets("heldout", arguments.cache, arguments.wheels, arguments.assets != "none")
+    studio = Studio(*assets, "heldout")
     estimators = {}
     for source in ("reference", "rig"):
         config = EstimatorConfig(max_range=100.0, scale=ScaleConfig(source=source, smoothing=0.0, confirm=1))

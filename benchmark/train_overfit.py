@@ -52,8 +52,9 @@ class Score:
 def sample(folder: Path, views: int, size: tuple[int, int], seed: int) -> Batch:
     """One scene of `views` views, rendered with procedural textures."""
     from da3_training.scenes.generate import Studio
+    from da3_training.scenes.sources import open_assets
 
-    studio = Studio(folder / "cache", "train", assets=False)
+    studio = Studio(*open_assets("train", folder / "cache", assets=False), "train")
     studio.room(folder / "rooms" / "room", seed=seed, index=0, clusters=1, views=views, kind="room")
     samples = SampleConfig(
         views_per_batch=views, view_counts=(views,), sizes=(size,), pose_probability=0.0, augment=False

@@ -83,8 +83,9 @@ class Sensor:
 def render(folder: Path, name: str, rooms: int, seed: int) -> SceneSet:
     """Rooms of one cluster of four views."""
     from da3_training.scenes.generate import Studio
+    from da3_training.scenes.sources import open_assets
 
-    studio = Studio(folder / "cache", "train", assets=False)
+    studio = Studio(*open_assets("train", folder / "cache", assets=False), "train")
     for index in range(rooms):
         studio.room(folder / name / f"room_{index:03d}", seed=seed, index=index, clusters=1, views=4)
     return SceneSet("rooms", folder / name)

@@ -67,8 +67,9 @@ def render(frames: int, seed: int, cache: Path, wheels: Path | None, assets: boo
     from da3_training.scenes.generate import Studio
     from da3_training.scenes.room import make_scene
     from da3_training.scenes.sensor import Sensor
+    from da3_training.scenes.sources import open_assets
 
-    studio = Studio(cache, "heldout", assets, wheels)
+    studio = Studio(*open_assets("heldout", cache, wheels, assets), "heldout")
     k = intrinsics(WIDTH, HEIGHT, FIELD_OF_VIEW)
     for attempt in range(300):
         rng = np.random.default_rng([seed, attempt, 300])

@@ -22,9 +22,10 @@ from da3_training.scenes.cameras import pose_of
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
     from da3_training.scenes.generate import Studio
+    from da3_training.scenes.sources import open_assets
 
     try:
-        return Studio(tmp_path_factory.mktemp("cache"), "train", assets=False)
+        return Studio(*open_assets("train", tmp_path_factory.mktemp("cache"), assets=False), "train")
     except Exception as error:  # moderngl raises a bare Exception without EGL
         pytest.skip(f"no EGL renderer ({error}): apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri")
 
@@ -72,6 +73,11 @@ def test_depth_of_one_view_agrees_with_the_other(room):
 def test_the_same_seed_gives_the_same_room(studio, room, tmp_path):
     studio.room(tmp_path, seed=0, index=0, clusters=2, views=2, kind="room")
     assert json.loads((tmp_path / "scene.json").read_text()) == json.loads((room / "scene.json").read_text())
+
+
+def test_a_studio_refuses_textures_of_another_split(studio):
+    with pytest.raises(ValueError, match="open those of 'heldout'"):
+        type(studio)(studio.library, studio.bank, "heldout")
 
 
 def test_unknown_kind_is_refused(studio, tmp_path):

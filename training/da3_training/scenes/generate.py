@@ -37,6 +37,7 @@ from da3_training.scenes.lens import bend, draw_distortion, focal_factor
 from da3_training.scenes.render import Renderer
 from da3_training.scenes.room import make_scene
 from da3_training.scenes.sensor import Sensor
+from da3_training.scenes.sources import CACHE, open_assets
 from da3_training.scenes.textures import TextureBank
 
 log = logging.getLogger(__name__)
@@ -53,15 +54,15 @@ Result = tuple[int, int, float, str]
 class Studio:
     """A renderer with the assets of one split: makes whole rooms."""
 
-    def __init__(
-        self, cache: Path, split: str, assets: bool = True, wheels: Path | None = None, normals: bool = False
-    ) -> None:
-        """normals: whether rooms get normal maps as well."""
-        self.normals = normals
-        self.library = Library.load(cache) if assets else Library([], None)
-        self.bank = TextureBank.load(cache, split, packages=assets, wheels=wheels)
+    def __init__(self, library: Library, bank: TextureBank, split: str, normals: bool = False) -> None:
+        """library, bank: what `sources.open_assets` gives for `split`. normals: whether rooms get normal maps as well.
+
+        Raises ValueError for textures of another split.
+        """
+        if bank.split != split:
+            raise ValueError(f"textures of {bank.split!r} for a studio of {split!r}: open those of {split!r}")
+        self.library, self.bank, self.split, self.normals = library, bank, split, normals
         self.renderer = Renderer()
-        self.split = split
 
     def pixels(self, own: dict[str, Pixels]) -> Callable[[str], Pixels]:
         return lambda key: own[key] if key in own else self.bank.pixels(key)
@@ -157,7 +158,7 @@ def write_normals(path: Path, normals: Floats) -> None:
 
 def _worker(options: argparse.Namespace, numbers: Queue[int | None], results: Queue[Result]) -> None:
     cv2.setNumThreads(1)
-    studio = Studio(options.cache, options.split, options.assets != "none", options.wheels, options.normals)
+    studio = Studio(*_open(options), options.split, options.normals)
     while (index := numbers.get()) is not None:
         start = time.time()
         try:
@@ -165,6 +166,10 @@ def _worker(options: argparse.Namespace, numbers: Queue[int | None], results: Qu
             results.put((index, views, time.time() - start, ""))
         except RuntimeError as error:
             results.put((index, 0, time.time() - start, str(error)))
+
+
+def _open(options: argparse.Namespace) -> tuple[Library, TextureBank]:
+    return open_assets(options.split, options.cache, options.wheels, options.assets != "none")
 
 
 def room_folder(options: argparse.Namespace, index: int) -> Path:
@@ -193,14 +198,12 @@ def main(arguments: list[str] | None = None) -> None:
         default=None,
         help="folder with wheels of robosuite, metaworld, miniworld (textures)",
     )
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "da3_training" / "scenes")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     missing = [i for i in range(options.rooms) if not (room_folder(options, i) / "scene.json").exists()]
     log.info("%d of %d rooms to make in %s", len(missing), options.rooms, options.out)
-    if options.assets != "none":
-        Library.load(options.cache)
-    TextureBank.load(options.cache, options.split, options.assets != "none", options.wheels)
+    _open(options)  # fills the cache before the processes look for it
     context = multiprocessing.get_context("spawn")
     numbers: Queue[int | None] = context.Queue()
     results: Queue[Result] = context.Queue()

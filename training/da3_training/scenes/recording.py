@@ -30,6 +30,7 @@ from da3_training.scenes.cameras import intrinsics, is_free, pose_of
 from da3_training.scenes.generate import Studio
 from da3_training.scenes.room import Scene, make_scene
 from da3_training.scenes.sensor import Sensor
+from da3_training.scenes.sources import CACHE, open_assets
 
 log = logging.getLogger(__name__)
 
@@ -182,11 +183,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--hertz", type=float, default=4.0)
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "da3_training" / "scenes")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--wheels", type=Path, default=None, help="folder with wheels of the texture packages")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    studio = Studio(arguments.cache, "heldout", True, arguments.wheels)
+    studio = Studio(*open_assets("heldout", arguments.cache, arguments.wheels), "heldout")
     count = write_bag(arguments.out, drive(studio, arguments.seed, arguments.frames, arguments.hertz), arguments.hertz)
     size = sum(p.stat().st_size for p in arguments.out.rglob("*") if p.is_file())
     print(f"{count} frames, {size / 1e6:.2f} MB in {arguments.out}")
