@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
 from da3_ros.atomic import replacing, write_atomically
 from da3_ros.hub import HubError, fetch_snapshot, is_hub_id
@@ -38,7 +37,8 @@ def load_checkpoint(source: str | Path, revision: str | None = None) -> DepthAny
     configuration are fetched, once, into the hub's own cache. revision: branch, tag or commit of a repository.
 
     Loading is strict: missing, unexpected and mis-shaped keys raise `CheckpointError` with their numbers and some
-    names, as do a missing or unknown preset name, an unreadable file, and a weight that is not finite.
+    names, as do a missing or unknown preset name, an unreadable file, a weight that is not finite, and a machine
+    without the package safetensors.
     """
     folder = _folder(source, revision)
     name = _preset_name(folder)
@@ -47,9 +47,10 @@ def load_checkpoint(source: str | Path, revision: str | None = None) -> DepthAny
         found = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".safetensors"))
         other = f" (found {_some(found)}; pickled weights are not read)" if found else ""
         raise CheckpointError(f"{folder} has no {WEIGHTS}{other}: a checkpoint folder holds {WEIGHTS} and {CONFIG}")
+    safetensors = _safetensors()
     try:
-        stored = load_file(weights)
-    except (SafetensorError, OSError) as error:
+        stored = safetensors.torch.load_file(weights)
+    except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"{weights} cannot be read ({error}): it may be truncated, fetch it again") from error
     stored = {key.removeprefix(PREFIX): value for key, value in stored.items()}
     with torch.device("meta"):  # the largest file has 6.8 GB: no second copy of it for initial weights
@@ -82,8 +83,11 @@ def save_checkpoint(
     dtype: torch.dtype = torch.float32,
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Write `model` to folder `path` in the published layout; tied weights are stored once."""
-    folder = Path(path)
+    """Write `model` to folder `path` in the published layout; tied weights are stored once.
+
+    Raises CheckpointError where the package safetensors is missing.
+    """
+    folder, safetensors = Path(path), _safetensors()
     aliases = tied_aliases(model)
     state = {
         PREFIX + key: value.detach().to(dtype).contiguous()
@@ -91,7 +95,7 @@ def save_checkpoint(
         if key not in aliases
     }
     with replacing(folder / WEIGHTS) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", **(metadata or {})})
+        safetensors.torch.save_file(state, temporary, metadata={"format": "pt", **(metadata or {})})
     config = json.dumps({"model_name": model.preset.name}, indent=2) + "\n"
     write_atomically(folder / CONFIG, config.encode())
 
@@ -106,6 +110,18 @@ def tied_aliases(model: torch.nn.Module) -> dict[str, str]:
         else:
             first[id(value)] = key
     return aliases
+
+
+def _safetensors() -> ModuleType:
+    """The package that reads and writes weights; a network is built, and runs, on a machine that lacks it."""
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise CheckpointError(
+            f"weights are read and written by the package safetensors, which is missing ({error}): "
+            "pip install safetensors"
+        ) from error
+    return safetensors
 
 
 def _folder(source: str | Path, revision: str | None) -> Path:
@@ -158,10 +174,11 @@ def _shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
 
 def _stored_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
     """Shapes by key of a weights file, without the weights; empty when there is none to read."""
+    safetensors = _safetensors()
     try:
-        with safe_open(weights, framework="pt") as file:
+        with safetensors.safe_open(weights, framework="pt") as file:
             return {key.removeprefix(PREFIX): tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
+    except (safetensors.SafetensorError, OSError):
         return {}
 
 

@@ -4,12 +4,17 @@ from needs import needs
 needs("safetensors", "torch")
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from da3_ros.network import CheckpointError, create_model, load_checkpoint, save_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -195,3 +200,19 @@ def test_a_hub_that_does_not_answer(monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     with pytest.raises(CheckpointError, match=r"DA3-SMALL.*ConnectionError: no route\).*check the name"):
         load_checkpoint("depth-anything/DA3-SMALL")
+
+
+def test_a_network_needs_no_safetensors_before_weights_are_read_or_written(saved, micro, monkeypatch):
+    model, folder = saved
+    monkeypatch.setitem(sys.modules, "safetensors", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    code = (
+        "import sys; sys.modules['safetensors'] = None; from da3_ros.network import create_model; "
+        "create_model('da3-nano')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    with pytest.raises(CheckpointError, match=r"package safetensors, which is missing .*: pip install safetensors"):
+        load_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="pip install safetensors"):
+        save_checkpoint(model, folder / "new")
+    assert not (folder / "new").exists()
