@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,22 @@ class Processor:
                 f"OpenVINO is not installed ({error}): `pip install openvino` halves the time of processors with "
                 "bfloat16 arithmetic"
             ) from error
-        core = openvino.Core()
+        core = _core(openvino)
         # What it would compute in when not told: bfloat16 only where the processor has instructions for it.
         native = core.get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16
         version = str(openvino.__version__).partition("-")[0]
         return cls(core, version, str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(), native)
+
+
+@lru_cache(maxsize=1)
+def _core(openvino: Any) -> Any:
+    """OpenVINO's core, one for the whole process, never given up.
+
+    It gives the thread that first compiles a graph a stack for signal handlers, and takes it back in whichever thread
+    lets go of the last graph. Is that another one, then the next signal, Ctrl-C or the end of a child process, ends
+    this process with a segmentation fault (seen with 2026.4.1).
+    """
+    return openvino.Core()
 
 
 @dataclass(frozen=True)

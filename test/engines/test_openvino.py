@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +67,25 @@ def test_in_float32_it_equals_onnx_runtime(processor, views):
     expected, found = (engine.run(images, poses, expected.intrinsics) for engine in engines)
     np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-4)
     assert replace(engines[1].info, backend="") == replace(engines[0].info, backend="")
+
+
+CLOSED_ELSEWHERE = """
+import signal, sys, threading
+from da3_ros.engines.openvino import OpenVinoEngine
+engines = [OpenVinoEngine(sys.argv[1], 1, "fp32")]
+signal.signal(signal.SIGUSR1, lambda *_: print("a handler ran"))
+thread = threading.Thread(target=engines.clear)
+thread.start()
+thread.join()
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+def test_signals_are_survived_after_an_engine_was_closed_in_another_thread(folder, processor):
+    """OpenVINO's stack for signal handlers must outlive it."""
+    code = [sys.executable, "-c", CLOSED_ELSEWHERE, str(folder)]
+    process = subprocess.run(code, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (0, "a handler ran\n"), process.stderr
 
 
 def test_bfloat16_is_near_float32_on_the_shipped_network(processor):
