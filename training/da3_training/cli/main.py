@@ -18,6 +18,7 @@ VERBS = {
     "evaluate": "scores of a checkpoint on data sets, beside trivial guesses",
     "shards": "records as tar files, for a cluster",
     "scenes": "render rooms",
+    "pack-scenes": "furniture and textures of rooms in a few files, for machines without the packages",
 }
 
 
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: da3-train VERB ...  (da3-train VERB --help)\n")
         for verb, what in VERBS.items():
-            print(f"  {verb:<11}{what}")
+            print(f"  {verb:<12}{what}")
         return
     if arguments[0] not in VERBS:
         sys.exit(f"da3-train: unknown verb {arguments[0]!r}; allowed: {', '.join(VERBS)}")

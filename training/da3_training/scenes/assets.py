@@ -14,12 +14,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from da3_ros.atomic import write_atomically
 from da3_training.scenes.archives import FURNITURE_DIR, LICENCES, parse_archive, read_catalogue
 from da3_training.scenes.arrays import Pixels
-from da3_training.scenes.furniture import Geometry, Material, Model
+from da3_training.scenes.furniture import Geometry, Model, model_of_record
+from da3_training.scenes.store import CacheFolder, Store
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +26,16 @@ CACHE_VERSION = 1
 
 
 class Library:
-    """All parsed models; `of(split)` gives those a room of that split may use."""
+    """All models; `of(split)` gives those a room of that split may use, `geometry` the mesh of a key."""
 
-    def __init__(self, models: list[Model], cache: Path | None) -> None:
+    def __init__(self, models: list[Model], store: Store | None, kept: int = 400) -> None:
+        """store: where the meshes are; None for no models. kept: meshes held in memory, about 0.2 MB each."""
         self.models = models
-        self.cache = cache
-        self.geometry = lru_cache(maxsize=400)(self._geometry)
-        self.texture = lru_cache(maxsize=200)(self._texture)
+        self.store = store
+        self.geometry = lru_cache(maxsize=kept)(self._geometry)
 
     @classmethod
-    def load(cls, cache: Path, source: Path = FURNITURE_DIR) -> Library:
+    def load(cls, cache: Path, source: Path = FURNITURE_DIR, kept: int = 400) -> Library:
         """Parse the archives of `source` into `cache` once (about a minute), then read the index.
 
         Without archives the library is empty, with one warning.
@@ -53,26 +52,23 @@ class Library:
             with ProcessPoolExecutor(2) as pool:
                 records = [r for part in pool.map(parse_archive, archives, [cache] * len(archives)) for r in part]
             write_atomically(index, json.dumps(sorted(records, key=lambda r: r["key"])).encode())
-        models = []
-        for r in json.loads(index.read_text()):
-            r["materials"] = tuple(Material(**{**m, "colour": tuple(m["colour"])}) for m in r["materials"])
-            models.append(Model(**{**r, "size": tuple(r["size"])}))
-        return cls(models, cache)
+        models = [model_of_record(record) for record in json.loads(index.read_text())]
+        return cls(models, CacheFolder(cache), kept)
 
     def of(self, split: str) -> list[Model]:
         return [m for m in self.models if m.split == split]
 
-    def _folder(self, name: str) -> Path:
-        if self.cache is None:
-            raise FileNotFoundError("an empty library has no files")
-        return self.cache / name
+    def texture(self, file: str) -> Pixels:
+        """The image of a material; a `TextureBank` of the same store gives it as well, and keeps it in memory."""
+        return self._opened().pixels(file)
 
     def _geometry(self, key: str) -> Geometry:
-        with np.load(self._folder("models") / (key.replace("/", "__") + ".npz")) as z:
-            return Geometry(**{k: z[k] for k in ("positions", "normals", "uvs", "material", "triangles")})
+        return self._opened().geometry(key)
 
-    def _texture(self, name: str) -> Pixels:
-        return np.load(self._folder("textures") / name)
+    def _opened(self) -> Store:
+        if self.store is None:
+            raise FileNotFoundError("an empty library has no files")
+        return self.store
 
 
 def main(arguments: list[str] | None = None) -> None:

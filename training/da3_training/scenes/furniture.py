@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from da3_training.scenes.arrays import Floats, Indices
 
@@ -43,6 +44,12 @@ class Model:
     split: str
     triangles: int = 0
     materials: tuple[Material, ...] = field(default_factory=tuple)
+
+
+def model_of_record(record: dict[str, Any]) -> Model:
+    """The model of which `dataclasses.asdict` made `record`, perhaps by way of JSON."""
+    materials = tuple(Material(**{**m, "colour": tuple(m["colour"])}) for m in record["materials"])
+    return Model(**{**record, "size": tuple(record["size"]), "materials": materials})
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from da3_training.scenes.arrays import Floats, Pixels
 from da3_training.scenes.assets import Library
 from da3_training.scenes.cameras import cluster, intrinsics
 from da3_training.scenes.lens import bend, draw_distortion, focal_factor
+from da3_training.scenes.packs import Packs
 from da3_training.scenes.render import Renderer
 from da3_training.scenes.room import make_scene
 from da3_training.scenes.sensor import Sensor
@@ -169,7 +170,7 @@ def _worker(options: argparse.Namespace, numbers: Queue[int | None], results: Qu
 
 
 def _open(options: argparse.Namespace) -> tuple[Library, TextureBank]:
-    return open_assets(options.split, options.cache, options.wheels, options.assets != "none")
+    return open_assets(options.split, options.cache, options.wheels, options.assets != "none", options.packs)
 
 
 def room_folder(options: argparse.Namespace, index: int) -> Path:
@@ -198,12 +199,17 @@ def main(arguments: list[str] | None = None) -> None:
         default=None,
         help="folder with wheels of robosuite, metaworld, miniworld (textures)",
     )
+    parser.add_argument(
+        "--packs", type=Path, default=None, help="folder of `da3-train pack-scenes`, in place of packages and wheels"
+    )
     parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     missing = [i for i in range(options.rooms) if not (room_folder(options, i) / "scene.json").exists()]
     log.info("%d of %d rooms to make in %s", len(missing), options.rooms, options.out)
-    _open(options)  # fills the cache before the processes look for it
+    if options.packs is not None:
+        Packs(options.packs, options.cache, check=True)  # every byte of them once, not in every process
+    _open(options)  # from packages this fills the cache, before the processes look for it
     context = multiprocessing.get_context("spawn")
     numbers: Queue[int | None] = context.Queue()
     results: Queue[Result] = context.Queue()

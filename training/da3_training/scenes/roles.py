@@ -20,6 +20,9 @@ SUPPORT = re.compile(
     re.I,
 )
 
+PLACED = ("ceiling", "wall", "flat", "small", "outdoor", "floor")
+"""Roles of which scenes place models; doors and windows are part of `shell`."""
+
 
 def role_of(model: Model) -> str:  # noqa: PLR0911 - one return a role
     """Where a model goes: `ceiling`, `wall`, `door`, `flat`, `small`, `outdoor`, or `floor`."""

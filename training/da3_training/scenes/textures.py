@@ -23,6 +23,7 @@ from da3_ros.atomic import write_atomically
 from da3_training.scenes.arrays import Pixels
 from da3_training.scenes.furniture import split_of
 from da3_training.scenes.patterns import TAGS, procedural
+from da3_training.scenes.store import CacheFolder, Store, texture_file
 from da3_training.scenes.texels import to_rgba
 
 log = logging.getLogger(__name__)
@@ -93,26 +94,39 @@ def _package_images(package: str, folder: Path) -> dict[str, bytes]:
     return images
 
 
+def package_of(texture: Texture) -> str:
+    """The package that a texture comes from; `own` for procedural ones."""
+    return "own" if texture.licence == "own" else texture.name.split("/", 1)[0]
+
+
+def procedural_textures() -> list[Texture]:
+    """Names of the procedural textures of both splits, in the order in which a bank holds them."""
+    names = [f"procedural/{tag}/{i:03d}" for tag, count in PROCEDURAL.items() for i in range(count)]
+    return [Texture(name, name.split("/")[1], split_of(name), "own", texture_file(name)) for name in names]
+
+
 class TextureBank:
     """All textures of one split; `pick` draws a name, `pixels` gives its image."""
 
-    def __init__(self, textures: list[Texture], cache: Path, split: str) -> None:
-        self.cache = cache
+    def __init__(self, textures: list[Texture], store: Store, split: str, kept: int = 150) -> None:
+        """store: where the images are. kept: images held in memory, 1 MB each."""
+        self.store = store
         self.split = split
         self.by_tag = {tag: [t for t in textures if t.tag == tag and t.split == split] for tag in TAGS}
-        self.pixels = lru_cache(maxsize=150)(self._pixels)
+        self.pixels = lru_cache(maxsize=kept)(self._pixels)
 
     @classmethod
-    def load(cls, cache: Path, split: str, packages: bool = True, wheels: Path | None = None) -> TextureBank:
+    def load(
+        cls, cache: Path, split: str, packages: bool = True, wheels: Path | None = None, kept: int = 150
+    ) -> TextureBank:
         """Make procedural textures and read those of packages (installed, or wheels in the folder `wheels`), once."""
         index = cache / f"textures_v{CACHE_VERSION}{'' if packages else '_procedural'}.json"
         if not index.exists():
             (cache / "textures").mkdir(parents=True, exist_ok=True)
-            textures = []
-            for tag, count in PROCEDURAL.items():
-                for i in range(count):
-                    name = f"procedural/{tag}/{i:03d}"
-                    textures.append(Texture(name, tag, split_of(name), "own", _store(cache, name, procedural(tag, i))))
+            textures = procedural_textures()
+            for texture in textures:
+                _, tag, number = texture.name.split("/")
+                _store(cache, texture.name, procedural(tag, int(number)))
             for package in _FOLDERS if packages else ():
                 images = _package_images(package, wheels or cache)
                 if not images:
@@ -132,17 +146,17 @@ class TextureBank:
                         Texture(path, tag, split_of(path), PACKAGE_LICENCES[package], _store(cache, path, rgba))
                     )
             write_atomically(index, json.dumps([asdict(t) for t in textures]).encode())
-        return cls([Texture(**t) for t in json.loads(index.read_text())], cache, split)
+        return cls([Texture(**t) for t in json.loads(index.read_text())], CacheFolder(cache), split, kept)
 
     def pick(self, rng: np.random.Generator, *tags: str) -> Texture:
         choices = [t for tag in tags for t in self.by_tag[tag]] or self.by_tag["surface"]
         return choices[rng.integers(len(choices))]
 
     def _pixels(self, file: str) -> Pixels:
-        return np.load(self.cache / "textures" / file)
+        return self.store.pixels(file)
 
 
 def _store(cache: Path, name: str, rgba: Pixels) -> str:
-    file = name.replace("/", "__") + ".npy"
+    file = texture_file(name)
     np.save(cache / "textures" / file, rgba)
     return file
