@@ -24,7 +24,9 @@ from da3_ros.geometry.metrics import depth_errors, median_scale
 from da3_ros.geometry.poses import invert, relative_to_first, rotation_angle
 from da3_ros.network import PRESETS, Preset, create_model
 from da3_training.config import LossConfig, OptimiserConfig, TrainConfig
-from da3_training.data.samples import Batch, SampleConfig, Sampler
+from da3_training.data.batch import Batch
+from da3_training.data.develop import develop
+from da3_training.data.samples import SampleConfig, Sampler
 from da3_training.datasets.registry import SceneSet
 from da3_training.run.initial import initialise
 from da3_training.run.networks import trainable
@@ -59,7 +61,7 @@ def sample(folder: Path, views: int, size: tuple[int, int], seed: int) -> Batch:
     samples = SampleConfig(
         views_per_batch=views, view_counts=(views,), sizes=(size,), pose_probability=0.0, augment=False
     )
-    return Sampler([SceneSet("rooms", folder / "rooms")], samples, seed)[0]
+    return develop(Sampler([SceneSet("rooms", folder / "rooms")], samples, seed)[0])
 
 
 def score(learner: Learner, batch: Batch) -> Score:

@@ -38,6 +38,7 @@ HOUSES = {
         {"data"},
         {"datasets", "losses", "scenes"},
         {"bags", "config", "labels", "shards"},
+        {"studio"},
         {"run"},
         {"evaluate"},
         {"cli"},

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from developed import Sampler
 
 from da3_training.data.records import BrokenSampleError
-from da3_training.data.samples import SampleConfig, Sampler
+from da3_training.data.samples import SampleConfig
 from da3_training.data.stored_labels import SUMMARY, apply_label, label_path
 from da3_training.datasets.registry import SceneSet
 from da3_training.labels import LabelConfig, align_robustly, write_labels

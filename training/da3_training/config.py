@@ -16,7 +16,7 @@ from da3_training.data.samples import SampleConfig
 from da3_training.losses.any_view import LossConfig
 from da3_training.losses.teacher import SingleViewLossConfig
 
-SHARDS, STORED = "shards", "stored"
+SHARDS, STORED, STUDIO = "shards", "stored", "studio"
 TASKS = ("any_view", "teacher", "mono", "metric")
 
 
@@ -25,9 +25,10 @@ class DataConfig:
     """One data set among those that are trained on."""
 
     dataset: str = "rooms"
-    """A name in `da3_training.datasets.DATASETS`, or ``shards``: of all sets, or of none."""
+    """A name in `da3_training.datasets.DATASETS`; ``shards``: of all sets, or of none; ``studio``: rooms rendered on
+    the fly, which go with either."""
     root: str = "rooms/train"
-    """Folder; of shards also a URL."""
+    """Folder; of shards also a URL; of the studio the folder of its packs, or ``packages`` for those installed."""
     weight: float = 1.0
     """How often it is drawn, relative to the others."""
     labels: str = ""
@@ -79,11 +80,40 @@ class MatchingConfig:
 
 
 @dataclass(frozen=True)
+class StudioConfig:
+    """Rooms that are rendered on the fly (data set ``studio``)."""
+
+    lanes: int = 16
+    """Rooms that are open at a time, in each training process: a step's scenes come from all of them."""
+    steps_per_room: int = 12
+    """Steps that a lane keeps its room for; a new one costs as much as dozens of views."""
+    texture_size: int = 256
+    """Side of textures in pixels."""
+    slots: int = 4
+    """Batches that are under way at a time."""
+    assets: str = "auto"
+    """``auto``: furniture and textures of packs (`root`) or packages; ``none``: shapes and patterns of our own."""
+
+    def __post_init__(self) -> None:
+        for name in ("lanes", "steps_per_room", "texture_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"studio.{name} is {getattr(self, name)}: give 1 or more")
+        if self.slots < 2:
+            raise ValueError(f"studio.slots is {self.slots}: give 2 or more, one to fill while one is used")
+        if self.assets not in ("auto", "none"):
+            raise ValueError(f"studio.assets is {self.assets!r}; allowed: auto, none")
+
+
+@dataclass(frozen=True)
 class RuntimeConfig:
     """Machine and bookkeeping."""
 
     precision: str = "32-true"
     """Of Lightning Fabric: ``32-true``, ``bf16-mixed``, ..."""
+    compile: bool = False
+    """Whether the transformer's blocks go through `torch.compile`; where that fails, they run as they are."""
+    sync_steps: int = 10
+    """The processor waits for the device, to write the log, every so many steps."""
     accelerator: str = "auto"
     strategy: str = "auto"
     """``auto``, ``ddp`` or ``fsdp``; more than one process is started by torchrun."""
@@ -94,9 +124,15 @@ class RuntimeConfig:
     workers: int = 1
     """Processes that prepare batches, for each training process."""
     checkpoint_minutes: float = 5.0
+    pieces: str = ""
+    """Folder that gets the averaged weights in half precision, in files small enough to send, at every checkpoint."""
     picture_steps: int = 200
     """Steps between pictures in TensorBoard; 0: none."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.sync_steps < 1:
+            raise ValueError(f"runtime.sync_steps is {self.sync_steps}: give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -117,7 +153,7 @@ class TrainConfig:
     """Share of the features that the heads are not shown, drawn for each image and level."""
     steps: int = 3000
     hours: float = 0.0
-    """Instead of `steps`: wall-clock hours of training, over all resumptions."""
+    """Instead of `steps`: wall-clock hours of the command, over all resumptions, from its start to its last file."""
     labels_from: int = -1
     """Step at which the data sets with `labels` switch to them (paper: 120k of 200k); -1: never."""
     stages: tuple[Stage, ...] = (Stage(),)
@@ -125,24 +161,34 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     single_view_loss: SingleViewLossConfig = field(default_factory=SingleViewLossConfig)
     matching: MatchingConfig = field(default_factory=MatchingConfig)
+    studio: StudioConfig = field(default_factory=StudioConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"unknown task {self.task!r}; allowed: {', '.join(TASKS)}")
         streamed = [entry.dataset == SHARDS for entry in self.data]
-        if any(streamed) != all(streamed):
+        if any(streamed) != all(streamed) and not self.has_studio:
             raise ValueError(
                 "some of `data` are shards and some are folders: write all of them with `da3-train shards`"
             )
+        if sum(entry.dataset == STUDIO for entry in self.data) > 1:
+            raise ValueError("`data` has more than one studio: give one of them the weight of all")
         for entry in self.data:
             if entry.dataset == SHARDS and entry.labels not in ("", STORED):
                 raise ValueError(f"labels of shards are {entry.labels!r}; allowed: {STORED}, or none")
+            if self.has_studio and entry.labels and entry.dataset in (SHARDS, STUDIO):
+                raise ValueError(f"labels of {entry.dataset} beside a studio are not read: label folders of records")
         ends = [stage.until for stage in self.stages]
         if ends != sorted(ends) or not ends or abs(ends[-1] - 1) > 1e-9:
             raise ValueError(f"the stages end at {ends}: shares must rise and the last one be 1")
         if self.labels_from >= 0 and not any(entry.labels for entry in self.data):
             raise ValueError(f"labels_from is {self.labels_from}, but no data set has a `labels` folder")
+
+    @property
+    def has_studio(self) -> bool:
+        """Whether rooms are rendered on the fly."""
+        return any(entry.dataset == STUDIO for entry in self.data)
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainConfig:

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from developed import Sampler
 
 from da3_ros.geometry import unproject_depth
 from da3_training.data.records import BrokenSampleError, Record, list_rooms, load_room
-from da3_training.data.samples import SampleConfig, Sampler, draw
+from da3_training.data.samples import SampleConfig, draw
 from da3_training.data.view_sampling import choose_views, image_sizes, nearest, overlap_of, views_of
 from da3_training.data.window import mirror, window
 from da3_training.datasets.registry import SceneSet

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from developed import Sampler
 
 from da3_ros.network import load_checkpoint
 from da3_training.cli.main import main
 from da3_training.config import MatchingConfig, load_config
-from da3_training.data.samples import Sampler
 from da3_training.datasets.registry import SceneSet
 from da3_training.run import tasks, trainer
 from da3_training.run.initial import initialise

@@ -23,11 +23,14 @@ from torch.utils.data import DataLoader
 from da3_training.cli import main
 from da3_training.config import DataConfig
 from da3_training.data.records import BrokenSampleError, Record
+from da3_training.data.develop import develop
 from da3_training.data.samples import SampleConfig
 from da3_training.data.stored_labels import SUMMARY
 from da3_training.datasets.registry import SceneSet
 from da3_training.run import tasks, trainer
-from da3_training.shards import ShardOptions, ShardSet, StreamSampler, write_shards
+from da3_training.shards.index import ShardSet
+from da3_training.shards.stream import StreamSampler
+from da3_training.shards.writer import ShardOptions, write_shards
 from da3_training.shards.codec import ShardView, decode_depth, encode_depth, encode_record, smaller
 from da3_training.shards.index import Order
 from da3_training.shards.stream import Stream
@@ -136,7 +139,7 @@ def test_any_place_of_the_stream_is_found_again(shards):
 
 
 def batches(sampler, count):
-    return [batch.images for batch in islice(iter(sampler), count)]
+    return [develop(batch).images for batch in islice(iter(sampler), count)]
 
 
 def test_batches_follow_from_seed_and_step(shards):
@@ -151,7 +154,7 @@ def test_worker_processes_give_the_steps_in_order(shards):
 
     def load(start, count):
         loader = DataLoader(StreamSampler([shards], SMALL, 0, start=start), batch_size=None, num_workers=2)
-        return [batch.images for batch in islice(iter(loader), count)]
+        return [develop(batch).images for batch in islice(iter(loader), count)]
 
     whole = load(0, 6)
     torch.testing.assert_close(load(3, 3), whole[3:])
@@ -268,7 +271,7 @@ def test_stored_labels_come_into_force_at_the_switch(many, config, tmp_path):
     a, b = losses(plain), losses(switched)
     assert a[0] == b[0]
     assert abs(a[2] - b[2]) > 1e-3
-    batch = next(iter(StreamSampler([ShardSet(str(tmp_path / "out"))], SMALL, 0, labelled=[True])))
+    batch = develop(next(iter(StreamSampler([ShardSet(str(tmp_path / "out"))], SMALL, 0, labelled=[True]))))
     np.testing.assert_allclose(batch.depth[batch.valid], 2.0, rtol=1e-3)
 
 

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from da3_training.config import load_config
+from da3_training.run.clock import process_start
+from da3_training.run.interrupts import EXIT_CODE, StoppedError
 
 
 def main(arguments: list[str]) -> None:
@@ -27,7 +30,11 @@ def main(arguments: list[str]) -> None:
         return
     from da3_training.run.trainer import train
 
-    print(train(config))
+    try:
+        print(train(config, process_start()))
+    except StoppedError as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(EXIT_CODE)
 
 
 def parse_overrides(items: list[str]) -> dict[str, Any]:

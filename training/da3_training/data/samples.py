@@ -9,19 +9,20 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from da3_training.data.look import random_look
+from da3_training.data import exposure
+from da3_training.data.batch import OBJECT, SKY, SKY_KNOWN, VALID, RawBatch, RawScene, collate
+from da3_training.data.look import plain_looks, random_looks
 from da3_training.data.records import BrokenSampleError, Record, Scenes
 from da3_training.data.stored_labels import SUMMARY, apply_label, labelled_views
 from da3_training.data.view_sampling import choose_views, image_sizes, views_of
-from da3_training.data.window import mirror, normalise_image, window
+from da3_training.data.window import mirror, window
 
 log = logging.getLogger(__name__)
 RETRIES = 100
@@ -58,41 +59,6 @@ class SampleConfig:
     """Samples of shards that are mixed in memory, in each worker."""
 
 
-@dataclass
-class Batch:
-    """B scenes of S views; not frozen, since mixed precision sets the tensors of a copy anew."""
-
-    images: Tensor
-    """(B, S, 3, H, W), normalised."""
-    depth: Tensor
-    """(B, S, H, W), 0 unknown; metres where `metric`."""
-    valid: Tensor
-    """(B, S, H, W) bool."""
-    sky: Tensor
-    """(B, S, H, W) bool."""
-    sky_known: Tensor
-    """(B, S, H, W) bool: where it is known whether there is sky."""
-    alpha: Tensor
-    """(B, S, H, W) bool: False on the background of single objects."""
-    intrinsics: Tensor
-    """(B, S, 3, 3)."""
-    pose: Tensor
-    """T_world_camera (B, S, 4, 4)."""
-    metric: Tensor
-    """(B,) bool."""
-    posed: bool
-    """Whether the network is told the cameras."""
-    broken: tuple[str, ...] = ()
-    """What could not be read on the way; other scenes were drawn instead."""
-
-    def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
-        moved: dict[str, Any] = {
-            k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()
-        }
-        return Batch(**moved)
-
-
 class Draw(NamedTuple):
     """What all scenes of a step have in common, in all processes."""
 
@@ -114,7 +80,16 @@ def draw(config: SampleConfig, seed: int, step: int) -> Draw:
     return Draw(height, width, views, max(1, config.views_per_batch // views), posed)
 
 
-class Sampler(torch.utils.data.Dataset[Batch]):
+@runtime_checkable
+class Rooms(Protocol):
+    """Scenes that are made when they are asked for, in place of scenes that lie somewhere."""
+
+    def sample(self, step: int, number: int, rng: np.random.Generator, drawn: Draw, samples: SampleConfig) -> RawScene:
+        """Scene `number` of a step, drawn with `rng`; raises `BrokenSampleError`."""
+        ...
+
+
+class Sampler(torch.utils.data.Dataset[RawBatch]):
     """Batch number `step` of process `rank` out of `world`.
 
     sets, weights: data sets and how often each is drawn. labels: folders of teacher labels, one for each set or None;
@@ -123,7 +98,7 @@ class Sampler(torch.utils.data.Dataset[Batch]):
 
     def __init__(
         self,
-        sets: Sequence[Scenes],
+        sets: Sequence[Scenes | Rooms],
         config: SampleConfig,
         seed: int,
         weights: Sequence[float] | None = None,
@@ -143,18 +118,21 @@ class Sampler(torch.utils.data.Dataset[Batch]):
     def __len__(self) -> int:
         return 2**31
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> RawBatch:
         drawn = draw(self.config, self.seed, step)
         broken: list[str] = []
         numbers = range(self.rank * drawn.scenes, (self.rank + 1) * drawn.scenes)
-        return collate([self._scene(step, number, drawn, broken) for number in numbers], drawn.posed, broken)
+        return collate([self.scene(step, number, drawn, broken) for number in numbers], drawn.posed, broken)
 
-    def _scene(self, step: int, number: int, drawn: Draw, broken: list[str]) -> tuple[NDArray[Any], ...]:
+    def scene(self, step: int, number: int, drawn: Draw, broken: list[str]) -> RawScene:
+        """Scene `number` of a step, of all processes; what could not be read is added to `broken`."""
         for attempt in range(RETRIES):
             rng = np.random.default_rng((self.seed, step, number, attempt))
             which = int(rng.choice(len(self.sets), p=self.share))
             scenes = self.sets[which]
             try:
+                if isinstance(scenes, Rooms):
+                    return scenes.sample(step, number, rng, drawn, self.config)
                 folder = self.labels[which]
                 clusters = [labelled_views(c.views, folder) for c in scenes[int(rng.integers(len(scenes)))]]
                 clusters = [views for views in clusters if len(views) >= drawn.views]
@@ -174,42 +152,45 @@ class Sampler(torch.utils.data.Dataset[Batch]):
         )
 
 
-def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], drawn: Draw) -> tuple[NDArray[Any], ...]:
-    """The arrays of one scene in the order of `Batch`: windows, mirror image and look drawn with `rng`."""
+def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], drawn: Draw) -> RawScene:
+    """The arrays of one scene: windows, mirror image and look drawn with `rng`."""
     zoom = rng.uniform(*c.zoom) if c.augment else 1.0
     flip = c.augment and rng.random() < 0.5
-    look = random_look(rng, strong=rng.random() < c.strong_looks) if c.augment else None
-    parts = []
+    looks = looks_of(c, rng, len(records))
+    kept = []
     for record in records:
         r = window(record, drawn.height, drawn.width, zoom)
-        if flip:
-            r = mirror(r)
-        image = look(r.image, rng) if look else r.image
-        valid = r.valid & (r.depth < c.max_depth)
-        nothing, everything = np.zeros_like(valid), np.ones_like(valid)
-        sky, known = (nothing, nothing) if r.sky is None else (r.sky, everything)
-        alpha = everything if r.alpha is None else r.alpha
-        k, pose = r.intrinsics.astype(np.float32), r.pose.astype(np.float32)
-        parts.append((normalise_image(image), r.depth, valid, sky, known, alpha, k, pose))
-    if not any(part[2].any() for part in parts):
+        kept.append(mirror(r) if flip else r)
+    marks = np.stack([_marks(r, c.max_depth) for r in kept])
+    if not (marks & VALID).any():
         # Without a single depth the scene has no scale, so that its translations could not be normalised.
         raise BrokenSampleError(f"{records[0].source}: a sample without any depth up to {c.max_depth:g}")
     # Far from the origin single precision would blur small motions: the first view becomes the world.
-    first = np.linalg.inv(records[0].pose if not flip else mirror(records[0]).pose)
-    rows = [(*p[:7], (first @ _pose(r, flip)).astype(np.float32)) for p, r in zip(parts, records, strict=True)]
-    return (*(np.stack(part) for part in zip(*rows, strict=True)), np.array(all(r.metric for r in records)))
-
-
-def collate(scenes: list[tuple[NDArray[Any], ...]], posed: bool, broken: list[str]) -> Batch:
-    """Scenes as one batch."""
-    images, depth, valid, sky, known, alpha, intrinsics, pose, metric = (
-        torch.from_numpy(np.stack(part)) for part in zip(*scenes, strict=True)
+    first = np.linalg.inv(kept[0].pose)
+    return RawScene(
+        pictures=np.stack([r.image for r in kept]),
+        depth=np.stack([r.depth for r in kept]),
+        marks=marks,
+        intrinsics=np.stack([r.intrinsics for r in kept]).astype(np.float32),
+        pose=np.stack([first @ r.pose for r in kept]).astype(np.float32),
+        looks=looks,
+        sensors=np.zeros((len(kept), exposure.NUMBERS), np.float32),
+        metric=all(r.metric for r in records),
+        rendered=False,
     )
-    return Batch(images, depth, valid, sky, known, alpha, intrinsics, pose, metric, posed=posed, broken=tuple(broken))
 
 
-def _pose(record: Record, flip: bool) -> NDArray[np.float64]:
-    return mirror(record).pose if flip else record.pose
+def looks_of(c: SampleConfig, rng: np.random.Generator, views: int) -> NDArray[np.float32]:
+    """Looks of the views of one scene, drawn with `rng`."""
+    return random_looks(rng, views, strong=rng.random() < c.strong_looks) if c.augment else plain_looks(views)
+
+
+def _marks(record: Record, max_depth: float) -> NDArray[np.uint8]:
+    marks = VALID * (record.valid & (record.depth < max_depth)).astype(np.uint8)
+    if record.sky is not None:
+        marks |= SKY_KNOWN | SKY * record.sky.astype(np.uint8)
+    marks |= OBJECT * (np.ones_like(marks) if record.alpha is None else record.alpha.astype(np.uint8))
+    return marks
 
 
 def decode_threads(count: int) -> None:

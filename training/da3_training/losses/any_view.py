@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from da3_training.data.normalise import Scene
@@ -31,7 +32,7 @@ class LossConfig:
     """``linear`` or ``log``."""
 
 
-def any_view_loss(out: dict[str, Tensor], scene: Scene, config: LossConfig) -> tuple[Tensor, dict[str, float]]:
+def any_view_loss(out: dict[str, Tensor], scene: Scene, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """Total loss and its terms (for the log) of a network's output on normalised ground truth."""
     rays = target_rays(scene, *out["ray"].shape[2:4])
     space = config.depth_space
@@ -42,5 +43,5 @@ def any_view_loss(out: dict[str, Tensor], scene: Scene, config: LossConfig) -> t
         "camera": camera_loss(out["pose_code"], scene),
         "gradient": gradient_loss(out["depth"], scene.depth, scene.valid, space),
     }
-    total = sum(getattr(config, name) * term for name, term in terms.items())
-    return total, {name: float(term.detach()) for name, term in terms.items()}
+    total = torch.stack([getattr(config, name) * term for name, term in terms.items()]).sum()
+    return total, {name: term.detach() for name, term in terms.items()}

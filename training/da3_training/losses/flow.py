@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from da3_training.data.correspondence import Correspondence
@@ -28,7 +29,7 @@ def flow_loss(displacement: Tensor, truth: Correspondence, columns: int) -> Tens
 
     displacement: (B, S, P, 2) in patches; views after the first count, the first is the reference.
     """
-    index = displacement.new_tensor(range(displacement.shape[2]))
+    index = torch.arange(displacement.shape[2], device=displacement.device, dtype=displacement.dtype)
     here = index[:, None] % columns, (index[:, None] / columns).floor()
     place = truth.position[:, 1:, 0]
     target_x, target_y = place[..., 0] - here[0][:, 0], place[..., 1] - here[1][:, 0]

@@ -37,7 +37,7 @@ def single_view_loss(
     intrinsics: Tensor,
     config: SingleViewLossConfig,
     metric: bool = False,
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """L_T = L_gl + alpha L_grad + L_N + L_sky + L_obj (paper section 4.1); every view for itself.
 
     depth, valid, sky, sky_known, alpha: (B, S, H, W), depth in metres; intrinsics (B, S, 3, 3). metric: the depth
@@ -61,7 +61,7 @@ def single_view_loss(
         "object": object_loss(predicted, target, alpha, valid),
     }
     total = torch.stack([getattr(config, name) * term for name, term in terms.items()]).sum()
-    return total, {name: float(term.detach()) for name, term in terms.items()}
+    return total, {name: term.detach() for name, term in terms.items()}
 
 
 def fit_scale_shift(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:

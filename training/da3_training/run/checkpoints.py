@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -44,7 +45,6 @@ def save(
         "optimiser": optimiser,
         "step": step,
         "spent": spent,
-        "torch_rng": torch.get_rng_state(),
     }
     fabric.save(part / "state.ckpt", state)
     with average.swapped():
@@ -61,9 +61,10 @@ def save(
 
 
 def resume(fabric: Fabric, output: Path, learner: Any, optimiser: Any, average: MovingAverage) -> tuple[int, float]:
-    """Load the newest checkpoint; returns the next step and the hours spent before, or (0, 0.0) for a new run.
+    """Load the newest checkpoint; returns the next step and the seconds spent before, or (0, 0.0) for a new run.
 
-    Batches follow from the seed and the step, so no position in the data has to be stored.
+    Batches, and what is drawn on the device, follow from the seed and the step: no position and no state of a generator
+    has to be stored.
     """
     folder = newest(output)
     if folder is None:
@@ -73,7 +74,6 @@ def resume(fabric: Fabric, output: Path, learner: Any, optimiser: Any, average: 
     # Not strict: with FSDP that would ask for optimiser state of parameters that no step has used yet, such as those of
     # the camera encoder before the first known cameras. The file above has shown that the weights fit.
     rest = fabric.load(folder / "state.ckpt", {"learner": learner, "optimiser": optimiser}, strict=False)
-    torch.set_rng_state(rest["torch_rng"])
     return int(rest["step"]), float(rest["spent"])
 
 
@@ -87,7 +87,8 @@ def load_average(output: Path, learner: Learner) -> int:
     return int(folder.name.removeprefix(PREFIX))
 
 
-def seed_everything(seed: int) -> None:
-    """Seed torch and Python; NumPy's generators are made from (seed, step) where they are used."""
-    torch.manual_seed(seed)
-    random.seed(seed)
+def seed_everything(seed: int, *more: int) -> None:
+    """Seed torch, on all devices, and Python, from these numbers; NumPy's generators are made where they are used."""
+    mixed = int(np.random.SeedSequence((seed, *more)).generate_state(1, np.uint64)[0] >> np.uint64(1)) if more else seed
+    torch.manual_seed(mixed)
+    random.seed(mixed)

@@ -6,17 +6,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from da3_training.config import OptimiserConfig
 
 BACKBONE = "backbone.pretrained."
 
 
-def make_optimiser(learner: nn.Module, depth: int, config: OptimiserConfig) -> torch.optim.AdamW:
+def make_optimiser(learner: nn.Module, depth: int, config: OptimiserConfig, fused: bool = True) -> torch.optim.AdamW:
     """AdamW over the parameters that are trained; each group carries its full rate as ``base``.
+
+    fused: one kernel for all parameters, which `step_if_finite` needs to skip a step without waiting for the device;
+    sharded parameters (FSDP) have none on a CPU.
 
     Block i of `depth` learns at backbone_learning_rate * layer_decay^(depth - 1 - i), embeddings as a block before
     the first, everything else at learning_rate. Vectors (biases, norms, LayerScale) and tokens are not decayed.
@@ -35,7 +39,20 @@ def make_optimiser(learner: nn.Module, depth: int, config: OptimiserConfig) -> t
         }
         for (rate, decayed), members in sorted(groups.items(), key=lambda item: item[0])
     ]
-    return torch.optim.AdamW(listed, betas=config.betas)
+    return torch.optim.AdamW(listed, betas=config.betas, fused=fused)
+
+
+def step_if_finite(optimiser: Any, norm: Tensor) -> None:
+    """Step unless the gradients' `norm` (a number on the device) is not finite; the parameters then stay.
+
+    optimiser: `make_optimiser`'s, or Fabric's around it. Fused, the device decides by itself.
+    """
+    inner = getattr(optimiser, "optimizer", optimiser)
+    if inner.defaults["fused"]:
+        inner.grad_scale, inner.found_inf = None, (~torch.isfinite(norm)).to(torch.float32)
+        optimiser.step()
+    elif bool(torch.isfinite(norm)):
+        optimiser.step()
 
 
 def _rate(name: str, depth: int, config: OptimiserConfig) -> float:

@@ -12,9 +12,9 @@ from da3_ros.geometry.poses import invert, matrix_from_quaternion, normalise_bas
 from da3_ros.network.backbone import Attention, Block
 from da3_ros.network.presets import PATCH
 from da3_training.config import MatchingConfig, TrainConfig
+from da3_training.data.batch import Batch
 from da3_training.data.correspondence import patch_correspondence
 from da3_training.data.normalise import Scene, normalise_scene
-from da3_training.data.samples import Batch
 from da3_training.losses.any_view import any_view_loss
 from da3_training.losses.correspondence import AttentionTap, correspondence_loss
 from da3_training.losses.flow import FlowReadout, flow_loss
@@ -27,7 +27,8 @@ class Result(NamedTuple):
     """Loss of one batch, its terms for the log, and the depth for pictures."""
 
     loss: Tensor
-    terms: dict[str, float]
+    terms: dict[str, Tensor]
+    """Single numbers, on the device: reading one waits for it."""
     depth: Tensor
     """(B, S, H, W), detached."""
 
@@ -73,11 +74,11 @@ class Learner(nn.Module):
             truth = patch_correspondence(scene)
             match, hits = correspondence_loss(tap.logits(views, matching.heads).float(), truth, (grid[0], grid[1]))
             total = total + matching.weight * match
-            terms.update(match=float(match.detach()), hits=float(hits))
+            terms.update(match=match.detach(), hits=hits)
             for name, readout in self.readouts.items():
                 flow = flow_loss(readout(out[f"features_{name}"]), truth, grid[1])
                 total = total + matching.flow * flow
-                terms[f"flow_{name}"] = float(flow.detach())
+                terms[f"flow_{name}"] = flow.detach()
         if views > 1:
             # Apart, since cameras that were given need only be copied.
             prefix = "given_" if batch.posed else ""
@@ -116,7 +117,7 @@ def check_matching_block(model: Trainable, config: MatchingConfig) -> None:
         raise ValueError(f"matching.block is {config.block}; the cross-view blocks of {preset.name} are {across}")
 
 
-def pose_errors(code: Tensor, scene: Scene) -> dict[str, float]:
+def pose_errors(code: Tensor, scene: Scene) -> dict[str, Tensor]:
     """Mean rotation error, the same for the guess that nothing turned, and error of the direction of translation,
     in degrees, of camera codes (B, S, 9) against the true poses of views after the first."""
     true = scene.pose[:, 1:]
@@ -124,7 +125,7 @@ def pose_errors(code: Tensor, scene: Scene) -> dict[str, float]:
     error = rotation_angle(rotation.transpose(-1, -2) @ true[..., :3, :3])
     cosine = torch.nn.functional.cosine_similarity(code[:, 1:, :3], true[..., :3, 3], dim=-1)
     return {
-        "rotation_deg": float(error.rad2deg().mean()),
-        "identity_rotation_deg": float(rotation_angle(true[..., :3, :3]).rad2deg().mean()),
-        "direction_deg": float(cosine.clamp(-1, 1).arccos().rad2deg().mean()),
+        "rotation_deg": error.rad2deg().mean(),
+        "identity_rotation_deg": rotation_angle(true[..., :3, :3]).rad2deg().mean(),
+        "direction_deg": cosine.clamp(-1, 1).arccos().rad2deg().mean(),
     }

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_training.scenes.arrays import Floats
-from da3_training.scenes.render import look_rotation
+from da3_training.scenes.lighting import look_rotation
 from da3_training.scenes.room import Scene
 
 Anchor = tuple[Floats, float, float, Floats]
@@ -151,15 +151,18 @@ def _rig(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int, hfov: f
         yield pose_of(position + offset, direction, pitch, rng.normal(0, 0.01))
 
 
-def cluster(
+def candidates(
     scene: Scene, rng: np.random.Generator, n: int, hfov: float, accept: Callable[[NDArray[np.float64]], bool]
-) -> tuple[str, list[NDArray[np.float64]]] | None:
-    """Draw `n` poses whose every view passes `accept` (a cheap look at its depth). None when no try succeeded."""
+) -> Iterator[tuple[str, list[NDArray[np.float64]]]]:
+    """Clusters of `n` free poses whose first place and direction pass `accept`: their kinds and poses, at most 25.
+
+    hfov: horizontal field of view in radians.
+    """
     for _ in range(25):
         kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
         anchor = _anchor(scene, rng)
         if anchor is None:
-            return None
+            return
         if not accept(pose_of(anchor[0], anchor[1], anchor[2], 0.0)):
             continue
         poses = list(
@@ -167,6 +170,26 @@ def cluster(
             if kind == "rig"
             else {"walk": _walk, "stereo": _stereo, "wide": _wide}[kind](scene, rng, anchor, n)
         )
-        if all(is_free(scene, T[:3, 3], 0.06) for T in poses) and all(accept(T) for T in poses):
+        if all(is_free(scene, T[:3, 3], 0.06) for T in poses):
+            yield kind, poses
+
+
+def cluster(
+    scene: Scene, rng: np.random.Generator, n: int, hfov: float, accept: Callable[[NDArray[np.float64]], bool]
+) -> tuple[str, list[NDArray[np.float64]]] | None:
+    """Draw `n` poses whose every view passes `accept` (a cheap look at its depth). None when no try succeeded."""
+    for kind, poses in candidates(scene, rng, n, hfov, accept):
+        if all(accept(T) for T in poses):
             return kind, poses
     return None
+
+
+def tells(depth: Floats, rng: np.random.Generator) -> bool:
+    """Whether a view of this depth (H, W), 0 sky, is worth learning from: not too close, not mostly sky, not one flat
+    wall, but for some.
+    """
+    valid = depth[depth > 0]
+    if len(valid) < 0.45 * depth.size or (valid < 0.25).mean() > 0.25 or np.median(valid) < 0.3:
+        return False
+    lo, hi = np.percentile(valid, [10, 90])
+    return bool(hi / lo > 1.35 or rng.random() < 0.15)

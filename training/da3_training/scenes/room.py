@@ -10,10 +10,10 @@ import numpy as np
 from da3_training.scenes.arrays import Floats, Pixels
 from da3_training.scenes.assets import Library
 from da3_training.scenes.furnishing import furnish, heavy_things, open_place, racks
+from da3_training.scenes.lighting import Lighting
 from da3_training.scenes.mesh import SKY, Builder, Look, Mesh
 from da3_training.scenes.noise import N, noise
 from da3_training.scenes.placement import Placer
-from da3_training.scenes.render import Lighting
 from da3_training.scenes.shell import Shell, inner_walls, lamps_of
 from da3_training.scenes.tabletop import table_top
 from da3_training.scenes.textures import TextureBank

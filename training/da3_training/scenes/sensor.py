@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from da3_training.data import exposure
+from da3_training.data.look import SEEDS
 from da3_training.scenes.arrays import Floats, Pixels
 
 
@@ -44,6 +46,33 @@ class Sensor:
             shade=float(rng.uniform(0.0, 0.9)),
             quality=int(rng.integers(70, 96)),
         )
+
+    def rows(self, rng: np.random.Generator, views: int, distortion: float = 0.0) -> Floats:
+        """What `da3_training.data.exposure` needs to take `views` photos: (S, NUMBERS) f32, views drawn with `rng`.
+
+        distortion: coefficient of the lens.
+        """
+        rows = np.zeros((views, exposure.NUMBERS), np.float32)
+        for at, value in (
+            (exposure.BRIGHTNESS, self.brightness),
+            (exposure.GAMMA, self.gamma),
+            (exposure.CONTRAST, self.contrast),
+            (exposure.SATURATION, self.saturation),
+            (exposure.VIGNETTE, self.vignette),
+            (exposure.BLUR, self.blur),
+            (exposure.NOISE, self.noise),
+            (exposure.SHADE, self.shade),
+            (exposure.QUALITY, self.quality),
+            (exposure.LENS, distortion),
+        ):
+            rows[:, at] = value
+        rows[:, exposure.WHITE : exposure.WHITE + 3] = self.white_balance
+        rows[:, exposure.GAIN] = np.exp(rng.normal(0, self.exposure_jitter, views))
+        if self.motion:
+            rows[:, exposure.LENGTH] = rng.exponential(self.motion, views)
+            rows[:, exposure.ANGLE] = rng.uniform(0, np.pi, views)
+        rows[:, exposure.SEED] = rng.integers(SEEDS, size=views)
+        return rows
 
     def expose(self, linear: Floats, depth: Floats, rng: np.random.Generator) -> Pixels:
         """Linear RGB (H, W, 3) f32 and depth (H, W) metres -> photo (H, W, 3) uint8 RGB."""

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GLSL sources of the renderer. CUTOUT in FRAGMENT is replaced by the alpha test, or by nothing."""
+"""GLSL sources of the renderer. CUTOUT in FRAGMENT is replaced by the alpha test, or by nothing.
+
+RESOLVE averages a picture of twice the size; it adds a random half of a level before colours are rounded to bytes, so
+that dark walls, which a camera brightens much later, get no steps.
+"""
 
 VERTEX = """
 #version 330
@@ -98,3 +102,32 @@ in vec3 position;
 void main() { gl_Position = clip_from_world * vec4(position, 1.0); }
 """
 SHADOW_FRAGMENT = "#version 330\nvoid main() {}\n"
+
+EVERYWHERE = """
+#version 330
+void main() { gl_Position = vec4(gl_VertexID == 1 ? 3.0 : -1.0, gl_VertexID == 2 ? 3.0 : -1.0, 0.0, 1.0); }
+"""
+RESOLVE = """
+#version 330
+uniform sampler2D colours;
+uniform sampler2D depths;
+layout(location = 0) out vec4 colour;
+layout(location = 1) out float depth;
+uint mixed(uint x) {
+    x = (x ^ (x >> 16)) * 0x7feb352du;
+    x = (x ^ (x >> 15)) * 0x846ca68bu;
+    return x ^ (x >> 16);
+}
+void main() {
+    ivec2 middle = 2 * ivec2(gl_FragCoord.xy), last = textureSize(colours, 0) - 1;
+    vec3 sum = vec3(0.0);
+    for (int y = -1; y <= 1; ++y)
+        for (int x = -1; x <= 1; ++x)
+            sum += texelFetch(colours, clamp(middle + ivec2(x, y), ivec2(0), last), 0).rgb
+                * float((2 - abs(x)) * (2 - abs(y)));
+    uint place = mixed(uint(gl_FragCoord.x) + 65536u * uint(gl_FragCoord.y));
+    vec3 dither = vec3(float(place & 1023u), float((place >> 10) & 1023u), float((place >> 20) & 1023u)) / 1023.0 - 0.5;
+    colour = vec4(sum / 16.0 + dither / 255.0, 1.0);
+    depth = texelFetch(depths, middle, 0).r;
+}
+"""

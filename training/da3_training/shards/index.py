@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from webdataset.gopen import gopen
 
 from da3_training.datasets.registry import DATASETS, DatasetInfo
 
@@ -24,6 +23,8 @@ class ShardSet:
         self.root = root.rstrip("/")
         try:
             if "://" in self.root:
+                from webdataset.gopen import gopen  # machines that read shards from their own disk need none of it
+
                 with gopen(self.path(INDEX)) as stream:
                     content = json.loads(stream.read())
             else:

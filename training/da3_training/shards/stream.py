@@ -13,8 +13,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.gopen import gopen
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
+from da3_training.data.batch import RawBatch, RawScene, collate
 from da3_training.data.records import BrokenSampleError
-from da3_training.data.samples import RETRIES, Batch, Draw, SampleConfig, arrays, collate, draw
+from da3_training.data.samples import RETRIES, Draw, SampleConfig, arrays, draw
 from da3_training.data.view_sampling import choose_views
 from da3_training.shards.codec import ShardView, views_of_sample
 from da3_training.shards.index import Order, ShardSet
@@ -98,7 +99,7 @@ class Stream:
             return error
 
 
-class StreamSampler(IterableDataset[Batch]):
+class StreamSampler(IterableDataset[RawBatch]):
     """Batches of process `rank` out of `world` from step `start` on.
 
     sets, weights: shards and how often each is drawn. labelled: for each, whether teacher labels are its depth. Worker
@@ -125,7 +126,7 @@ class StreamSampler(IterableDataset[Batch]):
         self.share = share / share.sum()
         self.rank, self.world = rank, world
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[RawBatch]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
         step = self.start + worker
@@ -151,17 +152,15 @@ class StreamSampler(IterableDataset[Batch]):
         count = draw(self.config, self.seed, step).scenes
         return np.random.default_rng((self.seed, step, self.rank)).choice(len(self.sets), size=count, p=self.share)
 
-    def _batch(self, step: int, streams: list[Stream], readers: list[Iterator[Sample]]) -> Batch:
+    def _batch(self, step: int, streams: list[Stream], readers: list[Iterator[Sample]]) -> RawBatch:
         drawn, broken = draw(self.config, self.seed, step), list[str]()
-        scenes = []
+        scenes: list[RawScene] = []
         for number, which in enumerate(self._which(step)):
             seed = (self.seed, step, self.rank * drawn.scenes + number)
             scenes.append(self._scene(seed, next(readers[which]), streams[which], drawn, broken))
         return collate(scenes, drawn.posed, broken)
 
-    def _scene(
-        self, seed: tuple[int, ...], sample: Sample, stream: Stream, drawn: Draw, broken: list[str]
-    ) -> tuple[NDArray[Any], ...]:
+    def _scene(self, seed: tuple[int, ...], sample: Sample, stream: Stream, drawn: Draw, broken: list[str]) -> RawScene:
         """Arrays of a sample; one that is broken or has too few views is replaced by a spare one."""
         for attempt in range(RETRIES):
             rng = np.random.default_rng((*seed, attempt))

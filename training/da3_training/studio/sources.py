@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data sets of a run, opened: folders, shards, and rooms without end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from da3_training.config import SHARDS, STUDIO, DataConfig, TrainConfig
+from da3_training.data.samples import Rooms
+from da3_training.datasets.registry import SceneSet
+from da3_training.shards.index import ShardSet
+from da3_training.shards.local import LocalShards
+
+PACKAGES = "packages"
+"""`DataConfig.root` of a studio that takes its assets from installed packages."""
+Source = SceneSet | ShardSet | LocalShards
+
+
+def open_sources(config: TrainConfig) -> list[Source]:
+    """The data sets of a run that lie somewhere, in the order of `data`; the studio is left out.
+
+    Raises FileNotFoundError for one that is not there, naming its layout, and ValueError for one that is only there to
+    be scored.
+    """
+    opened: list[Source] = []
+    for entry in config.data:
+        if entry.dataset == SHARDS:
+            # Beside the studio every scene is drawn for itself, so that shards are read at random, not as a stream.
+            opened.append(LocalShards(Path(entry.root)) if config.has_studio else ShardSet(entry.root))
+        elif entry.dataset != STUDIO:
+            opened.append(SceneSet(entry.dataset, Path(entry.root)))
+    for source in opened:
+        if source.info.evaluation_only:
+            raise ValueError(f"{source.dataset} is for evaluation only: take it out of `data`")
+    return opened
+
+
+def open_rooms(entry: DataConfig, config: TrainConfig, rank: int) -> Rooms:
+    """The studio of a run, in the process that renders; `rank` of the training process."""
+    # Only what renders needs OpenGL.
+    from da3_training.scenes.sources import open_assets
+    from da3_training.studio.lanes import Lanes
+
+    packs = None if entry.root == PACKAGES or config.studio.assets == "none" else Path(entry.root)
+    library, bank = open_assets("train", assets=config.studio.assets != "none", packs=packs)
+    return Lanes(library, bank, config.studio, (config.runtime.seed, rank))
