@@ -13,6 +13,7 @@ VERBS = {
     "from-bag": "records from a rosbag with images, depth or LiDAR, and poses",
     "train": "train a network, or go on with a run",
     "export": "the averaged weights of a run, also while it goes on",
+    "join": "the weights that a run wrote in pieces, as a checkpoint",
     "average": "the mean of the weights of several checkpoints",
     "label": "teacher labels for a data set, aligned to its own depth",
     "evaluate": "scores of a checkpoint on data sets, beside trivial guesses",
