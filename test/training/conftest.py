@@ -4,6 +4,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 
 @pytest.fixture
@@ -46,3 +47,52 @@ def config(rooms, tmp_path, micro):
         optimiser=OptimiserConfig(warmup=2),
         runtime=RuntimeConfig(threads=1, workers=0, picture_steps=4, accelerator="cpu"),
     )
+
+
+@pytest.fixture(scope="session")
+def scene_cache(tmp_path_factory):
+    """A folder of textures that whoever renders fills once."""
+    return tmp_path_factory.mktemp("scene_cache")
+
+
+@pytest.fixture
+def egl():
+    """Skips where nothing renders."""
+    moderngl = pytest.importorskip("moderngl")
+    try:
+        moderngl.create_standalone_context(backend="egl").release()
+    except Exception as error:  # moderngl raises a bare Exception without EGL
+        pytest.skip(f"no EGL renderer ({error}): apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri")
+
+
+@pytest.fixture
+def run_file(rooms, tmp_path):
+    """Writes a configuration and returns its path."""
+
+    def write(name, views_per_batch, steps, checkpoint_minutes=5.0, hours=0.0, **runtime):
+        samples = {"views_per_batch": views_per_batch, "view_counts": [1, 2], "sizes": [[28, 42]]}
+        values = {
+            "preset": "micro",
+            "data": [{"dataset": "rooms", "root": str(rooms)}],
+            "output": str(tmp_path / name),
+            "encoder": "none",
+            "frozen_blocks": 1,
+            "steps": steps,
+            "hours": hours,
+            "stages": [{"samples": samples}],
+            "optimiser": {"warmup": 2},
+            "matching": {"weight": 0.2, "block": 3, "heads": 2, "flow": 1.0},
+            "runtime": {
+                "threads": 1,
+                "workers": 0,
+                "picture_steps": 0,
+                "accelerator": "cpu",
+                "checkpoint_minutes": checkpoint_minutes,
+                **runtime,
+            },
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write

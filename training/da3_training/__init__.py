@@ -2,6 +2,7 @@
 """The training companion of `da3_ros`: from recordings, public sets or rooms of its own to weights.
 
 Read `config` (what a run is told), `data` (views, from files to batches), `datasets` (public sets), `bags` (recordings
-of a robot), `scenes` (rendered rooms), `shards` (records for a cluster), `studio` (rooms rendered while a network trains), `labels` (a teacher's depth), `losses` (what
-is asked of a network), `run` (the loop), `evaluate` (scores), `cli` (the commands).
+of a robot), `scenes` (rendered rooms), `shards` (records for a cluster), `studio` (rooms rendered while a network
+trains), `labels` (a teacher's depth), `losses` (what is asked of a network), `run` (the loop), `evaluate` (scores),
+`cli` (the commands).
 """

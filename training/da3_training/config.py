@@ -93,6 +93,8 @@ class StudioConfig:
     """Batches that are under way at a time."""
     assets: str = "auto"
     """``auto``: furniture and textures of packs (`root`) or packages; ``none``: shapes and patterns of our own."""
+    cache: str = ""
+    """Folder for what is parsed and made once; default: the user's cache."""
 
     def __post_init__(self) -> None:
         for name in ("lanes", "steps_per_room", "texture_size"):

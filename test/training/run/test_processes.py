@@ -5,80 +5,17 @@ from needs import needs
 
 needs("lightning_fabric", "onnx", "safetensors", "torch", "tqdm", "webdataset")
 
-import os
 import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from run_files import finish, start, wait_for_steps
 from safetensors.torch import load_file
 
 from da3_training.run.trainer import read_log
 
-SCRIPT = Path(__file__).with_name("run_micro.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-
-
-@pytest.fixture
-def run_file(rooms, tmp_path):
-    """Writes a configuration and returns its path."""
-
-    def write(name, views_per_batch, steps, checkpoint_minutes=5.0, **runtime):
-        samples = {"views_per_batch": views_per_batch, "view_counts": [1, 2], "sizes": [[28, 42]]}
-        values = {
-            "preset": "micro",
-            "data": [{"dataset": "rooms", "root": str(rooms)}],
-            "output": str(tmp_path / name),
-            "encoder": "none",
-            "frozen_blocks": 1,
-            "steps": steps,
-            "stages": [{"samples": samples}],
-            "optimiser": {"warmup": 2},
-            "matching": {"weight": 0.2, "block": 3, "heads": 2, "flow": 1.0},
-            "runtime": {
-                "threads": 1,
-                "workers": 0,
-                "picture_steps": 0,
-                "accelerator": "cpu",
-                "checkpoint_minutes": checkpoint_minutes,
-                **runtime,
-            },
-        }
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(values))
-        return path
-
-    return write
-
-
-def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
-def start(path, *launcher):
-    """Begin a run, quietly; launcher: what starts its processes, by default Python. What it says goes into a file."""
-    command = [*(launcher or [sys.executable]), SCRIPT, "train", path]
-    with path.with_suffix(".said").open("ab") as said:
-        process = subprocess.Popen(command, env=environment(), stdout=said, stderr=said)
-    process.said = path.with_suffix(".said")
-    return process
-
-
-def finish(*processes):
-    """Wait for runs that must succeed."""
-    for process in processes:
-        assert process.wait() == 0, process.said.read_text()[-4000:]
-
-
-def wait_for_steps(path, count):
-    log = path.with_suffix("") / "log.jsonl"
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and not (log.is_file() and len(log.read_text().splitlines()) >= count):
-        time.sleep(0.01)
 
 
 def losses(path):

@@ -20,12 +20,12 @@ from da3_training.scenes.cameras import pose_of
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
+def studio(scene_cache):
     from da3_training.scenes.generate import Studio
     from da3_training.scenes.sources import open_assets
 
     try:
-        return Studio(*open_assets("train", tmp_path_factory.mktemp("cache"), assets=False), "train")
+        return Studio(*open_assets("train", scene_cache, assets=False), "train")
     except Exception as error:  # moderngl raises a bare Exception without EGL
         pytest.skip(f"no EGL renderer ({error}): apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri")
 

@@ -22,18 +22,16 @@ from torch.utils.data import DataLoader
 
 from da3_training.cli import main
 from da3_training.config import DataConfig
-from da3_training.data.records import BrokenSampleError, Record
 from da3_training.data.develop import develop
+from da3_training.data.records import BrokenSampleError, Record
 from da3_training.data.samples import SampleConfig
 from da3_training.data.stored_labels import SUMMARY
 from da3_training.datasets.registry import SceneSet
 from da3_training.run import tasks, trainer
-from da3_training.shards.index import ShardSet
-from da3_training.shards.stream import StreamSampler
-from da3_training.shards.writer import ShardOptions, write_shards
 from da3_training.shards.codec import ShardView, decode_depth, encode_depth, encode_record, smaller
-from da3_training.shards.index import Order
-from da3_training.shards.stream import Stream
+from da3_training.shards.index import Order, ShardSet
+from da3_training.shards.stream import Stream, StreamSampler
+from da3_training.shards.writer import ShardOptions, write_shards
 
 SMALL = SampleConfig(views_per_batch=4, view_counts=(1, 2), sizes=((28, 42),), shuffle=4)
 

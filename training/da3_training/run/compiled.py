@@ -41,7 +41,7 @@ class CompiledBlocks:
         try:
             return step()
         except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             self._restore()
             result = step()
             log.warning("torch.compile failed (%s): the blocks run as they are from here on", reason[:300])

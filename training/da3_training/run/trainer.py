@@ -31,6 +31,7 @@ from da3_training.run.monitor import Entry, Monitor, read_numbers
 from da3_training.run.networks import trainable
 from da3_training.run.optimiser import MovingAverage, make_optimiser, rate_factor, step_if_finite
 from da3_training.run.parallel import make_fabric, recompute_blocks
+from da3_training.run.pieces import write_pieces
 from da3_training.run.stopwatch import PARTS, Stopwatch, bottleneck
 from da3_training.run.tasks import Learner, Result, check_matching_block
 from da3_training.studio.sources import open_sources
@@ -182,7 +183,10 @@ class _Run:
         output, pieces = Path(self.config.output), self.config.runtime.pieces
         checkpoints.save(self.fabric, output, self.learner, self.optimiser, self.average, self.step, self.clock.spent)
         if pieces and self.fabric.global_rank == 0:
-            export_in_pieces(self.config, Path(pieces))
+            try:
+                export_in_pieces(self.config, Path(pieces))
+            except (OSError, ValueError) as error:  # the run itself is well: its checkpoint has been written
+                log.error("no pieces of step %d in %s, the older ones stay: %s", self.step, pieces, error)
         self.fabric.barrier()
         self.clock.wrote(time.monotonic() - begun)
         self.watch.pause()
@@ -233,8 +237,6 @@ def export_in_pieces(config: TrainConfig, folder: Path) -> None:
     """The averaged weights of the newest checkpoint of a run in half precision, as pieces in `folder`."""
     plain = Learner(trainable(create_model(config.preset)), config)
     step = checkpoints.load_average(Path(config.output), plain)
-    from da3_training.run.pieces import write_pieces
-
     write_pieces(plain.model, folder, {"step": str(step)})
 
 

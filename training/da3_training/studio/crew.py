@@ -27,7 +27,7 @@ from da3_training.data.batch import RawBatch, RawScene
 from da3_training.data.records import Scenes
 from da3_training.data.samples import Rooms, Sampler, decode_threads, draw
 from da3_training.studio.slots import Maps, Slots, slot_size
-from da3_training.studio.sources import open_rooms, open_sources
+from da3_training.studio.sources import open_rooms, open_sources, open_studio
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,9 @@ class Crew:
 
     def __init__(self, config: TrainConfig, rank: int = 0, world: int = 1, opener: Maker = open_all) -> None:
         count = max(1, config.runtime.workers)
+        for entry in config.data:
+            if entry.dataset == STUDIO:
+                open_studio(entry, config.studio)
         self._config, self._rank, self._world = config, rank, world
         self.slots = Slots.allocate(config.studio.slots, slot_size(config))
         context = multiprocessing.get_context("spawn")

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from da3_training.config import SHARDS, STUDIO, DataConfig, TrainConfig
+from da3_training.config import SHARDS, STUDIO, DataConfig, StudioConfig, TrainConfig
 from da3_training.data.samples import Rooms
 from da3_training.datasets.registry import SceneSet
+from da3_training.scenes.assets import Library
+from da3_training.scenes.sources import CACHE, open_assets
+from da3_training.scenes.textures import TextureBank
 from da3_training.shards.index import ShardSet
 from da3_training.shards.local import LocalShards
 
@@ -35,12 +38,17 @@ def open_sources(config: TrainConfig) -> list[Source]:
     return opened
 
 
+def open_studio(entry: DataConfig, config: StudioConfig) -> tuple[Library, TextureBank]:
+    """Furniture and textures of a studio. The first call on a machine may take minutes, and should be over before
+    processes make theirs side by side.
+    """
+    packs = None if entry.root == PACKAGES or config.assets == "none" else Path(entry.root)
+    cache = Path(config.cache) if config.cache else CACHE
+    return open_assets("train", cache, assets=config.assets != "none", packs=packs)
+
+
 def open_rooms(entry: DataConfig, config: TrainConfig, rank: int) -> Rooms:
     """The studio of a run, in the process that renders; `rank` of the training process."""
-    # Only what renders needs OpenGL.
-    from da3_training.scenes.sources import open_assets
-    from da3_training.studio.lanes import Lanes
+    from da3_training.studio.lanes import Lanes  # only what renders needs OpenGL
 
-    packs = None if entry.root == PACKAGES or config.studio.assets == "none" else Path(entry.root)
-    library, bank = open_assets("train", assets=config.studio.assets != "none", packs=packs)
-    return Lanes(library, bank, config.studio, (config.runtime.seed, rank))
+    return Lanes(*open_studio(entry, config.studio), config.studio, (config.runtime.seed, rank))

@@ -4,7 +4,7 @@
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(folder) for folder in (ROOT, ROOT / "training", ROOT / "test" / "helpers")]
 
 from micro import MICROS

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training runs in processes of their own, from configuration files of the small test networks."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("run_micro.py")
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def start(path, *launcher):
+    """Begin a run, quietly; launcher: what starts its processes, by default Python. What it says goes into a file."""
+    command = [*(launcher or [sys.executable]), SCRIPT, "train", path]
+    with path.with_suffix(".said").open("ab") as said:
+        process = subprocess.Popen(command, env=environment(), stdout=said, stderr=said)
+    process.said = path.with_suffix(".said")
+    return process
+
+
+def finish(*processes):
+    """Wait for runs that must succeed."""
+    for process in processes:
+        assert process.wait() == 0, process.said.read_text()[-4000:]
+
+
+def wait_for_steps(path, count):
+    log = path.with_suffix("") / "log.jsonl"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and not (log.is_file() and len(log.read_text().splitlines()) >= count):
+        time.sleep(0.01)
