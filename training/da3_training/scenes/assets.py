@@ -18,6 +18,7 @@ from da3_ros.atomic import write_atomically
 from da3_training.scenes.archives import FURNITURE_DIR, LICENCES, parse_archive, read_catalogue
 from da3_training.scenes.arrays import Pixels
 from da3_training.scenes.furniture import Geometry, Model, model_of_record
+from da3_training.scenes.roles import role_of
 from da3_training.scenes.store import CacheFolder, Store
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Library:
         self.models = models
         self.store = store
         self.geometry = lru_cache(maxsize=kept)(self._geometry)
+        self._by_role: dict[str, dict[str, list[Model]]] = {}
 
     @classmethod
     def load(cls, cache: Path, source: Path = FURNITURE_DIR, kept: int = 400) -> Library:
@@ -57,6 +59,15 @@ class Library:
 
     def of(self, split: str) -> list[Model]:
         return [m for m in self.models if m.split == split]
+
+    def by_role(self, split: str) -> dict[str, list[Model]]:
+        """`of(split)` by `roles.role_of`, sorted out once: every scene asks for it."""
+        if split not in self._by_role:
+            found: dict[str, list[Model]] = {}
+            for model in self.of(split):
+                found.setdefault(role_of(model), []).append(model)
+            self._by_role[split] = found
+        return self._by_role[split]
 
     def texture(self, file: str) -> Pixels:
         """The image of a material; a `TextureBank` of the same store gives it as well, and keeps it in memory."""

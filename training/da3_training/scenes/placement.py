@@ -12,7 +12,7 @@ from da3_training.scenes.arrays import Floats
 from da3_training.scenes.assets import Library
 from da3_training.scenes.furniture import Model
 from da3_training.scenes.mesh import Builder, Look, pose2d
-from da3_training.scenes.roles import SUPPORT, role_of
+from da3_training.scenes.roles import SUPPORT
 from da3_training.scenes.textures import TextureBank
 
 MAX_SCENE_TRIANGLES = 110_000
@@ -48,9 +48,7 @@ class Placer:
     names: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.models: dict[str, list[Model]] = {}
-        for m in self.library.of(self.bank.split):
-            self.models.setdefault(role_of(m), []).append(m)
+        self.models = self.library.by_role(self.bank.split)
 
     def free(self, lo: Floats, hi: Floats, margin: float = 0.02) -> bool:
         """True when a box lies inside the scene and touches no solid."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from da3_training.scenes.assets import Library
 from da3_training.scenes.furnishing import furnish, heavy_things, open_place, racks
 from da3_training.scenes.lighting import Lighting
 from da3_training.scenes.mesh import SKY, Builder, Look, Mesh
-from da3_training.scenes.noise import N, noise
+from da3_training.scenes.noise import N, blend, draw_grids
 from da3_training.scenes.placement import Placer
 from da3_training.scenes.shell import Shell, inner_walls, lamps_of
 from da3_training.scenes.tabletop import table_top
@@ -47,21 +48,32 @@ def light_colour(rng: np.random.Generator) -> Floats:
     return colour * rng.uniform(0.4, 1.0, 3) if rng.random() < 0.08 else colour
 
 
-def sky_texture(rng: np.random.Generator) -> Pixels:
-    """Sky with clouds over a hazy skyline; row 0 is the top. RGBA uint8."""
-    v = np.linspace(1, 0, N, dtype=np.float32)[:, None, None]
+def draw_sky(rng: np.random.Generator) -> Callable[[], Pixels]:
+    """A sky with clouds over a hazy skyline, drawn, and what paints it: RGBA uint8, row 0 is the top.
+
+    A scene without windows does not paint it.
+    """
     zenith, haze = rng.uniform(0.2, 0.7, 3) * [0.7, 0.9, 1.3], rng.uniform(0.6, 1.0, 3)
-    image = haze + (zenith - haze) * np.clip(1.6 * v - 0.5, 0, 1)
-    cloud = np.clip(3 * (noise(rng, 4, 3, 6) - rng.uniform(0.4, 0.65)), 0, 1)[..., None]
-    image = image * (1 - 0.8 * cloud) + 0.8 * cloud * rng.uniform(0.6, 1)
+    clouds, clear, white = draw_grids(rng, 4, 3, 6), rng.uniform(0.4, 0.65), rng.uniform(0.6, 1)
     horizon = int(N * rng.uniform(0.55, 0.66))
-    image[horizon:] = rng.uniform(0.1, 0.5, 3) * (0.6 + 0.8 * noise(rng, 8, 8, 5)[horizon:, :, None])
-    x = 0
+    ground, bumps = rng.uniform(0.1, 0.5, 3), draw_grids(rng, 8, 8, 5)
+    houses, x = [], 0
     while x < N:
         w, h = int(rng.integers(8, 60)), int(rng.integers(2, 70))
-        image[max(horizon - h, 0) : horizon, x : x + w] = rng.uniform(0.15, 0.6, 3)
+        houses.append((x, w, h, rng.uniform(0.15, 0.6, 3)))
         x += w
-    return np.dstack([(np.clip(image, 0, 1) * 255).astype(np.uint8), np.full((N, N), 255, np.uint8)])
+
+    def paint() -> Pixels:
+        v = np.linspace(1, 0, N, dtype=np.float32)[:, None, None]
+        image = haze + (zenith - haze) * np.clip(1.6 * v - 0.5, 0, 1)
+        cloud = np.clip(3 * (blend(clouds) - clear), 0, 1)[..., None]
+        image = image * (1 - 0.8 * cloud) + 0.8 * cloud * white
+        image[horizon:] = ground * (0.6 + 0.8 * blend(bumps)[horizon:, :, None])
+        for x, w, h, shade in houses:
+            image[max(horizon - h, 0) : horizon, x : x + w] = shade
+        return np.dstack([(np.clip(image, 0, 1) * 255).astype(np.uint8), np.full((N, N), 255, np.uint8)])
+
+    return paint
 
 
 def _lighting(rng: np.random.Generator, positions: list[Floats], size: Floats, sun: bool, ambient: float) -> Lighting:
@@ -107,7 +119,7 @@ def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, ki
     size = rng.uniform(*bounds[kind])
     builder = Builder()
     place = Placer(builder, library, bank, rng, np.zeros(3), size.copy())
-    own = {"sky": sky_texture(rng)}
+    paint_sky, own = draw_sky(rng), dict[str, Pixels]()
     table = None
     windows = 0 if kind in ("warehouse", "open") else int(rng.choice([0, 1, 1, 2]))
     sun = kind == "open" or (windows > 0 and rng.random() < 0.5)
@@ -142,6 +154,7 @@ def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, ki
         lighting = _lighting(rng, lamps, size, sun, rng.uniform(0.15, 0.6))
     if windows or kind == "open":
         builder.sky(Look((1, 1, 1), "sky", SKY))
+        own["sky"] = paint_sky()
     focus = np.array(place.focus, np.float32).reshape(-1, 3)
     if len(focus) == 0:
         focus = (size / 2)[None].astype(np.float32)
