@@ -41,6 +41,7 @@ HOUSES = {
         {"studio"},
         {"run"},
         {"evaluate"},
+        {"rented"},
         {"cli"},
         {"__main__"},
     ),

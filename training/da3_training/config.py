@@ -200,11 +200,13 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
     """
     values = yaml.safe_load(path.read_text()) or {}
     for key, value in (overrides or {}).items():
-        _set(values, key.split("."), value, key)
+        put(values, key, value)
     return build(TrainConfig, values, str(path))
 
 
-def _set(values: Any, keys: list[str], value: Any, whole: str) -> None:
+def put(values: Any, whole: str, value: Any) -> None:
+    """Put `value` where the dotted key `whole` leads in plain values, as YAML has them."""
+    keys = whole.split(".")
     for key, following in pairwise(keys):
         if isinstance(values, list):
             try:

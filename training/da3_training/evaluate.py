@@ -22,6 +22,7 @@ from da3_training.data.records import BrokenSampleError, Record
 from da3_training.data.window import normalise_image, window
 from da3_training.datasets.registry import SceneSet
 from da3_training.run.pictures import Gallery
+from da3_training.shards.local import LocalShards
 
 NEAREST, FARTHEST = 0.05, 40.0
 """Metres between which depth is scored."""
@@ -42,7 +43,7 @@ class ViewGroup(NamedTuple):
 
 
 def view_groups(
-    scenes: SceneSet, views: int, size: tuple[int, int], limit: int = 0, least: float = 0.2
+    scenes: SceneSet | LocalShards, views: int, size: tuple[int, int], limit: int = 0, least: float = 0.2
 ) -> Iterator[ViewGroup]:
     """Sets of `views` consecutive views, from every sixth on; sets with less than `least` of known depth are left out.
 
@@ -82,19 +83,22 @@ def evaluate(
 
     For sets of several views also ``alone_``: the same images, each seen alone, after one scale for the whole set. What
     seeing them together brings is the difference; sets of other sizes hold other images and are no comparison.
-    posed: the network is given the true cameras, without their scale. gallery: collects pictures.
+    The network runs where its weights are. posed: the network is given the true cameras, without their scale. gallery:
+    collects pictures.
     """
+    device = _device(model)
     depth_scores, alone_scores, prior_scores, errors, identity, baselines = [], [], [], [], [], []
     for group in groups:
         known = {}
         if posed:
             relative = invert(normalise_baseline(group.pose))
             known = {
-                "extrinsics": torch.from_numpy(relative).float()[None],
-                "intrinsics": torch.from_numpy(group.intrinsics).float()[None],
+                "extrinsics": torch.from_numpy(relative).float()[None].to(device),
+                "intrinsics": torch.from_numpy(group.intrinsics).float()[None].to(device),
             }
         with torch.no_grad():
-            out = model(torch.from_numpy(group.images)[None], reference="first", **known)
+            out = model(torch.from_numpy(group.images)[None].to(device), reference="first", **known)
+        out = {name: value.cpu() for name, value in out.items()}
         depth, valid = group.depth, group.valid
         predicted = out["depth"][0].numpy()
         depth_scores.append(_scaled_errors(predicted, group))
@@ -125,6 +129,10 @@ def evaluate(
     return result
 
 
+def _device(model: DepthAnything3) -> torch.device:
+    return next(model.parameters()).device
+
+
 def _scaled_errors(predicted: NDArray[np.float32], group: ViewGroup) -> tuple[float, float]:
     scale = median_scale(predicted, group.depth, group.valid)
     return depth_errors(predicted * scale, group.depth, group.valid)
@@ -133,7 +141,7 @@ def _scaled_errors(predicted: NDArray[np.float32], group: ViewGroup) -> tuple[fl
 def _alone(model: DepthAnything3, group: ViewGroup) -> NDArray[np.float32]:
     """Depth (S, H, W) of every view as if there were no others."""
     with torch.no_grad():
-        return model(torch.from_numpy(group.images)[:, None])["depth"][:, 0].numpy()
+        return model(torch.from_numpy(group.images)[:, None].to(_device(model)))["depth"][:, 0].cpu().numpy()
 
 
 def motorcycle(views: int, size: tuple[int, int]) -> ViewGroup:

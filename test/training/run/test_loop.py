@@ -305,7 +305,7 @@ def test_numbers_of_many_steps_are_read_at_once(monkeypatch):
     assert read_numbers([]) == []
 
 
-def test_without_tensorboard_pictures_are_files(config, monkeypatch, caplog):
+def test_pictures_are_files_and_tensorboard_need_not_be_there(config, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with caplog.at_level(logging.INFO):
         trainer.train(config)

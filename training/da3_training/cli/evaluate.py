@@ -11,16 +11,18 @@ from pathlib import Path
 import cv2
 
 from da3_ros.network import load_checkpoint
+from da3_training.config import SHARDS
 from da3_training.datasets.registry import SceneSet
 from da3_training.evaluate import evaluate, motorcycle, view_groups
 from da3_training.run.pictures import Gallery
+from da3_training.shards.local import LocalShards
 
 
 def main(arguments: list[str]) -> None:
     """Score a checkpoint; --beside adds lines for others, such as an earlier edition."""
     parser = argparse.ArgumentParser(prog="da3-train evaluate", description=main.__doc__)
     parser.add_argument("checkpoint", help="folder or hub id")
-    parser.add_argument("sets", nargs="*", help="dataset=folder, for example rooms=rooms/heldout")
+    parser.add_argument("sets", nargs="*", help="dataset=folder, for example rooms=rooms/heldout or shards=FOLDER")
     parser.add_argument("--beside", nargs="*", default=[], help="further checkpoints")
     parser.add_argument("--motorcycle", action="store_true", help="also the stereo pair of scikit-image")
     parser.add_argument("--views", type=int, nargs="+", default=[1, 2, 4])
@@ -28,6 +30,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--posed", action="store_true", help="give the true cameras to the network as well")
     parser.add_argument("--limit", type=int, default=0, help="number of scenes, 0: all")
     parser.add_argument("--least", type=float, default=0.2, help="share of known depth of a set; less for a LiDAR's")
+    parser.add_argument("--device", default="cpu", help="of PyTorch: cpu, cuda")
     parser.add_argument(
         "--pictures",
         type=Path,
@@ -36,17 +39,17 @@ def main(arguments: list[str]) -> None:
     )
     options = parser.parse_args(arguments)
     size = (options.size[0], options.size[1])
-    sets = []
+    sets: list[SceneSet | LocalShards] = []
     for item in options.sets:
         name, equals, folder = item.partition("=")
         if not equals:
             raise ValueError(f"{item!r} is not dataset=folder")
-        sets.append(SceneSet(name, Path(folder)))
+        sets.append(LocalShards(Path(folder)) if name == SHARDS else SceneSet(name, Path(folder)))
     if not sets and not options.motorcycle:
         raise ValueError("nothing to score: give dataset=folder, or --motorcycle")
     galleries: defaultdict[str, Gallery] = defaultdict(Gallery)
     for checkpoint in (options.checkpoint, *options.beside):
-        model = load_checkpoint(checkpoint)
+        model = load_checkpoint(checkpoint).to(options.device)
         for views in options.views:
             for posed in (False, True) if options.posed and views > 1 else (False,):
                 # Of the first checkpoint at the first count.

@@ -16,6 +16,7 @@ VERBS = {
     "join": "the weights that a run wrote in pieces, as a checkpoint",
     "average": "the mean of the weights of several checkpoints",
     "label": "teacher labels for a data set, aligned to its own depth",
+    "rented": "the most of a few minutes on a machine with a GPU",
     "evaluate": "scores of a checkpoint on data sets, beside trivial guesses",
     "shards": "records as tar files, for a cluster",
     "scenes": "render rooms",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -17,6 +18,8 @@ from da3_training.run.optimiser import MovingAverage
 from da3_training.run.tasks import Learner
 
 PREFIX = "step_"
+PROGRESS = "progress.json"
+"""Step and seconds spent, for who does not want to read the weights."""
 KEPT = 2
 
 
@@ -51,6 +54,7 @@ def save(
         fabric.save(part / "average.ckpt", {"learner": learner})
     fabric.barrier()
     if fabric.global_rank == 0:
+        (part / PROGRESS).write_text(json.dumps({"step": step, "spent": spent}))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
         complete = sorted(p for p in output.glob(f"{PREFIX}*") if not p.name.endswith(".part"))

@@ -56,7 +56,7 @@ def read_numbers(entries: list[Entry]) -> list[dict[str, float]]:
 class Monitor:
     """Writes into `output`; None for the processes that do not.
 
-    Curves go to TensorBoard where it is installed; pictures go there, or else into ``pictures``.
+    Curves and pictures go to TensorBoard, too, where it is installed.
     """
 
     def __init__(self, output: Path | None, start: int) -> None:
@@ -114,7 +114,6 @@ class Monitor:
         shown = first_scene(batch, depth)
         if self._board is not None:
             self._board.add_image("views", shown, step, dataformats="HWC")
-            return
         folder = self._output / PICTURES
         folder.mkdir(exist_ok=True)
         cv2.imwrite(str(folder / f"step_{step:09d}.png"), shown[..., ::-1])
@@ -125,7 +124,7 @@ def _board(folder: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        log.info("TensorBoard is not installed: the log has the curves, %s the pictures", folder.parent / PICTURES)
+        log.info("TensorBoard is not installed: the log has all numbers, %s the pictures", folder.parent / PICTURES)
         return None
     return SummaryWriter(str(folder), purge_step=start)
 
