@@ -55,6 +55,18 @@ def scene_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("scene_cache")
 
 
+@pytest.fixture(scope="session")
+def studio_cache(tmp_path_factory):
+    """A folder with a few textures of our own: those of a whole bank take ten seconds."""
+    from da3_training.scenes import textures
+
+    folder = tmp_path_factory.mktemp("studio_cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(textures, "PROCEDURAL", dict.fromkeys(("wall", "floor", "surface", "picture"), 6))
+        textures.TextureBank.load(folder, "train", packages=False)
+    return folder
+
+
 @pytest.fixture
 def egl():
     """Skips where nothing renders."""

@@ -30,9 +30,9 @@ TENSORS = ("pictures", "depth", "marks", "intrinsics", "pose", "metric")
 
 
 @pytest.fixture
-def studio_config(config, scene_cache):
+def studio_config(config, studio_cache):
     """The run of six steps on rooms of shapes and patterns alone."""
-    settings = StudioConfig(lanes=2, steps_per_room=3, texture_size=64, slots=2, assets="none", cache=str(scene_cache))
+    settings = StudioConfig(lanes=2, steps_per_room=3, texture_size=64, slots=2, assets="none", cache=str(studio_cache))
     runtime = replace(config.runtime, workers=1, picture_steps=0)
     return replace(config, data=(DataConfig("studio", ""),), studio=settings, runtime=runtime)
 

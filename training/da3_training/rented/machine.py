@@ -48,7 +48,7 @@ class Machine:
     @property
     def renders_on_gpu(self) -> bool:
         """Whether rooms are rendered by hardware."""
-        return bool(self.renderer) and not any(name in self.renderer.lower() for name in SOFTWARE)
+        return _hardware(self.renderer)
 
     @classmethod
     def inspect(cls) -> Machine:
@@ -82,14 +82,18 @@ class Machine:
 def _renderer(gpu: bool) -> tuple[str, dict[str, str], str]:
     """What renders, the variables it takes, and why not; beside a GPU every vendor file is tried."""
     found, why = _probe({})
-    if not gpu or (found and not any(name in found.lower() for name in SOFTWARE)):
+    if not gpu or _hardware(found):
         return found, {}, why
     for path in VENDORS:
         if Path(path).is_file():
             other, _ = _probe({VENDOR_VARIABLE: path})
-            if other:
+            if _hardware(other):
                 return other, {VENDOR_VARIABLE: path}, ""
     return found, {}, why
+
+
+def _hardware(renderer: str) -> bool:
+    return bool(renderer) and not any(name in renderer.lower() for name in SOFTWARE)
 
 
 def _probe(variables: dict[str, str]) -> tuple[str, str]:
