@@ -6,7 +6,7 @@ VENV := .venv
 RUN := env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE $(if $(ROS_DISTRO),,-u LD_LIBRARY_PATH) $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test plain lint format bench docs clean
+.PHONY: help env demo test plain rented lint format bench docs clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ endif
 
 plain: ## The tests once more as on a plain ROS machine: the run-time dependencies alone, in old versions, in a venv to throw away
 	@$(PYTHON) tools/plain_env.py $(ARGS)
+
+rented: env ## Rehearse training/rented_gpu/run.sh: a clean folder, a venv with what a rented machine has, no network
+	@$(RUN) tools/rented_rehearsal.py $(ARGS)
 
 lint: env ## ruff, format, types, licence lines; workflows, where EXTRAS=workflows or the machine has actionlint
 	@$(VENV)/bin/ruff check .

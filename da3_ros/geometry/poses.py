@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 Array = Any
 
@@ -25,7 +25,8 @@ def from_rotation_translation(rotation: Array, translation: Array) -> Array:
     """Assemble (..., 4, 4) from rotations (..., 3, 3) and translations (..., 3)."""
     xp = array_namespace(rotation, translation)
     top = xp.concat([rotation, translation[..., None]], axis=-1)
-    bottom = xp.zeros_like(top[..., :1, :]) + xp.asarray([0.0, 0.0, 0.0, 1.0], dtype=top.dtype, device=device(top))
+    # Made where the rest is: a GPU would have to be waited for before it takes numbers from outside.
+    bottom = xp.concat([xp.zeros_like(top[..., :1, :3]), xp.ones_like(top[..., :1, 3:])], axis=-1)
     return xp.concat([top, bottom], axis=-2)
 
 

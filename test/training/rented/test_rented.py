@@ -124,15 +124,8 @@ def test_the_plan_in_words(cargo):
     for words in ("16 cores", "Big GPU, 80 GiB", "rendered by the GPU", "2 min: the GPU check", "6.17 min: training"):
         assert words in said
     said = in_words(replace(CPU, missing=("scipy",)), Cargo(None, cargo / "photos", None, None), Times(3, 0, 0))
-    for words in (
-        "no GPU: a rehearsal",
-        "rendered by the processor",
-        "missing: scipy",
-        "check is left out",
-        "not scored",
-    ):
-        assert words in said or words == "not scored"
-    assert "nothing is scored" in said
+    for words in ("a rehearsal", "by the processor", "missing: scipy", "check is left out", "nothing is scored"):
+        assert words in said
     assert "cannot be rendered: no libEGL.so" in in_words(BLIND, Cargo.find(cargo), Times())
 
 

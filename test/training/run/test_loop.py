@@ -21,6 +21,7 @@ import torch
 from developed import Sampler
 from run_files import start, wait_for_steps
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 from da3_ros.network import load_checkpoint
 from da3_training.config import MatchingConfig
@@ -66,11 +67,23 @@ def test_no_number_of_a_step_is_read_by_the_processor(config, micros, task, pose
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = mode.from_tensor
         held = replace(batch, **{k: fake(v) for k, v in vars(batch).items() if isinstance(v, torch.Tensor)})
-        result, norm = step_of(learner, None, None, held)
+        with NoUploads():
+            result, norm = step_of(learner, None, None, held)
         assert {"depth", "gradient"} <= set(result.terms)
         for waits in (lambda: float(norm), lambda: result.loss[result.loss > 0]):
             with pytest.raises((DataDependentOutputException, RuntimeError)):
                 waits()
+
+
+UPLOADS = (torch.tensor, torch.asarray, torch.as_tensor, torch.from_numpy, torch.Tensor.new_tensor)
+
+
+class NoUploads(TorchFunctionMode):
+    """Raises where a tensor is made of numbers of the processor: a GPU is waited for before it takes them."""
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        assert function not in UPLOADS, f"{function} takes numbers of the processor to the device"
+        return function(*arguments, **(keywords or {}))
 
 
 def step_of(learner, optimiser, average, batch):

@@ -13,9 +13,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-import onnx
 import torch
-from onnx import numpy_helper
 
 from da3_training.run.networks import Trainable
 
@@ -73,6 +71,9 @@ def load_encoder(model: Trainable, path: Path) -> list[str]:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     """Backbone weights under the names of `da3_ros.network`."""
+    import onnx  # machines that train from other weights need not have it
+    from onnx import numpy_helper
+
     graph = onnx.load(str(path)).graph
     named = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
     # Linear weights and the position grid are anonymous: the nodes that use them tell what they are.

@@ -93,19 +93,32 @@ class Feeder:
                     raw = replace(raw, **copies)
                     self._give_back(slot)
         else:
-            main = torch.cuda.current_stream(self._device)
-            with torch.cuda.stream(self._copies):
-                with watch.part("transfer"):
-                    raw = raw.to(self._device)
-                done = torch.cuda.Event()
-                done.record()
-            main.wait_event(done)
-            for _, value in _tensors(raw):
-                value.record_stream(main)
-            if slot is not None:
-                self._held.append((slot, done))
+            return self._beside(raw, slot, watch)
         with watch.part("look"):
             return develop(raw)
+
+    def _beside(self, raw: RawBatch, slot: int | None, watch: Stopwatch) -> Batch:
+        """Copy and develop on a stream of their own, beside the step before. Numbers that looks take from the processor
+        would wait on the main stream until that step is over.
+        """
+        assert self._copies is not None
+        main = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._copies):
+            with watch.part("transfer"):
+                raw = raw.to(self._device)
+            copied = torch.cuda.Event()
+            copied.record()
+            with watch.part("look"):
+                batch = develop(raw)
+            developed = torch.cuda.Event()
+            developed.record()
+        main.wait_event(developed)
+        for value in vars(batch).values():
+            if isinstance(value, Tensor):
+                value.record_stream(main)
+        if slot is not None:
+            self._held.append((slot, copied))
+        return batch
 
     def _let_go(self, most: int) -> None:
         """Give slots back whose copies are done; wait for one where `most` are held."""
