@@ -89,7 +89,7 @@ class StudioConfig:
     """Steps that a lane keeps its room for; a new one costs as much as dozens of views."""
     texture_size: int = 256
     """Side of textures in pixels."""
-    slots: int = 4
+    slots: int = 8
     """Batches that are under way at a time."""
     assets: str = "auto"
     """``auto``: furniture and textures of packs (`root`) or packages; ``none``: shapes and patterns of our own."""
@@ -104,6 +104,13 @@ class StudioConfig:
             raise ValueError(f"studio.slots is {self.slots}: give 2 or more, one to fill while one is used")
         if self.assets not in ("auto", "none"):
             raise ValueError(f"studio.assets is {self.assets!r}; allowed: auto, none")
+
+    def lane_of(self, step: int, number: int) -> int:
+        """The lane that serves scene `number`, of those of all training processes, of a step.
+
+        Which lanes serve one scene more than the others changes from step to step, so that none is always the slowest.
+        """
+        return (number + 7 * step) % self.lanes
 
 
 @dataclass(frozen=True)

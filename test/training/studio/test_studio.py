@@ -20,6 +20,7 @@ from da3_training.data.develop import develop
 from da3_training.data.samples import Sampler, draw
 from da3_training.run import trainer
 from da3_training.studio import crew as crew_module
+from da3_training.studio import slots as slots_module
 from da3_training.studio.crew import Crew
 from da3_training.studio.lanes import Lane, Lanes
 from da3_training.studio.slots import Slots, slot_size
@@ -237,3 +238,32 @@ def test_develop_takes_what_a_crew_gives(studio_config):
     assert batch.images.isfinite().all()
     assert batch.images.std() > 0.2
     assert batch.metric.all()
+
+
+def test_lanes_take_turns_at_serving_more(studio_config):
+    settings = replace(studio_config.studio, lanes=30)
+    served = np.zeros((30, 30), int)
+    for step in range(30):
+        for number in range(48):
+            served[step, settings.lane_of(step, number)] += 1
+    assert served.max() == 2
+    assert set(served.sum(0)) == {48}
+
+
+def test_where_shared_memory_is_small_a_file_takes_its_place(studio_config, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(slots_module, "SHARED", tmp_path / "none")
+    monkeypatch.setattr(slots_module.tempfile, "tempdir", str(tmp_path))
+    raw = batches(studio_config, 1)[0]
+    assert "they go through" in caplog.text
+    assert list(tmp_path.glob("da3_studio_*")) == []  # removed at the end
+    monkeypatch.undo()
+    assert_same(raw, batches(studio_config, 1)[0])
+
+
+def test_too_little_room_is_said_before_it_is_used(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"has no 1 MB for 2 batches: lower studio\.slots"):
+        Slots.allocate(2, 500_000)

@@ -51,13 +51,16 @@ def overrides(machine: Machine, cargo: Cargo, work: Path, out: Path, photos: flo
         raise RuntimeError(
             f"there are rooms but nothing that renders ({machine.why}), and no {PHOTOS}: nothing to train on"
         )
+    # The network's own process keeps a core busy, most of all with a GPU.
+    workers = max(1, machine.cores - 1 if machine.cores > 2 else machine.cores)
     values: dict[str, Any] = {
         "data": data,
         "output": str(work / "run"),
         "studio.cache": str(work / "cache"),
+        # Two lanes for each process: where they do not share out evenly, the busiest holds up the rest.
+        "studio.lanes": 2 * workers,
         "runtime.pieces": str(out),
-        # The network's own process keeps a core busy, most of all with a GPU.
-        "runtime.workers": max(1, machine.cores - 1 if machine.cores > 2 else machine.cores),
+        "runtime.workers": workers,
         "runtime.precision": "bf16-mixed" if machine.gpu and machine.bf16 else "32-true",
         "runtime.threads": 1 if machine.gpu else machine.cores,
     }

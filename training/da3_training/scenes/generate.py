@@ -32,7 +32,7 @@ from tqdm import tqdm
 from da3_ros.atomic import write_atomically
 from da3_training.scenes.arrays import Floats, Pixels
 from da3_training.scenes.assets import Library
-from da3_training.scenes.cameras import cluster, intrinsics
+from da3_training.scenes.cameras import cluster, intrinsics, tells
 from da3_training.scenes.lens import bend, draw_distortion, focal_factor
 from da3_training.scenes.packs import Packs
 from da3_training.scenes.render import Renderer
@@ -131,16 +131,12 @@ class Studio:
         return number
 
     def _acceptable(self, T: Floats, hfov: float, aspect: float, rng: np.random.Generator) -> bool:
-        """A quick small render: not too close, not mostly sky, not one flat wall."""
+        """Whether a quick small render is worth learning from."""
         width, height = 64, round(64 / aspect)
         supersample, self.renderer.supersample = self.renderer.supersample, 1
         _, depth = self.renderer.render(intrinsics(width, height, hfov), T, width, height)
         self.renderer.supersample = supersample
-        valid = depth[depth > 0]
-        if len(valid) < 0.45 * depth.size or (valid < 0.25).mean() > 0.25 or np.median(valid) < 0.3:
-            return False
-        lo, hi = np.percentile(valid, [10, 90])
-        return bool(hi / lo > 1.35 or rng.random() < 0.15)
+        return tells(depth, rng)
 
 
 def write_depth(path: Path, depth: Floats) -> None:

@@ -94,7 +94,7 @@ class Crew:
         self._members: list[BaseProcess] = [
             context.Process(
                 target=_work,
-                args=(config, rank, world, number, count, self._tasks[number], self._parts, self.slots.memory, opener),
+                args=(config, rank, world, number, count, self._tasks[number], self._parts, self.slots, opener),
                 daemon=True,
             )
             for number in range(count)
@@ -118,6 +118,7 @@ class Crew:
             if member.is_alive():
                 member.kill()
                 member.join()
+        self.slots.close()
 
     def start(self, step: int, stage: int, labelled: bool = False) -> None:
         """From now on give the batches from `step` on, with the samples of `stage`; what is under way is dropped.
@@ -202,7 +203,7 @@ def _work(
     count: int,
     tasks: multiprocessing.SimpleQueue[Task | None],
     parts: multiprocessing.Queue[Part],
-    memory: torch.Tensor,
+    shared: Slots,
     opener: Maker,
 ) -> None:
     """What process `number` of `count` does: its scenes of every task, until there are no more."""
@@ -211,7 +212,7 @@ def _work(
         signal.signal(signum, signal.SIG_IGN)
     torch.set_num_threads(1)
     decode_threads(1)
-    slots = Slots(memory)
+    slots = shared.opened()
     part = Part(Task(0, 0, False, 0), number)
     try:
         sets = opener(config, rank, world)
@@ -225,8 +226,9 @@ def _work(
             drawn = draw(sampler.config, config.runtime.seed, task.step)
             maps = slots.maps(task.slot, drawn)
             for i in range(drawn.scenes):
-                if i % config.studio.lanes % count == number:
-                    scene = sampler.scene(task.step, rank * drawn.scenes + i, drawn, part.broken)
+                whole = rank * drawn.scenes + i
+                if config.studio.lane_of(task.step, whole) % count == number:
+                    scene = sampler.scene(task.step, whole, drawn, part.broken)
                     _store(scene, maps, i)
                     part.scenes[i] = scene._replace(pictures=_NOTHING, depth=_NO_DEPTH, marks=_NOTHING)
             part.seconds = time.monotonic() - begun
