@@ -39,20 +39,28 @@ CLUSTER = 6
 class Lanes:
     """The lanes of one process, on one renderer; stands for a data set in `da3_training.data.samples.Sampler`."""
 
-    def __init__(self, library: Library, bank: TextureBank, config: StudioConfig, seed: tuple[int, ...]) -> None:
-        """seed: of the run and of the training process."""
+    def __init__(
+        self,
+        library: Library,
+        bank: TextureBank,
+        config: StudioConfig,
+        seed: tuple[int, ...],
+        renderer: Renderer | None = None,
+    ) -> None:
+        """seed: of the run and of the training process. renderer: what draws; default: one of its own."""
         self._config, self._seed = config, seed
         self._library, self._bank = library, bank
-        self._renderer = Renderer()
+        self._renderer = Renderer() if renderer is None else renderer
         self._lanes: dict[int, Lane] = {}
-        self._pixels = lru_cache(maxsize=KEPT)(self._resized)
+        self.pixels = lru_cache(maxsize=KEPT)(self._resized)
+        """The image of a key of the bank at the studio's size, RGBA uint8 (texture_size, texture_size, 4)."""
 
     def sample(self, step: int, number: int, rng: np.random.Generator, drawn: Draw, samples: SampleConfig) -> RawScene:
         """Scene `number` of a step; raises BrokenSampleError where 20 rooms gave no usable views."""
-        lane = number % self._config.lanes
+        lane = self._config.lane_of(step, number)
         if lane not in self._lanes:
             self._lanes[lane] = Lane(
-                self._renderer, self._library, self._bank, self._pixels, self._config, self._seed, lane
+                self._renderer, self._library, self._bank, self.pixels, self._config, self._seed, lane
             )
         return self._lanes[lane].scene(step, rng, drawn, samples)
 
@@ -104,14 +112,7 @@ class Lane:
             self._room[1].release()
         rng = np.random.default_rng((*self._seed, block, attempt))
         scene = make_scene(self._library, self._bank, rng)
-        side = self._config.texture_size
-
-        def pixels(key: str) -> Pixels:
-            own = scene.own_textures.get(key)
-            return self._pixels(key) if own is None else resized(own, side)
-
-        stage = self._renderer.upload(scene.mesh, pixels, scene.lighting, (scene.lo, scene.hi), side)
-        self._room, self._block = (scene, stage), block
+        self._room, self._block = (scene, staged(self._renderer, scene, self._pixels, self._config.texture_size)), block
 
     def _views(
         self, scene: Scene, stage: Stage, rng: np.random.Generator, drawn: Draw, samples: SampleConfig
@@ -155,6 +156,16 @@ class Lane:
             metric=True,
             rendered=True,
         )
+
+
+def staged(renderer: Renderer, scene: Scene, pixels: Callable[[str], Pixels], side: int) -> Stage:
+    """A scene put on the renderer's device. pixels: textures that are not its own, RGBA (side, side, 4)."""
+
+    def image(key: str) -> Pixels:
+        own = scene.own_textures.get(key)
+        return pixels(key) if own is None else resized(own, side)
+
+    return renderer.upload(scene.mesh, image, scene.lighting, (scene.lo, scene.hi), side)
 
 
 def resized(image: Pixels, side: int) -> Pixels:
