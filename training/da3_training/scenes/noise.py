@@ -33,19 +33,21 @@ def draw_grids(rng: np.random.Generator, cells_y: int, cells_x: int, octaves: in
     return [rng.random(side, dtype=np.float32) for side in sides]
 
 
-def blend(grids: list[Floats]) -> Floats:
-    """The noise of `draw_grids`, (N, N)."""
-    total = np.zeros((N, N), np.float32)
+def blend(grids: list[Floats], first: int = 0, last: int = N) -> Floats:
+    """The noise of `draw_grids`, its rows from `first` to before `last`: (last - first, N)."""
+    rows = last - first
+    total = np.zeros((rows, N), np.float32)
     weight = 0.0
     for o, cells in enumerate(grids):
         grid = np.pad(cells, 2, mode="wrap")
         sy, sx = N / len(cells), N / cells.shape[1]
-        matrix = np.array([[1 / sx, 0, 2 - 0.5 + 0.5 / sx], [0, 1 / sy, 2 - 0.5 + 0.5 / sy]], np.float32)
+        down = 2 - 0.5 + (first + 0.5) / sy
+        matrix = np.array([[1 / sx, 0, 2 - 0.5 + 0.5 / sx], [0, 1 / sy, down]], np.float32)
         total += (
             cv2.warpAffine(
                 grid,
                 matrix,
-                (N, N),
+                (N, rows),
                 flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_REPLICATE,
             )

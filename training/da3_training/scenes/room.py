@@ -64,14 +64,17 @@ def draw_sky(rng: np.random.Generator) -> Callable[[], Pixels]:
         x += w
 
     def paint() -> Pixels:
-        v = np.linspace(1, 0, N, dtype=np.float32)[:, None, None]
-        image = haze + (zenith - haze) * np.clip(1.6 * v - 0.5, 0, 1)
-        cloud = np.clip(3 * (blend(clouds) - clear), 0, 1)[..., None]
-        image = image * (1 - 0.8 * cloud) + 0.8 * cloud * white
-        image[horizon:] = ground * (0.6 + 0.8 * blend(bumps)[horizon:, :, None])
+        image = np.empty((N, N, 3), np.float64)
+        v = np.linspace(1, 0, N, dtype=np.float32)[:horizon, None, None]
+        cloud = np.clip(3 * (blend(clouds, 0, horizon) - clear), 0, 1)[..., None]
+        image[:horizon] = (haze + (zenith - haze) * np.clip(1.6 * v - 0.5, 0, 1)) * (1 - 0.8 * cloud)
+        image[:horizon] += 0.8 * cloud * white
+        image[horizon:] = ground * (0.6 + 0.8 * blend(bumps, horizon, N)[..., None])
         for x, w, h, shade in houses:
             image[max(horizon - h, 0) : horizon, x : x + w] = shade
-        return np.dstack([(np.clip(image, 0, 1) * 255).astype(np.uint8), np.full((N, N), 255, np.uint8)])
+        rgba = np.full((N, N, 4), 255, np.uint8)
+        rgba[..., :3] = np.clip(image, 0, 1, out=image) * 255
+        return rgba
 
     return paint
 
