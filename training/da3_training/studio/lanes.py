@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from da3_training.config import StudioConfig
 from da3_training.data.batch import OBJECT, SKY, SKY_KNOWN, VALID, RawScene
@@ -28,10 +30,11 @@ from da3_training.scenes.room import Scene, make_scene
 from da3_training.scenes.sensor import Sensor
 from da3_training.scenes.textures import TextureBank
 
+Kind = TypeVar("Kind", bound=np.generic)
 ROOMS = 20
 """Rooms that are built in place of one without usable views before a sample is given up."""
-KEPT = 400
-"""Textures that a process keeps at the studio's size."""
+KEPT = 1 << 28
+"""Bytes of textures that a process keeps at the size of the studio: at 256 x 256 all 815 that packages have."""
 CLUSTER = 6
 """Poses of a cluster, of which a sample takes some: like those on disk."""
 
@@ -52,7 +55,7 @@ class Lanes:
         self._library, self._bank = library, bank
         self._renderer = Renderer() if renderer is None else renderer
         self._lanes: dict[int, Lane] = {}
-        self.pixels = lru_cache(maxsize=KEPT)(self._resized)
+        self.pixels = lru_cache(maxsize=max(1, KEPT // (4 * config.texture_size**2)))(self._resized)
         """The image of a key of the bank at the studio's size, RGBA uint8 (texture_size, texture_size, 4)."""
 
     def sample(self, step: int, number: int, rng: np.random.Generator, drawn: Draw, samples: SampleConfig) -> RawScene:
@@ -140,15 +143,16 @@ class Lane:
         K[0, 0], K[1, 1] = (K[i, i] * focal_factor(distortion) for i in (0, 1))
         pose = np.stack(chosen)
         if samples.augment and rng.random() < 0.5:
-            pictures, depth = pictures[:, :, ::-1], depth[:, :, ::-1]
+            pictures, depth = mirrored(pictures), mirrored(depth)
             K[0, 2] = width - 1 - K[0, 2]
             pose = MIRROR @ pose @ MIRROR
-        sky = depth == 0
-        near = (depth > 0) & (depth < samples.max_depth)
+        # As bytes: times whole numbers they would become eight bytes a pixel on the way.
+        sky = (depth == 0).view(np.uint8)
+        near = ((depth > 0) & (depth < samples.max_depth)).view(np.uint8)
         return RawScene(
             pictures=pictures,
             depth=depth,
-            marks=(VALID * near | SKY * sky | SKY_KNOWN | OBJECT).astype(np.uint8),
+            marks=near * np.uint8(VALID) | sky * np.uint8(SKY) | np.uint8(SKY_KNOWN | OBJECT),
             intrinsics=np.tile(K, (views, 1, 1)).astype(np.float32),
             pose=(np.linalg.inv(pose[0]) @ pose).astype(np.float32),
             looks=looks_of(samples, rng, views),
@@ -166,6 +170,14 @@ def staged(renderer: Renderer, scene: Scene, pixels: Callable[[str], Pixels], si
         return pixels(key) if own is None else resized(own, side)
 
     return renderer.upload(scene.mesh, image, scene.lighting, (scene.lo, scene.hi), side)
+
+
+def mirrored(views: NDArray[Kind]) -> NDArray[Kind]:
+    """Views (S, H, W) or (S, H, W, 3), left and right changed over; contiguous, which later copies are fast with."""
+    out = np.empty_like(views)
+    for view, other in zip(views, out, strict=True):
+        cv2.flip(view, 1, other)
+    return out
 
 
 def resized(image: Pixels, side: int) -> Pixels:
