@@ -7,9 +7,9 @@ material code and a texture layer (-1: none).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,11 @@ VERTEX = np.dtype([("position", "f4", 3), ("normal", "f4", 3), ("uv", "f4", 2), 
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
 _UPRIGHT = _CORNERS * np.array([1, -1], np.float32) + np.array([0, 1], np.float32)
 _TWO_TRIANGLES = np.array([[0, 1, 2], [0, 2, 3]])
+# Of the faces of a box: which sides of it their edges are, and in which direction.
+_FACES = ("-x", "+x", "-y", "+y", "-z", "+z")
+_EDGE_U, _SIGN_U = np.array([1, 1, 0, 0, 0, 0]), np.array([[-1], [1], [1], [-1], [1], [1]], np.float32)
+_EDGE_V, _SIGN_V = np.array([2, 2, 2, 2, 1, 1]), np.array([[1], [1], [1], [1], [-1], [1]], np.float32)
+_BOX_TRIANGLES = np.concatenate([_TWO_TRIANGLES + 4 * face for face in range(6)])
 
 
 @dataclass(frozen=True)
@@ -113,8 +118,7 @@ class Builder:
     ) -> None:
         """Add vertices with their own tint (V, 4) u8 and layer (V,); triangles by kind (opaque, cutout, sky)."""
         if transform is not None:
-            positions = positions @ transform[:3, :3].T + transform[:3, 3]
-            normals = normals @ transform[:3, :3].T
+            positions, normals = _moved(positions, normals, transform)
         block = np.empty(len(positions), VERTEX)
         block["position"], block["normal"], block["uv"], block["tint"], block["layer"] = (
             positions,
@@ -163,51 +167,57 @@ class Builder:
         transform: Floats | None = None,
         faces: str = "-x+x-y+y-z+z",
         fit: bool = False,
-        looks: Callable[[str], Look] | None = None,
     ) -> None:
-        """Axis-aligned box from `lo` to `hi` in the frame of `transform`; `looks` may give each face its own look."""
+        """Axis-aligned box from `lo` to `hi` in the frame of `transform`; `faces` of it alone."""
         low, high = np.asarray(lo, np.float32), np.asarray(hi, np.float32)
-        x, y, z = np.diag(high - low)
-        quads = {
-            "-x": (low + y, -y, z),
-            "+x": (low + x, y, z),
-            "-y": (low, x, z),
-            "+y": (low + x + y, -x, z),
-            "-z": (low + y, x, -y),
-            "+z": (low + z, x, y),
-        }
-        for name, (corner, u, v) in quads.items():
-            if name in faces:
-                self.quad(corner, u, v, looks(name) if looks else look, fit, transform)
+        sides = np.diag(high - low)
+        x, y, z = sides
+        corner = np.array([low + y, low + x, low, low + x + y, low + y, low + z])
+        u, v = sides[_EDGE_U] * _SIGN_U, sides[_EDGE_V] * _SIGN_V
+        count = len(_FACES)
+        if any(name not in faces for name in _FACES):
+            kept = [i for i, name in enumerate(_FACES) if name in faces]
+            corner, u, v, count = corner[kept], u[kept], v[kept], len(kept)
+        # All faces at once, by the arithmetic of `quad`: most of a scene's quads are those of boxes.
+        positions = corner[:, None] + _CORNERS[:, :1] * u[:, None] + _CORNERS[:, 1:] * v[:, None]
+        normal = u[:, [1, 2, 0]] * v[:, [2, 0, 1]] - u[:, [2, 0, 1]] * v[:, [1, 2, 0]]
+        normal /= np.maximum(_length(normal), np.float32(1e-9))
+        normals = np.repeat(normal[:, None], 4, 1)
+        if transform is not None:
+            positions, normals = _moved(positions, normals, transform)
+        size = np.concatenate([_length(u), _length(v)], 1)
+        uvs = np.tile(_UPRIGHT, (count, 1)) if fit else (_CORNERS * size[:, None]) / look.metres_per_repeat
+        self.add(
+            positions.reshape(-1, 3),
+            normals.reshape(-1, 3),
+            uvs.reshape(-1, 2),
+            _BOX_TRIANGLES[: 2 * count],
+            look,
+        )
 
     def revolve(self, profile: Floats, look: Look, transform: Floats | None = None, segments: int = 20) -> None:
         """Body of revolution about z. profile (P, 2): radius, height, from bottom to top."""
         profile = np.asarray(profile, np.float32)
-        angle = np.linspace(0, 2 * np.pi, segments + 1, dtype=np.float32)
-        ring = np.stack([np.cos(angle), np.sin(angle)], 1)
+        angle, ring, triangles = _ring(segments)
         delta = np.diff(profile, axis=0)
-        positions, normals, uvs, triangles = [], [], [], []
-        run = 0.0
-        for i, (dr, dz) in enumerate(delta):
-            length = float(np.hypot(dr, dz))
-            normal = np.array([dz, -dr], np.float32) / max(length, 1e-9)
-            base = 2 * len(ring) * i
-            for j, t in ((i, run), (i + 1, run + length)):
-                positions.append(np.column_stack([ring * profile[j, 0], np.full(len(ring), profile[j, 1])]))
-                normals.append(np.column_stack([ring * normal[0], np.full(len(ring), normal[1])]))
-                uvs.append(
-                    np.column_stack([angle * max(profile[:, 0].max(), 1e-3), np.full(len(ring), t)])
-                    / look.metres_per_repeat
-                )
-            k = base + np.arange(segments)
-            n = len(ring)
-            triangles += [np.stack([k, k + 1, k + n + 1], 1), np.stack([k, k + n + 1, k + n], 1)]
-            run += length
+        length = np.hypot(delta[:, 0], delta[:, 1])
+        normal = np.stack([delta[:, 1], -delta[:, 0]], 1) / np.maximum(length, np.float32(1e-9))[:, None]
+        run = np.concatenate([[0.0], np.cumsum(length, dtype=np.float64)])
+        # Of each piece of the profile, the ring at its lower and the one at its upper end.
+        shape = (len(delta), 2, len(ring))
+        ends = np.stack([profile[:-1], profile[1:]], 1)[:, :, None]
+        positions, normals = np.empty((*shape, 3), np.float32), np.empty((*shape, 3), np.float32)
+        positions[..., :2], positions[..., 2] = ring * ends[..., :1], ends[..., 1]
+        normals[..., :2], normals[..., 2] = ring * normal[:, None, None, :1], normal[:, None, None, 1]
+        uvs = np.empty((*shape, 2), np.float64)
+        uvs[..., 0] = angle * max(profile[:, 0].max(), 1e-3)
+        uvs[..., 1] = np.stack([run[:-1], run[1:]], 1)[..., None]
+        whole = triangles + 2 * len(ring) * np.arange(len(delta))[:, None, None]
         self.add(
-            np.concatenate(positions),
-            np.concatenate(normals),
-            np.concatenate(uvs),
-            np.concatenate(triangles),
+            positions.reshape(-1, 3),
+            normals.reshape(-1, 3),
+            uvs.reshape(-1, 2) / look.metres_per_repeat,
+            whole.reshape(-1, 3),
             look,
             transform,
         )
@@ -236,4 +246,26 @@ class Builder:
 
     def build(self) -> Mesh:
         parts = {k: np.concatenate(t) if t else np.zeros((0, 3), np.uint32) for k, t in self._triangles.items()}
-        return Mesh(np.concatenate(self._vertices), parts["opaque"], parts["cutout"], parts["sky"], list(self._layers))
+        # As bytes: NumPy would compare the fields of every part with those of the others.
+        vertices = np.concatenate([block.view(np.uint8) for block in self._vertices]).view(VERTEX)
+        return Mesh(vertices, parts["opaque"], parts["cutout"], parts["sky"], list(self._layers))
+
+
+def _moved(positions: Floats, normals: Floats, transform: Floats) -> tuple[Floats, Floats]:
+    """Positions and normals (..., V, 3) in the frame that `transform` leads to."""
+    turn = transform[:3, :3].T
+    return positions @ turn + transform[:3, 3], normals @ turn
+
+
+def _length(edges: Floats) -> Floats:
+    """Lengths (F, 1) of edges (F, 3) along an axis."""
+    return np.sqrt((edges * edges).sum(1, keepdims=True))
+
+
+@lru_cache(maxsize=32)
+def _ring(segments: int) -> tuple[Floats, Floats, Indices]:
+    """Angles (R,) of a full turn, their points (R, 2) on the unit circle, and the triangles between two such rings."""
+    angle = np.linspace(0, 2 * np.pi, segments + 1, dtype=np.float32)
+    k, count = np.arange(segments), segments + 1
+    lower, upper = np.stack([k, k + 1, k + count + 1], 1), np.stack([k, k + count + 1, k + count], 1)
+    return angle, np.stack([np.cos(angle), np.sin(angle)], 1), np.concatenate([lower, upper])
