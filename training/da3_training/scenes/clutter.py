@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from da3_training.scenes.arrays import Floats
 from da3_training.scenes.furniture import Model
@@ -13,21 +14,25 @@ from da3_training.scenes.placement import Instance, Placer
 
 def surface_height(place: Placer, instance: Instance, points: Floats, clearance: float) -> float | None:
     """A height [m] where all `points` (P, 2) rest on a flat part of `instance` with `clearance` above, or None."""
-    a, b, c = (instance.corners[:, i] for i in range(3))
-    d = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
-    d = np.where(np.abs(d) < 1e-9, 1e-9, d)
-    px, py = points[:, :1], points[:, 1:]
-    u = ((px - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (py - a[:, 1])) / d
-    v = ((b[:, 0] - a[:, 0]) * (py - a[:, 1]) - (px - a[:, 0]) * (b[:, 1] - a[:, 1])) / d
-    inside = (u >= 0) & (v >= 0) & (u + v <= 1)
-    height = a[:, 2] + u * (b[:, 2] - a[:, 2]) + v * (c[:, 2] - a[:, 2])
-    levels = np.unique(np.round(height[0][inside[0]], 2))
+    corner, u, v, area = instance.plan
+
+    def under(points: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """Heights (P, T) of the triangles' planes at points, and whether these lie within the triangles."""
+        x, y = points[:, :1] - corner[0], points[:, 1:] - corner[1]
+        s, t = (x * v[1] - v[0] * y) / area, (y * u[0] - u[1] * x) / area
+        return corner[2] + s * u[2] + t * v[2], (s >= 0) & (t >= 0) & (s + t <= 1)
+
+    middle, inside = under(points[:1])
+    levels = np.unique(np.round(middle[inside], 2))
+    if not len(levels):
+        return None
+    height, inside = under(points)
     fits = []
     for z in levels:
         above = levels[levels > z + 0.03]
         if len(above) and above[0] - z < clearance:
             continue
-        if all((inside[p] & (np.abs(height[p] - z) < 0.012)).any() for p in range(len(points))):
+        if (inside & (np.abs(height - z) < 0.012)).any(1).all():
             fits.append(z)
     return float(place.rng.choice(fits)) if fits else None
 

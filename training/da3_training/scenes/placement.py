@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from da3_training.scenes.arrays import Floats
+from da3_training.scenes.arrays import Floats, Indices
 from da3_training.scenes.assets import Library
-from da3_training.scenes.furniture import Model
+from da3_training.scenes.furniture import Geometry, Model
 from da3_training.scenes.mesh import Builder, Look, pose2d
 from da3_training.scenes.roles import SUPPORT
 from da3_training.scenes.textures import TextureBank
@@ -23,6 +24,10 @@ def wall_yaw(normal: Floats) -> float:
     return float(np.arctan2(normal[0], -normal[1]))
 
 
+_ACROSS = np.array([[1, 2], [0, 2], [0, 1]])
+"""The two axes of a surface whose normal lies mostly along a third."""
+
+
 @dataclass
 class Instance:
     """A placed model that can carry things: world triangles (T, 3, 3) and its bounds."""
@@ -30,6 +35,14 @@ class Instance:
     corners: Floats
     lo: Floats
     hi: Floats
+
+    @cached_property
+    def plan(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Seen from above: first corners (3, T), edges from there (3, T) and (3, T), twice the area (T,), never 0."""
+        a, b, c = (self.corners[:, i].T for i in range(3))
+        u, v = b - a, c - a
+        area = u[0] * v[1] - v[0] * u[1]
+        return a, u, v, np.where(np.abs(area) < 1e-9, 1e-9, area)
 
 
 @dataclass
@@ -119,34 +132,30 @@ class Placer:
             if m.texture:
                 layer[i] = self.builder.layer(m.texture)
         chosen = [i for i in range(count) if plain[i] and rng.random() < 0.5][:4]
-        if chosen:
-            n = np.abs(g.normals)
-            axis = n.argmax(1)
-            pair = np.array([[1, 2], [0, 2], [0, 1]])[axis]
-            box_uv = np.take_along_axis(positions, pair, 1)
-            for i in chosen:
-                look = self.look("surface", repeat=(0.3, 1.0))
-                if not self.builder.has_room_for({look.texture}):
-                    continue
-                layer[i] = self.builder.layer(look.texture)
-                tint[i, :3] = 255 - (255 - tint[i, :3].astype(int)) // 2
-                mask = g.material == i
-                uvs[mask] = box_uv[mask] / look.metres_per_repeat
-        cutout = np.array([m.cutout for m in model.materials])[g.material[g.triangles[:, 0]]]
+        for i in chosen:
+            look = self.look("surface", repeat=(0.3, 1.0))
+            if not self.builder.has_room_for({look.texture}):
+                continue
+            layer[i] = self.builder.layer(look.texture)
+            tint[i, :3] = 255 - (255 - tint[i, :3].astype(int)) // 2
+            at = np.flatnonzero(g.material == i)
+            across = _ACROSS[np.abs(g.normals[at]).argmax(1)]
+            uvs[at] = positions[at[:, None], across] / look.metres_per_repeat
         self.builder.add_vertices(
             positions,
             g.normals,
             uvs,
             tint[g.material],
             layer[g.material],
-            {"opaque": g.triangles[~cutout], "cutout": g.triangles[cutout]},
+            _by_kind(model, g),
             transform,
         )
         if SUPPORT.search(model.name) and model.size[0] > 0.3:
             world = positions @ transform[:3, :3].T + transform[:3, 3]
             corners = world[g.triangles]
-            normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-            flat = np.abs(normal[:, 2]) > 0.9 * np.linalg.norm(normal, axis=1)
+            u, v = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+            x, y, z = (u[i] * v[j] - u[j] * v[i] for i, j in ((1, 2), (2, 0), (0, 1)))
+            flat = np.abs(z) > 0.9 * np.sqrt(x * x + y * y + z * z)
             self.supports.append(Instance(corners[flat], world.min(0), world.max(0)))
 
     def along_wall(
@@ -177,3 +186,12 @@ class Placer:
             if self.model(model, p[0], p[1], float(self.lo[2]), float(yaw)):
                 return True
         return False
+
+
+def _by_kind(model: Model, geometry: Geometry) -> dict[str, Indices]:
+    """The triangles of a model that hide what is behind them, and those with holes by opacity."""
+    holes = [m.cutout for m in model.materials]
+    if not any(holes):
+        return {"opaque": geometry.triangles}
+    cutout = np.array(holes)[geometry.material[geometry.triangles[:, 0]]]
+    return {"opaque": geometry.triangles[~cutout], "cutout": geometry.triangles[cutout]}

@@ -114,6 +114,7 @@ class TextureBank:
         self.split = split
         self.by_tag = {tag: [t for t in textures if t.tag == tag and t.split == split] for tag in TAGS}
         self.pixels = lru_cache(maxsize=kept)(self._pixels)
+        self._choices: dict[tuple[str, ...], list[Texture]] = {}
 
     @classmethod
     def load(
@@ -149,7 +150,9 @@ class TextureBank:
         return cls([Texture(**t) for t in json.loads(index.read_text())], CacheFolder(cache), split, kept)
 
     def pick(self, rng: np.random.Generator, *tags: str) -> Texture:
-        choices = [t for tag in tags for t in self.by_tag[tag]] or self.by_tag["surface"]
+        if tags not in self._choices:
+            self._choices[tags] = [t for tag in tags for t in self.by_tag[tag]] or self.by_tag["surface"]
+        choices = self._choices[tags]
         return choices[rng.integers(len(choices))]
 
     def _pixels(self, file: str) -> Pixels:
