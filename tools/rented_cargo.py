@@ -104,13 +104,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path)
     for name in ("packs", "photos", "heldout"):
         parser.add_argument(f"--{name}", type=Path, help="folder")
+    parser.add_argument("--debs", type=Path, help="folder with EGL's loader: libegl1, libglvnd0, libopengl0")
     parser.add_argument("--start", help="checkpoint: folder or hub id")
     parser.add_argument("--python", default="3.12", help="version of Python on the rented machine")
     options = parser.parse_args(arguments)
     try:
         if options.out.exists():
             raise SetupError(f"{options.out} exists: remove it, or name another folder")
-        for name in ("packs", "photos", "heldout"):
+        for name in ("packs", "photos", "heldout", "debs"):
             folder: Path | None = getattr(options, name)
             if folder is not None:
                 if not folder.is_dir():

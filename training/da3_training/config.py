@@ -163,6 +163,9 @@ class TrainConfig:
     steps: int = 3000
     hours: float = 0.0
     """Instead of `steps`: wall-clock hours of the command, over all resumptions, from its start to its last file."""
+    local_shards: bool = False
+    """Whether shards on this machine are read sample by sample, in any order, as they are beside a studio: without
+    webdataset."""
     labels_from: int = -1
     """Step at which the data sets with `labels` switch to them (paper: 120k of 200k); -1: never."""
     stages: tuple[Stage, ...] = (Stage(),)
@@ -177,7 +180,9 @@ class TrainConfig:
         if self.task not in TASKS:
             raise ValueError(f"unknown task {self.task!r}; allowed: {', '.join(TASKS)}")
         streamed = [entry.dataset == SHARDS for entry in self.data]
-        if any(streamed) != all(streamed) and not self.has_studio:
+        if self.hours < 0:
+            raise ValueError(f"hours is {self.hours}: give 0 (steps count) or more")
+        if any(streamed) != all(streamed) and not (self.has_studio or self.local_shards):
             raise ValueError(
                 "some of `data` are shards and some are folders: write all of them with `da3-train shards`"
             )
@@ -186,8 +191,10 @@ class TrainConfig:
         for entry in self.data:
             if entry.dataset == SHARDS and entry.labels not in ("", STORED):
                 raise ValueError(f"labels of shards are {entry.labels!r}; allowed: {STORED}, or none")
-            if self.has_studio and entry.labels and entry.dataset in (SHARDS, STUDIO):
-                raise ValueError(f"labels of {entry.dataset} beside a studio are not read: label folders of records")
+            if (self.has_studio or self.local_shards) and entry.labels and entry.dataset in (SHARDS, STUDIO):
+                raise ValueError(
+                    f"labels of {entry.dataset} beside a studio, or read in any order, do not count: label folders"
+                )
         ends = [stage.until for stage in self.stages]
         if ends != sorted(ends) or not ends or abs(ends[-1] - 1) > 1e-9:
             raise ValueError(f"the stages end at {ends}: shares must rise and the last one be 1")

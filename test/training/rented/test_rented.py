@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -213,6 +214,35 @@ def test_a_training_that_fails_is_told_with_what_it_said(small, cargo, tmp_path)
     assert "there are no weights" in page
 
 
+def test_training_that_failed_on_the_way_is_begun_again(tmp_path, monkeypatch):
+    """From its checkpoint; without rooms where it failed before its first step; three times in all."""
+    monkeypatch.setattr(course, "WORTH", 0.0)
+    (tmp_path / "small.yaml").write_text("{}")
+    data = [{"dataset": "studio", "root": "packs"}, {"dataset": "shards", "root": "photos"}]
+
+    def tried(*codes, steps):
+        runs = []
+
+        def run(name, command, work, seconds, here, meanwhile):
+            runs.append([entry["dataset"] for entry in yaml.safe_load((work / "config.yaml").read_text())["data"]])
+            if steps:
+                (work / "run").mkdir(exist_ok=True)
+                (work / "run" / "log.jsonl").write_text('{"step": 0}\n')
+            return course.Done(name, 1.0, codes[len(runs) - 1], False, work / f"{name}.said")
+
+        monkeypatch.setattr(course, "_run", run)
+        work = tmp_path / f"work_{steps}_{len(codes)}"
+        work.mkdir()
+        done = course._train(tmp_path / "small.yaml", {"data": data}, work, work, time.time() + 100, CPU)
+        return [part.name for part in done], runs
+
+    both, photos = ["studio", "shards"], ["shards"]
+    assert tried(0, steps=True) == (["train"], [both])
+    assert tried(1, 0, steps=True) == (["train", "train again 1"], [both, both])
+    assert tried(1, 0, steps=False) == (["train", "train again 1"], [both, photos])
+    assert tried(1, 1, 1, 1, steps=True)[1] == [both] * 3
+
+
 def test_pieces_that_do_not_fit_together_are_told(small, cargo, tmp_path):
     write_pieces(create_model("da3-nano"), cargo / "start", limit=20_000_000)
     next((cargo / "start").glob("weights_*.01")).unlink()
@@ -234,6 +264,19 @@ def test_what_is_late_is_ended(tmp_path):
     assert (willing.late, willing.code) == (True, -15)
 
 
+def test_nothing_that_a_part_began_outlives_it(tmp_path):
+    code = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid)"
+    calls = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(course, "OFTEN", 0.01)
+        done = course._run("part", [sys.executable, "-c", code], tmp_path, 20, CPU, lambda: calls.append(1))
+    assert calls
+    child = int(done.said.read_text())
+    time.sleep(0.2)
+    status = Path(f"/proc/{child}/status")
+    assert not status.exists() or "Z" in status.read_text().split("State:")[1][:4]
+
+
 def test_variables_of_the_renderer_reach_every_part(tmp_path):
     code = "import os; print(os.environ['RENDERS'], os.environ['PYTHONPATH'].split(os.pathsep)[0])"
     done = course._run("part", [sys.executable, "-c", code], tmp_path, 20, replace(CPU, environment={"RENDERS": "yes"}))
@@ -252,6 +295,8 @@ def test_the_course_of_the_loss_in_tenths(tmp_path):
     assert page.startswith("100 steps, 600 images.")
     assert "| 10 to 19 | 1.8550 | 12.0 |" in page
     assert page.endswith("12.0 images/s; of the time: data 1%")
+    log.write_text(log.read_text() + '\n{"step": 100, "lo')  # of a process that was killed
+    assert training(log, "").startswith("100 steps")
     assert training(tmp_path / "none.jsonl", "") == ""
 
 

@@ -9,6 +9,7 @@ import functools
 import http.server
 import json
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from itertools import islice
@@ -291,3 +292,18 @@ def test_the_command_writes_them(many, tmp_path, capsys):
     assert "18 samples of 27 views in 1 shards" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="not dataset=folder"):
         main(["shards", "rooms", str(tmp_path / "x")])
+
+
+def test_shards_train_in_any_order_without_webdataset(config, shards, monkeypatch):
+    """As on a machine that lacks it."""
+    data = (DataConfig("shards", str(shards.root)),)
+    run = replace(config, data=data, local_shards=True)
+    for module in [
+        name for name in sys.modules if name.split(".")[0] == "webdataset" or name.endswith("shards.stream")
+    ]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    trainer.train(run)
+    assert sorted(losses(run)) == list(range(6))
+    with pytest.raises(ImportError):
+        trainer.train(replace(run, output=run.output + "_2", local_shards=False))

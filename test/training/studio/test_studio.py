@@ -6,7 +6,11 @@ from needs import needs
 needs("lightning_fabric", "moderngl", "safetensors", "torch", "tqdm")
 
 import os
+import pickle
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +24,6 @@ from da3_training.data.develop import develop
 from da3_training.data.samples import Sampler, draw
 from da3_training.run import trainer
 from da3_training.studio import crew as crew_module
-from da3_training.studio import slots as slots_module
 from da3_training.studio.crew import Crew
 from da3_training.studio.lanes import Lane, Lanes
 from da3_training.studio.slots import Slots, slot_size
@@ -228,7 +231,7 @@ def test_settings_that_cannot_be_are_refused(changes, words):
 def test_two_studios_and_labels_beside_one_are_refused(studio_config):
     with pytest.raises(ValueError, match="more than one studio"):
         replace(studio_config, data=studio_config.data * 2)
-    with pytest.raises(ValueError, match="beside a studio are not read"):
+    with pytest.raises(ValueError, match="beside a studio, or read in any order, do not count"):
         replace(studio_config, data=(*studio_config.data, DataConfig("shards", "x", labels="stored")))
     assert replace(studio_config, runtime=RuntimeConfig()).has_studio
 
@@ -250,20 +253,63 @@ def test_lanes_take_turns_at_serving_more(studio_config):
     assert set(served.sum(0)) == {48}
 
 
-def test_where_shared_memory_is_small_a_file_takes_its_place(studio_config, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(slots_module, "SHARED", tmp_path / "none")
-    monkeypatch.setattr(slots_module.tempfile, "tempdir", str(tmp_path))
-    raw = batches(studio_config, 1)[0]
-    assert "they go through" in caplog.text
-    assert list(tmp_path.glob("da3_studio_*")) == []  # removed at the end
-    monkeypatch.undo()
-    assert_same(raw, batches(studio_config, 1)[0])
-
-
 def test_too_little_room_is_said_before_it_is_used(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match=r"has no 1 MB for 2 batches: lower studio\.slots"):
+    with pytest.raises(OSError, match=r"no 1 MB of memory for 2 batches: lower studio\.slots"):
         Slots.allocate(2, 500_000)
+
+
+def test_processes_that_do_not_answer_are_named(studio_config, monkeypatch):
+    monkeypatch.setattr(crew_module, "PATIENCE", 0.2)
+    with Crew(studio_config) as crew:
+        crew.start(0, 0)
+        _, slot = crew.take()
+        crew._silence = 1.0
+        os.kill(crew._members[0].pid, signal.SIGSTOP)
+        crew.give_back(slot)
+
+        def go_on():
+            for _ in range(10):
+                crew.give_back(crew.take()[1])
+
+        with pytest.raises(RuntimeError, match=r"processes \[0\] of the studio have not answered for 1 s"):
+            go_on()
+
+
+def test_a_crew_ends_at_once_and_leaves_nothing(studio_config):
+    """However much its processes have still to say, and however who began it ends."""
+    runtime = replace(studio_config.runtime, workers=2)
+    samples = replace(studio_config.stages[0].samples, views_per_batch=48, view_counts=(1,))
+    config = replace(studio_config, runtime=runtime, stages=(replace(studio_config.stages[0], samples=samples),))
+    crew = Crew(config)
+    crew.start(0, 0)
+    crew.take()
+    time.sleep(2)
+    begun = time.monotonic()
+    crew.close()
+    assert time.monotonic() - begun < 2
+    assert not any(member.is_alive() for member in crew._members)
+
+
+def test_the_processes_end_with_the_one_that_began_them(studio_config, tmp_path):
+    code = (
+        "import pickle, sys, time\nfrom da3_training.studio.crew import Crew\n"
+        "if __name__ == '__main__':\n"
+        "    crew = Crew(pickle.load(open(sys.argv[1], 'rb')))\n    crew.start(0, 0)\n    crew.take()\n"
+        "    print(*(m.pid for m in crew._members), flush=True)\n    time.sleep(60)\n"
+    )
+    (tmp_path / "main.py").write_text(code)
+    (tmp_path / "config").write_bytes(pickle.dumps(studio_config))
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "config")]
+    with subprocess.Popen(command, env=there, stdout=subprocess.PIPE, text=True) as process:
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert pids
+        process.kill()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

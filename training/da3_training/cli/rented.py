@@ -38,9 +38,20 @@ def main(arguments: list[str]) -> None:
     times = Times(options.minutes, options.check_minutes, options.evaluate_minutes)
     if not 0 < options.photos < 1:
         raise ValueError(f"--photos {options.photos} is a share: give more than 0 and less than 1")
-    cargo = Cargo.find(options.cargo)
+    cargo = Cargo.find(options.cargo.absolute())
     if options.plan:
         print(in_words(Machine.inspect(), cargo, times))
         return
     more = parse_overrides(options.overrides)
-    sys.exit(run_course(options.config, cargo, options.work, options.out, times, options.began, options.photos, more))
+    sys.exit(
+        run_course(
+            options.config,
+            cargo,
+            options.work.absolute(),
+            options.out.absolute(),
+            times,
+            options.began,
+            options.photos,
+            more,
+        )
+    )

@@ -10,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from da3_training.config import put
+from da3_training.config import STUDIO, put
 from da3_training.rented.cargo import Cargo
 from da3_training.rented.machine import Machine
 from da3_training.rented.plan import LAST, Times, in_words, overrides
@@ -27,6 +29,9 @@ from da3_training.run.pieces import PieceError, join_pieces
 
 ROOT = Path(__file__).resolve().parents[3]
 """Of the project's tree."""
+WORTH, TRIES = 60.0, 3
+"""Seconds that must be left for training to be begun again, and how often it is begun."""
+OFTEN = 10.0
 GRACE = 10.0
 """Seconds between asking a process to end and ending it."""
 
@@ -63,30 +68,53 @@ def run_course(
     done: list[Done] = []
     if times.check:
         done.append(_check(times.check, work, machine))
+    end = began + 60 * times.all - LAST
     try:
         values = {**overrides(machine, cargo, work, out, photos), **more}
         if cargo.start is not None:
             join_pieces(cargo.start, work / "start")
-        left = 60 * times.all - (time.time() - began) - 60 * times.evaluate - LAST
-        values["hours"] = (spent_seconds(work / "run") + left) / 3600
-        path = work / "config.yaml"
-        path.write_text(yaml.safe_dump(_with(yaml.safe_load(config.read_text()), values)))
-        done.append(_run("train", _da3_train("train", path), work, left + 30, machine))
+        done += _train(config, values, work, out, end - 60 * times.evaluate, machine)
         if cargo.heldout is not None:
-            done.append(_evaluate(cargo, work, 60 * times.all - (time.time() - began) - LAST / 2, machine))
-    except (RuntimeError, PieceError) as error:
+            done.append(_evaluate(cargo, work, end + LAST / 2 - time.time(), machine))
+    except (OSError, RuntimeError, PieceError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         (work / "train.said").write_text(f"{error}\n")
         done.append(Done("train", 0.0, 1, False, work / "train.said"))
-    for name in ("log.jsonl",):
-        if (work / "run" / name).is_file():
-            shutil.copy(work / "run" / name, out / name)
-    if (work / "gpu_check.json").is_file():
-        shutil.copy(work / "gpu_check.json", out / "gpu_check.json")
-    pictures(work, out / "pictures.png")
+    _copy_log(work, out)
+    with suppress(Exception):  # a page without a picture is worth more than none
+        pictures(work, out / "pictures.png")
     write_report(out / "report.md", in_words(machine, cargo, times), done, work, time.time() - began)
     print((out / "report.md").read_text(), flush=True)
     return int(any(part.failed for part in done))
+
+
+def _train(config: Path, values: dict[str, Any], work: Path, out: Path, end: float, machine: Machine) -> list[Done]:
+    """Train until `end`, on the clock of `time.time`.
+
+    A run that fails on the way goes on from its checkpoint while there is time, TRIES times in all; one that fails
+    before its first step tries what is left without rooms.
+    """
+    done: list[Done] = []
+    while True:
+        left = end - time.time()
+        path = work / "config.yaml"
+        hours = (spent_seconds(work / "run") + max(left, 1.0)) / 3600
+        path.write_text(yaml.safe_dump(_with(yaml.safe_load(config.read_text()), {**values, "hours": hours})))
+        name = "train" if not done else f"train again {len(done)}"
+        meanwhile = partial(_copy_log, work, out)
+        done.append(_run(name, _da3_train("train", path), work, left + 30, machine, meanwhile))
+        if not done[-1].failed or done[-1].late or end - time.time() < WORTH or len(done) == TRIES:
+            return done
+        if not (work / "run" / "log.jsonl").is_file() or not (work / "run" / "log.jsonl").read_text():
+            photos = [entry for entry in values["data"] if entry["dataset"] != STUDIO]
+            if not photos or photos == values["data"]:
+                return done
+            values = {**values, "data": photos}
+
+
+def _copy_log(work: Path, out: Path) -> None:
+    if (work / "run" / "log.jsonl").is_file():
+        shutil.copy(work / "run" / "log.jsonl", out / "log.jsonl")
 
 
 def spent_seconds(run: Path) -> float:
@@ -120,8 +148,18 @@ def _evaluate(cargo: Cargo, work: Path, seconds: float, machine: Machine) -> Don
     return _run("evaluate", _da3_train("evaluate", *arguments), work, seconds, machine)
 
 
-def _run(name: str, command: Sequence[str], work: Path, seconds: float, machine: Machine) -> Done:
-    """Run a command with what it says both shown and kept; one that is late is asked to end, then ended."""
+def _run(
+    name: str,
+    command: Sequence[str],
+    work: Path,
+    seconds: float,
+    machine: Machine,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Done:
+    """Run a command with what it says both shown and kept; one that is late is asked to end, then ended.
+
+    meanwhile: is called every ten seconds. Nothing that the command started outlives it.
+    """
     said = work / f"{name}.said"
     environment = {**os.environ, **machine.environment, "PYTHONUNBUFFERED": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(
@@ -134,22 +172,29 @@ def _run(name: str, command: Sequence[str], work: Path, seconds: float, machine:
         )
         late = False
         try:
-            process.wait(max(seconds, 1.0))
-        except subprocess.TimeoutExpired:
-            late = True
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(GRACE)
-            except subprocess.TimeoutExpired:
+            while not _ended(process, min(OFTEN, seconds - (time.monotonic() - begun))):
+                meanwhile()
+                if time.monotonic() - begun >= seconds:
+                    late = True
+                    process.send_signal(signal.SIGTERM)
+                    _ended(process, GRACE)
+                    break
+        finally:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
             process.wait()
-            raise
     text = said.read_text(errors="replace")
     print(f"--- {name}: {'late' if late else f'code {process.returncode}'}\n{text[-3000:]}", flush=True)
     return Done(name, time.monotonic() - begun, process.returncode, late, said)
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether it ends within so many seconds."""
+    try:
+        process.wait(max(seconds, 0.01))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _with(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _PROBE = (
     "import moderngl; c = moderngl.create_standalone_context(backend='egl'); print(c.info['GL_RENDERER'], flush=True);"
     "import os; os._exit(0)"
 )
+PATIENCE = 15.0
+HUNG = f"OpenGL did not answer within {PATIENCE:.0f} s"
 SOFTWARE = ("llvmpipe", "softpipe", "swrast")
 
 
@@ -82,7 +84,7 @@ class Machine:
 def _renderer(gpu: bool) -> tuple[str, dict[str, str], str]:
     """What renders, the variables it takes, and why not; beside a GPU every vendor file is tried."""
     found, why = _probe({})
-    if not gpu or _hardware(found):
+    if not gpu or _hardware(found) or why == HUNG:
         return found, {}, why
     for path in VENDORS:
         if Path(path).is_file():
@@ -101,9 +103,14 @@ def _probe(variables: dict[str, str]) -> tuple[str, str]:
     environment = {**os.environ, **variables}
     try:
         process = subprocess.run(
-            [sys.executable, "-c", _PROBE], env=environment, capture_output=True, text=True, timeout=40, check=False
+            [sys.executable, "-c", _PROBE],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        return "", "OpenGL did not answer within 40 s"
+        return "", HUNG
     said = process.stderr.strip().splitlines()
     return process.stdout.strip(), said[-1] if said and not process.stdout.strip() else ""

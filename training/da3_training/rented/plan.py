@@ -56,6 +56,7 @@ def overrides(machine: Machine, cargo: Cargo, work: Path, out: Path, photos: flo
     values: dict[str, Any] = {
         "data": data,
         "output": str(work / "run"),
+        "local_shards": True,
         "studio.cache": str(work / "cache"),
         # Two lanes for each process: where they do not share out evenly, the busiest holds up the rest.
         "studio.lanes": 2 * workers,

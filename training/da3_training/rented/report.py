@@ -45,8 +45,22 @@ def write_report(path: Path, plan: str, parts: Sequence[Part], work: Path, secon
     path.write_text("\n\n".join(block for block in blocks if block) + "\n")
 
 
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The lines that are JSON objects; the last of a process that was killed may be half a one."""
+    found = []
+    for line in text.splitlines():
+        if line.startswith("{"):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+    return found
+
+
 def _said(parts: Sequence[Part], name: str) -> str:
-    return next((part.said.read_text(errors="replace") for part in parts if part.name == name), "")
+    """What the last part of this name said; training that was begun again counts as the same."""
+    found = [part.said for part in parts if part.name.startswith(name) and part.said.is_file()]
+    return found[-1].read_text(errors="replace") if found else ""
 
 
 def _times(parts: Sequence[Part]) -> str:
@@ -60,7 +74,7 @@ def training(log: Path, said: str) -> str:
     """Steps, images, rates and the course of the loss; and what held training up, in its own words."""
     if not log.is_file():
         return ""
-    entries = list({e["step"]: e for e in map(json.loads, log.read_text().splitlines())}.values())
+    entries = list({e["step"]: e for e in _objects(log.read_text(errors="replace"))}.values())
     if not entries:
         return ""
     images = sum(e["views"][0] * e["views"][1] for e in entries)
@@ -79,7 +93,7 @@ def training(log: Path, said: str) -> str:
 
 def scores(said: str) -> str:
     """The JSON lines of `da3-train evaluate` as a table."""
-    lines: list[dict[str, Any]] = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    lines = _objects(said)
     if not lines:
         return ""
     rows = ["| weights | views | sets | AbsRel / delta1 | constant | AUC@30 |", "|---|---|---|---|---|---|"]

@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+OLDEST = 120.0
+"""Seconds that a process may have lived before its run begins; more is a clock that counts from elsewhere."""
 FIRST_GUESS = 2.0
 """Seconds that writing a checkpoint is taken to last until one has been written."""
 
@@ -21,7 +23,7 @@ def process_start() -> float:
         age = float(Path("/proc/uptime").read_text().split()[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return time.monotonic()
-    return time.monotonic() - max(age, 0.0)
+    return time.monotonic() - (age if 0 <= age <= OLDEST else 0.0)
 
 
 class Clock:

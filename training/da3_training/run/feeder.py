@@ -16,7 +16,6 @@ from da3_training.config import TrainConfig
 from da3_training.data.batch import Batch, RawBatch
 from da3_training.data.develop import develop
 from da3_training.data.samples import Sampler, decode_threads
-from da3_training.datasets.registry import SceneSet
 from da3_training.run.stopwatch import Stopwatch
 from da3_training.shards.index import ShardSet
 from da3_training.studio.crew import Crew
@@ -72,7 +71,7 @@ class Feeder:
             self._loader = iter(DataLoader(stream, **options))
             return
         labels = [Path(entry.labels) if use else None for entry, use in zip(config.data, taught, strict=True)]
-        scenes = [s for s in self._sources if isinstance(s, SceneSet)]
+        scenes = [s for s in self._sources if not isinstance(s, ShardSet)]
         sampler = Sampler(scenes, samples, seed, weights, labels, self._rank, self._world)
         self._loader = iter(DataLoader(sampler, sampler=range(step, len(sampler)), **options))
 

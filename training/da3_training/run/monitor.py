@@ -123,10 +123,11 @@ def _board(folder: Path, start: int) -> Any:
     """A writer of TensorBoard's files, None without TensorBoard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        log.info("TensorBoard is not installed: the log has all numbers, %s the pictures", folder.parent / PICTURES)
+
+        return SummaryWriter(str(folder), purge_step=start)
+    except Exception as error:  # what it is made of fails in many ways where versions do not fit together
+        log.info("no TensorBoard (%s): the log has all numbers, %s the pictures", error, folder.parent / PICTURES)
         return None
-    return SummaryWriter(str(folder), purge_step=start)
 
 
 def first_scene(batch: Batch, depth: torch.Tensor) -> NDArray[np.uint8]:

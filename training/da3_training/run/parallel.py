@@ -7,7 +7,9 @@ import functools
 import os
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -37,13 +39,27 @@ def make_fabric(config: RuntimeConfig) -> Fabric:
     elif config.strategy == "ddp" or world > 1:
         # Some parts rest in some steps: the camera encoder without known cameras, ray levels that are never used.
         strategy = DDPStrategy(find_unused_parameters=True)
+    precision: dict[str, Any] = {"precision": config.precision}
+    if config.precision == "bf16-mixed":
+        gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        precision = {"plugins": [ExactInputs("bf16-mixed", "cuda" if gpu else "cpu")]}
     return Fabric(
         accelerator=config.accelerator,
         devices=local,
         num_nodes=max(1, world // local),
         strategy=strategy,
-        precision=config.precision,  # type: ignore[arg-type]
+        **precision,
     )
+
+
+class ExactInputs(MixedPrecision):
+    """Mixed precision that leaves what it is given as it is: Lightning's own would round the true depth and cameras to
+    the network's eight bits.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """The same."""
+        return data
 
 
 def recompute_blocks(module: nn.Module) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -57,17 +58,19 @@ class Learner(nn.Module):
         views, grid = batch.images.shape[1], [side // PATCH for side in batch.images.shape[-2:]]
         extrinsics = intrinsics = None
         if batch.posed:
-            extrinsics, intrinsics = invert(normalise_baseline(batch.pose)), batch.intrinsics
+            with _exactly(batch):
+                extrinsics, intrinsics = invert(normalise_baseline(batch.pose)), batch.intrinsics
         matching = self.config.matching
         matched = views > 1 and (matching.weight > 0 or matching.flow > 0)
         tap = AttentionTap(self._attention(matching.block)) if matched else None
         features = [int(name) for name in self.readouts] if matched else []
-        if tap is not None:
-            with tap:
-                out = self.model(batch.images, extrinsics, intrinsics, reference="first", features=features)
-        else:
-            out = self.model(batch.images, extrinsics, intrinsics, reference="first")
-        out = {key: value.float() for key, value in out.items()}
+        with tap if tap is not None else nullcontext():
+            out = self.model(batch.images, extrinsics, intrinsics, reference="first", features=features)
+        with _exactly(batch):
+            return self._any_view_loss(batch, {key: value.float() for key, value in out.items()}, tap, grid)
+
+    def _any_view_loss(self, batch: Batch, out: dict[str, Tensor], tap: AttentionTap | None, grid: list[int]) -> Result:
+        matching, views = self.config.matching, batch.images.shape[1]
         scene = normalise_scene(batch.depth, batch.valid, batch.pose, batch.intrinsics)
         total, terms = any_view_loss(out, scene, self.config.loss)
         if tap is not None:
@@ -92,7 +95,11 @@ class Learner(nn.Module):
         return block.attn
 
     def _single_view(self, batch: Batch) -> Result:
-        out = {key: value.float() for key, value in self.model(batch.images).items()}
+        out = self.model(batch.images)
+        with _exactly(batch):
+            return self._single_view_loss(batch, {key: value.float() for key, value in out.items()})
+
+    def _single_view_loss(self, batch: Batch, out: dict[str, Tensor]) -> Result:
         metric = self.config.task == "metric"
         valid = batch.valid & batch.metric[:, None, None, None] if metric else batch.valid
         total, terms = single_view_loss(
@@ -107,6 +114,11 @@ class Learner(nn.Module):
             metric=metric,
         )
         return Result(total, terms, out["depth"].detach())
+
+
+def _exactly(batch: Batch) -> torch.autocast:
+    """Within it products are computed in single precision: what the truth is compared with must not be rounded."""
+    return torch.autocast(batch.images.device.type, enabled=False)
 
 
 def check_matching_block(model: Trainable, config: MatchingConfig) -> None:

@@ -66,11 +66,11 @@ def train(config: TrainConfig, began: float | None = None) -> Path:
         fabric.barrier()
         with Monitor(output if fabric.global_rank == 0 else None, run.step) as monitor:
             ended = run.loop(monitor, asked)
-    if fabric.global_rank == 0 and run.images:
-        log.info("%s", run.bottleneck())
-    if not ended:
-        raise StoppedError(f"asked to end: a checkpoint of step {run.step} is in {output}, the same command goes on")
-    return export(fabric, config)
+        if fabric.global_rank == 0 and run.images:
+            log.info("%s", run.bottleneck())
+        if ended:
+            return export(fabric, config)
+    raise StoppedError(f"asked to end: a checkpoint of step {run.step} is in {output}, the same command goes on")
 
 
 class _Run:

@@ -9,18 +9,11 @@ from __future__ import annotations
 import tarfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from da3_training.data.records import BrokenSampleError
-from da3_training.shards.codec import ShardView, views_of_sample
+from da3_training.data.records import BrokenSampleError, Cluster
+from da3_training.shards.codec import views_of_sample
 from da3_training.shards.index import ShardSet
-
-
-class ShardCluster(NamedTuple):
-    """A sample; stands for a `da3_training.data.records.Cluster`."""
-
-    kind: str
-    views: tuple[ShardView, ...]
 
 
 class LocalShards:
@@ -43,11 +36,11 @@ class LocalShards:
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index: int) -> list[ShardCluster]:
+    def __getitem__(self, index: int) -> list[Cluster]:
         """The sample as the one cluster of a scene; raises `BrokenSampleError` for one that cannot be read."""
         return self._load(index)
 
-    def _read(self, index: int) -> list[ShardCluster]:
+    def _read(self, index: int) -> list[Cluster]:
         path, files = self._places[index]
         sample: dict[str, Any] = {}
         try:
@@ -57,7 +50,8 @@ class LocalShards:
                     sample[ending] = stream.read(size)
         except OSError as error:
             raise BrokenSampleError(f"{path}: {error}") from error
-        return [ShardCluster("shard", views_of_sample(sample, str(path), labelled=False))]
+        views: tuple[Any, ...] = views_of_sample(sample, str(path), labelled=False)  # they load like records
+        return [Cluster("shard", views)]
 
 
 def _places(path: Path) -> list[dict[str, tuple[int, int]]]:

@@ -7,6 +7,7 @@ there are. Pixels go through memory that all of them share; a few numbers for ev
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -33,6 +34,11 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
 """Seconds after which a process that waits looks whether the others still live."""
+
+
+FIRST_SILENCE, LEAST_SILENCE, SLOWER = 180.0, 30.0, 10.0
+"""Seconds without an answer after which the processes are taken for hung: until the first answer, and after it, or so
+many times the longest that an answer has taken."""
 
 
 class Task(NamedTuple):
@@ -89,6 +95,7 @@ class Crew:
         self._free = list(range(config.studio.slots))
         self.made = 0
         """Images so far."""
+        self._silence = FIRST_SILENCE
         self.busy = 0.0
         """Seconds that all processes together have worked on them."""
         self._members: list[BaseProcess] = [
@@ -109,15 +116,11 @@ class Crew:
         self.close()
 
     def close(self) -> None:
-        """End the processes."""
-        for tasks, member in zip(self._tasks, self._members, strict=True):
-            if member.is_alive():
-                tasks.put(None)
+        """End the processes. They have nothing to lose; asked to end, each would wait until its results are read."""
         for member in self._members:
-            member.join(PATIENCE)
-            if member.is_alive():
-                member.kill()
-                member.join()
+            member.kill()
+        for member in self._members:
+            member.join()
         self.slots.close()
 
     def start(self, step: int, stage: int, labelled: bool = False) -> None:
@@ -157,6 +160,7 @@ class Crew:
                 tasks.put(task)
 
     def _collect(self) -> None:
+        silent_since = time.monotonic()
         while True:
             try:
                 part = self._parts.get(timeout=PATIENCE)
@@ -167,10 +171,19 @@ class Crew:
                         raise RuntimeError(
                             f"process {number} of the studio ended with code {member.exitcode}; what it said is above"
                         ) from None
+                if time.monotonic() - silent_since > self._silence:
+                    owed = {m for parts in self._open.values() for m in self._missing(parts)}
+                    raise RuntimeError(
+                        f"processes {sorted(owed)} of the studio have not answered for {self._silence:.0f} s"
+                    ) from None
         if part.error:
             raise RuntimeError(f"process {part.member} of the studio failed at step {part.task.step}: {part.error}")
+        self._silence = max(LEAST_SILENCE, SLOWER * part.seconds, self._silence if self.busy else 0.0)
         self.busy += part.seconds
         self._open[part.task.step].append(part)
+
+    def _missing(self, parts: list[Part]) -> set[int]:
+        return set(range(len(self._members))) - {part.member for part in parts}
 
     def _batch(self, parts: list[Part]) -> RawBatch:
         task = parts[0].task
@@ -210,6 +223,7 @@ def _work(
     os.environ["LP_NUM_THREADS"] = "1"  # where software renders, the processes are the parallelism
     for signum in (signal.SIGINT, signal.SIGTERM):  # who trains ends, and then this process
         signal.signal(signum, signal.SIG_IGN)
+    _die_with_parent()
     torch.set_num_threads(1)
     decode_threads(1)
     slots = shared.opened()
@@ -237,6 +251,17 @@ def _work(
         log.exception("process %d of the studio", number)
         part.error = f"{type(error).__name__}: {error}"
         parts.put(part)
+
+
+def _die_with_parent() -> None:
+    """End with the process that trains, however that ends (Linux)."""
+    parent_death = 1  # PR_SET_PDEATHSIG
+    try:
+        ctypes.CDLL(None).prctl(parent_death, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() == 1:  # it ended before it could be told
+        os._exit(1)
 
 
 def _sampler(config: TrainConfig, sets: list[Scenes | Rooms], task: Task, rank: int, world: int) -> Sampler:

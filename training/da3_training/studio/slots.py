@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
-from pathlib import Path
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -19,7 +17,6 @@ from da3_training.data.view_sampling import image_sizes
 
 log = logging.getLogger(__name__)
 
-SHARED = Path("/dev/shm")
 BYTES = 4 + 3 + 1
 """Of a pixel: depth, colour, marks."""
 
@@ -36,51 +33,50 @@ class Maps(NamedTuple):
 
 
 class Slots:
-    """Slots in a file that processes map: in /dev/shm or, where that is too small, as in containers, elsewhere."""
+    """Slots in memory that is in no folder, so that none can be too small for it; other processes map it by way of the
+    one that made it, and must do so while that lives.
+    """
 
-    def __init__(self, path: Path, count: int, size: int) -> None:
+    def __init__(self, path: str, count: int, size: int) -> None:
         self._path, self._count, self._size = path, count, size
         self._memory: Tensor | None = None
 
     @classmethod
     def allocate(cls, count: int, size: int) -> Slots:
-        """So many slots of so many bytes, in the process that gives them to others."""
+        """So many slots of so many bytes. Raises OSError where the memory is not there."""
         size = -(-size // 64) * 64
-        room = shutil.disk_usage(SHARED).free if SHARED.is_dir() else 0
-        folder = SHARED if room > 1.1 * count * size else Path(tempfile.gettempdir())
-        if folder != SHARED:
-            log.warning(
-                "%s has %.0f MB free, %d batches need %.0f: they go through %s, which may be slower",
-                SHARED, room / 1e6, count, count * size / 1e6, folder,
-            )  # fmt: skip
-        handle, name = tempfile.mkstemp(prefix="da3_studio_", dir=folder)
+        handle = os.memfd_create("da3_studio")
         try:
             os.posix_fallocate(handle, 0, count * size)  # what is missing is told here, not by a signal later
         except OSError as error:
-            os.unlink(name)
-            raise OSError(
-                error.errno, f"{folder} has no {count * size / 1e6:.0f} MB for {count} batches: lower studio.slots"
-            ) from error
-        finally:
             os.close(handle)
-        return cls(Path(name), count, size).opened()
+            raise OSError(
+                error.errno, f"no {count * size / 1e6:.0f} MB of memory for {count} batches: lower studio.slots"
+            ) from error
+        slots = cls(f"/proc/{os.getpid()}/fd/{handle}", count, size).opened()
+        slots._handle = handle
+        return slots
 
-    def __getstate__(self) -> tuple[Path, int, int]:
+    _handle: int | None = None
+
+    def __getstate__(self) -> tuple[str, int, int]:
         return (self._path, self._count, self._size)
 
-    def __setstate__(self, state: tuple[Path, int, int]) -> None:
+    def __setstate__(self, state: tuple[str, int, int]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
     def opened(self) -> Slots:
         """The same slots, mapped into this process."""
         if self._memory is None:
-            whole = torch.from_file(str(self._path), shared=True, size=self._count * self._size, dtype=torch.uint8)
+            whole = torch.from_file(self._path, shared=True, size=self._count * self._size, dtype=torch.uint8)
             self._memory = whole.view(self._count, self._size)
         return self
 
     def close(self) -> None:
-        """Remove the file; who has mapped it keeps it until the process ends."""
-        self._path.unlink(missing_ok=True)
+        """Nobody maps them any more; who has, keeps them."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
     def maps(self, slot: int, drawn: Draw) -> Maps:
         """The batch of a step with these numbers in `slot`, without a copy."""
@@ -95,7 +91,9 @@ class Slots:
         assert self._memory is not None
         code = int(torch.cuda.cudart().cudaHostRegister(self._memory.data_ptr(), self._memory.numel(), 0))
         if code:
-            log.warning("CUDA cannot pin %s (error %d): batches are copied in two steps", self._path, code)
+            log.warning("CUDA cannot pin shared memory (error %d): batches are copied in two steps", code)
+            with suppress(RuntimeError):  # the error waits for the next kernel, which would be blamed for it
+                torch.ones(1, device="cuda").add_(1)
         return code == 0
 
 

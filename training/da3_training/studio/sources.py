@@ -29,7 +29,8 @@ def open_sources(config: TrainConfig) -> list[Source]:
     for entry in config.data:
         if entry.dataset == SHARDS:
             # Beside the studio every scene is drawn for itself, so that shards are read at random, not as a stream.
-            opened.append(LocalShards(Path(entry.root)) if config.has_studio else ShardSet(entry.root))
+            at_random = config.has_studio or config.local_shards
+            opened.append(LocalShards(Path(entry.root)) if at_random else ShardSet(entry.root))
         elif entry.dataset != STUDIO:
             opened.append(SceneSet(entry.dataset, Path(entry.root)))
     for source in opened:
