@@ -67,13 +67,16 @@ def draw_sky(rng: np.random.Generator) -> Callable[[], Pixels]:
         image = np.empty((N, N, 3), np.float64)
         v = np.linspace(1, 0, N, dtype=np.float32)[:horizon, None, None]
         cloud = np.clip(3 * (blend(clouds, 0, horizon) - clear), 0, 1)[..., None]
-        image[:horizon] = (haze + (zenith - haze) * np.clip(1.6 * v - 0.5, 0, 1)) * (1 - 0.8 * cloud)
+        air = haze + (zenith - haze) * np.clip(1.6 * v - 0.5, 0, 1)
+        np.multiply(air, 1 - 0.8 * cloud, out=image[:horizon])
         image[:horizon] += 0.8 * cloud * white
-        image[horizon:] = ground * (0.6 + 0.8 * blend(bumps, horizon, N)[..., None])
+        np.multiply(ground, 0.6 + 0.8 * blend(bumps, horizon, N)[..., None], out=image[horizon:])
         for x, w, h, shade in houses:
             image[max(horizon - h, 0) : horizon, x : x + w] = shade
         rgba = np.full((N, N, 4), 255, np.uint8)
-        rgba[..., :3] = np.clip(image, 0, 1, out=image) * 255
+        np.clip(image, 0, 1, out=image)
+        image *= 255
+        rgba[..., :3] = image
         return rgba
 
     return paint
