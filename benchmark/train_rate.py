@@ -93,7 +93,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"default {default}"
         )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # settings before and after options
     for name in ("rooms", "steps", "repeat"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} is {getattr(options, name)}: give 1 or more")

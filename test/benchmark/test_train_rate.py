@@ -221,7 +221,9 @@ def test_everything_is_measured(bench, settings, tmp_path, capsys):
 
     def run(*options):
         file = tmp_path / "rate.json"
-        code = main([*settings, "--rooms", "1", "--steps", "1", "--repeat", "1", "--json", str(file), *options])
+        # Settings come before options and after them.
+        few = ["--rooms", "1", "--steps", "1", "--repeat", "1", "--json", str(file)]
+        code = main([*settings[:3], *few, *settings[3:], *options])
         return code, capsys.readouterr().out, json.loads(file.read_text())
 
     code, said, found = run("--target", "0.01")
