@@ -11,6 +11,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "helpers"), str(HERE.parent / "training")]
 
 ALONE = {"test/export/test_single_view.py"}
+APART = {"training"}
+"""Folders whose own folders share no dear fixtures."""
 
 # What `da3 build` found on this machine decides which engine runs a model: tests start from nothing.
 _PLANS = tempfile.TemporaryDirectory(prefix="da3_plans_")
@@ -26,7 +28,8 @@ def pytest_collection_modifyitems(config, items):
         return
     for item in items:
         file = item.nodeid.split("::")[0]
-        group = file if file in ALONE else file.removeprefix("test/").split("/")[0]
+        parts = file.removeprefix("test/").split("/")
+        group = file if file in ALONE else "/".join(parts[: 2 if parts[0] in APART else 1])
         item.add_marker(pytest.mark.xdist_group(group))
 
 

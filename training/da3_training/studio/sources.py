@@ -16,6 +16,8 @@ from da3_training.shards.local import LocalShards
 
 PACKAGES = "packages"
 """`DataConfig.root` of a studio that takes its assets from installed packages."""
+KEPT_MESHES = 800
+"""Of furniture, in each process: all that there are, some 160 MB, since every room takes another thirty of them."""
 Source = SceneSet | ShardSet | LocalShards
 
 
@@ -45,7 +47,7 @@ def open_studio(entry: DataConfig, config: StudioConfig) -> tuple[Library, Textu
     """
     packs = None if entry.root == PACKAGES or config.assets == "none" else Path(entry.root)
     cache = Path(config.cache) if config.cache else CACHE
-    return open_assets("train", cache, assets=config.assets != "none", packs=packs)
+    return open_assets("train", cache, assets=config.assets != "none", packs=packs, kept_meshes=KEPT_MESHES)
 
 
 def open_rooms(entry: DataConfig, config: TrainConfig, rank: int) -> Rooms:
