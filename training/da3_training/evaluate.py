@@ -77,16 +77,19 @@ def make_group(records: list[Record], size: tuple[int, int]) -> ViewGroup:
 
 
 def evaluate(
-    model: DepthAnything3, groups: Iterator[ViewGroup], posed: bool = False, gallery: Gallery | None = None
+    model: DepthAnything3,
+    groups: Iterator[ViewGroup],
+    posed: bool = False,
+    gallery: Gallery | None = None,
+    device: str = "cpu",
 ) -> dict[str, float]:
     """Mean scores over sets of views: AbsRel, delta1, the same of a constant depth, pose AUC at 5 and 30 degrees.
 
     For sets of several views also ``alone_``: the same images, each seen alone, after one scale for the whole set. What
     seeing them together brings is the difference; sets of other sizes hold other images and are no comparison.
-    The network runs where its weights are. posed: the network is given the true cameras, without their scale. gallery:
+    device: where the network is. posed: the network is given the true cameras, without their scale. gallery:
     collects pictures.
     """
-    device = _device(model)
     depth_scores, alone_scores, prior_scores, errors, identity, baselines = [], [], [], [], [], []
     for group in groups:
         known = {}
@@ -106,7 +109,7 @@ def evaluate(
             scaled = predicted * median_scale(predicted, depth, valid)
             gallery.add(depth_scores[-1][0], group.images, scaled, depth, valid)
         if len(depth) > 1:
-            alone_scores.append(_scaled_errors(_alone(model, group), group))
+            alone_scores.append(_scaled_errors(_alone(model, group, device), group))
         prior_scores.append(depth_errors(np.full_like(depth, np.median(depth[valid])), depth, valid))
         if len(depth) > 1 and "extrinsics" in out:
             still = np.tile(np.eye(4), (len(depth), 1, 1))
@@ -129,19 +132,15 @@ def evaluate(
     return result
 
 
-def _device(model: DepthAnything3) -> torch.device:
-    return next(model.parameters()).device
-
-
 def _scaled_errors(predicted: NDArray[np.float32], group: ViewGroup) -> tuple[float, float]:
     scale = median_scale(predicted, group.depth, group.valid)
     return depth_errors(predicted * scale, group.depth, group.valid)
 
 
-def _alone(model: DepthAnything3, group: ViewGroup) -> NDArray[np.float32]:
+def _alone(model: DepthAnything3, group: ViewGroup, device: str) -> NDArray[np.float32]:
     """Depth (S, H, W) of every view as if there were no others."""
     with torch.no_grad():
-        return model(torch.from_numpy(group.images)[:, None].to(_device(model)))["depth"][:, 0].cpu().numpy()
+        return model(torch.from_numpy(group.images)[:, None].to(device))["depth"][:, 0].cpu().numpy()
 
 
 def motorcycle(views: int, size: tuple[int, int]) -> ViewGroup:

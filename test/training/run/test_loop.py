@@ -29,6 +29,7 @@ from da3_training.data.samples import Sampler as RawSampler
 from da3_training.datasets.registry import SceneSet
 from da3_training.run import checkpoints, compiled, interrupts, tasks, trainer
 from da3_training.run.clock import Clock
+from da3_training.run.feeder import Feeder
 from da3_training.run.interrupts import StoppedError, watched
 from da3_training.run.monitor import Entry, read_numbers
 from da3_training.run.optimiser import MovingAverage, make_optimiser, step_if_finite
@@ -271,6 +272,25 @@ def test_a_signal_within_the_block_is_kept_and_the_handler_comes_back():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_what_was_learned_is_kept_where_data_fail(config, monkeypatch):
+    original = Feeder.take
+    taken = []
+
+    def fail(feeder, watch):
+        taken.append(1)
+        if len(taken) == 4:
+            raise RuntimeError("process 0 of the studio ended")
+        return original(feeder, watch)
+
+    monkeypatch.setattr(Feeder, "take", fail)
+    with pytest.raises(RuntimeError, match="process 0 of the studio ended"):
+        trainer.train(config)
+    assert checkpoints.newest(Path(config.output)).name == f"{checkpoints.PREFIX}{3:09d}"
+    monkeypatch.setattr(Feeder, "take", original)
+    trainer.train(config)
+    assert [line["step"] for line in read(config)] == list(range(6))
 
 
 def test_a_run_that_is_asked_to_end_says_so_and_goes_on(config, monkeypatch):

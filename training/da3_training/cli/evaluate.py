@@ -59,11 +59,17 @@ def main(arguments: list[str]) -> None:
                     if scenes.dataset == "tabletop" and views > 1:
                         continue
                     groups = view_groups(scenes, views, size, options.limit, options.least)
-                    scores = evaluate(model, groups, posed, galleries[scenes.dataset] if shown else None)
+                    scores = evaluate(
+                        model, groups, posed, galleries[scenes.dataset] if shown else None, options.device
+                    )
                     print(json.dumps({**head, "set": scenes.dataset, **scores}), flush=True)
                 if options.motorcycle and views <= 2:
                     scores = evaluate(
-                        model, iter([motorcycle(views, size)]), posed, galleries["motorcycle"] if shown else None
+                        model,
+                        iter([motorcycle(views, size)]),
+                        posed,
+                        galleries["motorcycle"] if shown else None,
+                        options.device,
                     )
                     print(json.dumps({**head, "set": "motorcycle", **scores}), flush=True)
     for name, found in galleries.items():

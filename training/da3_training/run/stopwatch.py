@@ -26,6 +26,10 @@ class Stopwatch:
         """A new step begins."""
         self._open.append({})
 
+    def drop(self) -> None:
+        """The step that was begun does not come about."""
+        self._open.pop()
+
     @contextmanager
     def part(self, name: str, host: bool = False) -> Iterator[None]:
         """Time what is done, or queued on the current stream, within the block; host: by the processor's clock."""

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ class _Run:
             if part != (part := _part(config, self.step, progress)):
                 self.feeder.start(self.step, *part)
             self.watch.step()
-            batch = self.feeder.take(self.watch)
+            batch = self._take(monitor)
             result = self._learn(batch, progress)
             if config.runtime.picture_steps and self.step % config.runtime.picture_steps == 0:
                 monitor.picture(self.step, batch, result.depth)
@@ -124,6 +125,17 @@ class _Run:
                 saved = time.monotonic()
         self._save(monitor)
         return True
+
+    def _take(self, monitor: Monitor) -> Batch:
+        """The next batch. Where there is none, what was learned is kept: the same command goes on from this step."""
+        try:
+            return self.feeder.take(self.watch)
+        except (OSError, RuntimeError, ValueError):
+            self.watch.drop()
+            if self.fabric.world_size == 1:  # the other processes would have to take part
+                with suppress(OSError, RuntimeError):  # of a device that fails, too: then the last checkpoint must do
+                    self._save(monitor)
+            raise
 
     def _learn(self, batch: Batch, progress: float) -> Result:
         """One step. Nothing here waits for the device."""
