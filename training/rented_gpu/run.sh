@@ -8,7 +8,7 @@
 # FOLDER holds, as far as brought: wheels/ (packages that the machine lacks), debs/ (EGL's loader, if it lacks that), packs/
 # (da3-train pack-scenes), photos/ and heldout/ (da3-train shards), start/ (weights in pieces). What was stowed counts as
 # brought. DA3_STOW names the folder of the stow (default /tmp/da3_stow). The options are those of `da3-train rented`. OUT gets
-# seven files of at most 15 MB: write nothing else into it where eight is the most that comes back.
+# eight files of at most 15 MB: write nothing else into it where eight is the most that comes back.
 set -euo pipefail
 began=$(date +%s.%N)
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"

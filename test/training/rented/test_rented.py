@@ -243,6 +243,21 @@ def test_training_that_failed_on_the_way_is_begun_again(tmp_path, monkeypatch):
     assert tried(1, 1, 1, 1, steps=True)[1] == [both] * 3
 
 
+def test_the_proof_on_a_gpu_is_kept_whatever_comes_after(small, cargo, tmp_path, monkeypatch):
+    def check(minutes, work, here):
+        (work / "gpu_check.json").write_text('{"passed": true}')
+        (work / "gpu_check.md").write_text("| proof |")
+        return course.Done("check", 1.0, 0, False, work / "gpu_check.md")
+
+    monkeypatch.setattr(course, "_check", check)
+    times = Times(0.6, 0.1, 0.3)
+    more = {"preset": "no-such-network"}
+    code = run_course(small, Cargo.find(cargo), tmp_path / "work", tmp_path / "out", times, time.time(), 0.2, more)
+    assert code == 1
+    assert json.loads((tmp_path / "out" / "gpu_check.json").read_text()) == {"passed": True}
+    assert "| proof |" in (tmp_path / "out" / "report.md").read_text()
+
+
 def test_pieces_that_do_not_fit_together_are_told(small, cargo, tmp_path):
     write_pieces(create_model("da3-nano"), cargo / "start", limit=20_000_000)
     next((cargo / "start").glob("weights_*.01")).unlink()

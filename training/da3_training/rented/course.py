@@ -68,6 +68,8 @@ def run_course(
     done: list[Done] = []
     if times.check:
         done.append(_check(times.check, work, machine))
+        if (work / "gpu_check.json").is_file():
+            shutil.copy(work / "gpu_check.json", out / "gpu_check.json")
     end = began + 60 * times.all - LAST
     try:
         values = {**overrides(machine, cargo, work, out, photos), **more}
