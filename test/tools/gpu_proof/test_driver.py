@@ -47,7 +47,7 @@ def test_a_leak_of_device_memory_is_found(outcomes, options, monkeypatch):
 
 
 def test_a_leak_of_host_memory_is_found(outcomes, options, monkeypatch):
-    monkeypatch.setenv("FAKE_CUDA_LEAK_HOST", "512")
+    monkeypatch.setenv("FAKE_CUDA_LEAK_HOST", "4096")
     found = failed(outcomes(part, options))
     assert set(found) == {RUNS}
     assert "the host's memory has grown by" in found[RUNS]

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Meshes and images in few bytes: what comes back, and what is refused."""
 
+from needs import needs
+
+needs("rosbags", "tqdm")
+
 import cv2
 import numpy as np
 import pytest

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Assets laid into packs: limits, a part of all, tables, attribution, and what the command refuses."""
 
+from needs import needs
+
+needs("rosbags", "tqdm")
+
 import shutil
 from collections import Counter
 

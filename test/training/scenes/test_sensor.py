@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The photo of a cheap camera."""
 
+from needs import needs
+
+needs("torch")
+
 from dataclasses import replace
 
 import cv2
