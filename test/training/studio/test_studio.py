@@ -263,11 +263,11 @@ def test_too_little_room_is_said_before_it_is_used(monkeypatch):
 
 
 def test_processes_that_do_not_answer_are_named(studio_config, monkeypatch):
-    monkeypatch.setattr(crew_module, "PATIENCE", 0.2)
+    for name, value in {"PATIENCE": 0.2, "LEAST_SILENCE": 1.0, "SLOWER": 0.0}.items():
+        monkeypatch.setattr(crew_module, name, value)
     with Crew(studio_config) as crew:
         crew.start(0, 0)
         _, slot = crew.take()
-        crew._silence = 1.0
         os.kill(crew._members[0].pid, signal.SIGSTOP)
         crew.give_back(slot)
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -61,13 +61,16 @@ class RawBatch:
 
     def to(self, device: torch.device) -> RawBatch:
         """The batch on another device, without waiting for the copies."""
-        names = ("pictures", "depth", "marks", "intrinsics", "pose", "metric")
-        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> RawBatch:
         """The batch in memory that a GPU copies from by itself (called by PyTorch's loader)."""
-        names = ("pictures", "depth", "marks", "intrinsics", "pose", "metric")
-        return replace(self, **{name: getattr(self, name).pin_memory() for name in names})
+        return self.each(Tensor.pin_memory)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> RawBatch:
+        """The batch with every tensor changed."""
+        changed: dict[str, Any] = {n: change(value) for n, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **changed)
 
 
 def collate(scenes: Sequence[RawScene], posed: bool, broken: Sequence[str] = ()) -> RawBatch:

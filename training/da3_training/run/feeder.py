@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +87,7 @@ class Feeder:
         if self._copies is None:
             with watch.part("transfer"):
                 if slot is not None:
-                    copies: dict[str, Any] = {name: value.clone() for name, value in _tensors(raw)}
-                    raw = replace(raw, **copies)
+                    raw = raw.each(Tensor.clone)
                     self._give_back(slot)
         else:
             return self._beside(raw, slot, watch)
@@ -129,10 +127,6 @@ class Feeder:
     def _give_back(self, slot: int) -> None:
         assert self.crew is not None
         self.crew.give_back(slot)
-
-
-def _tensors(raw: RawBatch) -> list[tuple[str, Tensor]]:
-    return [(f.name, value) for f in fields(raw) if isinstance(value := getattr(raw, f.name), Tensor)]
 
 
 def _start_worker(number: int) -> None:

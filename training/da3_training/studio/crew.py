@@ -14,11 +14,10 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -63,11 +62,7 @@ class Part:
     error: str = ""
 
 
-Maker: TypeAlias = Callable[[TrainConfig, int, int], list[Scenes | Rooms]]
-"""The data sets of a run in a process that makes batches: of a configuration, rank and number of training processes."""
-
-
-def open_all(config: TrainConfig, rank: int, world: int) -> list[Scenes | Rooms]:
+def open_all(config: TrainConfig, rank: int) -> list[Scenes | Rooms]:
     """Data sets on disk, and the studio, in the order of `config.data`."""
     on_disk = iter(open_sources(config))
     return [open_rooms(e, config, rank) if e.dataset == STUDIO else next(on_disk) for e in config.data]  # type: ignore[misc]
@@ -79,7 +74,7 @@ class Crew:
     Raises RuntimeError, from `take`, when one of its processes fails or ends.
     """
 
-    def __init__(self, config: TrainConfig, rank: int = 0, world: int = 1, opener: Maker = open_all) -> None:
+    def __init__(self, config: TrainConfig, rank: int = 0, world: int = 1) -> None:
         count = max(1, config.runtime.workers)
         for entry in config.data:
             if entry.dataset == STUDIO:
@@ -101,7 +96,7 @@ class Crew:
         self._members: list[BaseProcess] = [
             context.Process(
                 target=_work,
-                args=(config, rank, world, number, count, self._tasks[number], self._parts, self.slots, opener),
+                args=(config, rank, world, number, count, self._tasks[number], self._parts, self.slots),
                 daemon=True,
             )
             for number in range(count)
@@ -214,12 +209,11 @@ def _work(
     world: int,
     number: int,
     count: int,
-    tasks: multiprocessing.SimpleQueue[Task | None],
+    tasks: multiprocessing.SimpleQueue[Task],
     parts: multiprocessing.Queue[Part],
     shared: Slots,
-    opener: Maker,
 ) -> None:
-    """What process `number` of `count` does: its scenes of every task, until there are no more."""
+    """What process `number` of `count` does: its scenes of every task, until it is ended."""
     os.environ["LP_NUM_THREADS"] = "1"  # where software renders, the processes are the parallelism
     for signum in (signal.SIGINT, signal.SIGTERM):  # who trains ends, and then this process
         signal.signal(signum, signal.SIG_IGN)
@@ -229,9 +223,10 @@ def _work(
     slots = shared.opened()
     part = Part(Task(0, 0, False, 0), number)
     try:
-        sets = opener(config, rank, world)
+        sets = open_all(config, rank)
         samplers: dict[tuple[int, bool], Sampler] = {}
-        while (task := tasks.get()) is not None:
+        while True:
+            task = tasks.get()
             part = Part(task, number)
             begun = time.monotonic()
             if task[1:3] not in samplers:

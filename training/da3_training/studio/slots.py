@@ -59,11 +59,9 @@ class Slots:
 
     _handle: int | None = None
 
-    def __getstate__(self) -> tuple[str, int, int]:
-        return (self._path, self._count, self._size)
-
-    def __setstate__(self, state: tuple[str, int, int]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[Slots], tuple[str, int, int]]:
+        """Another process is told where they are, not what they hold."""
+        return Slots, (self._path, self._count, self._size)
 
     def opened(self) -> Slots:
         """The same slots, mapped into this process."""
