@@ -41,11 +41,12 @@ setup(
         "onnxruntime",
         "array-api-compat",
         "pyyaml",
+        "scipy",
     ],
     extras_require={
         # `colcon test` runs pytest only where this says so.
         "test": ["pytest", "pytest-timeout"],
-        "bag": ["rosbags", "mcap", "tqdm", "scipy"],
+        "bag": ["rosbags", "mcap", "tqdm"],
         "fleet": ["ray", "fsspec"],
         "openvino": ["openvino"],
         "rerun": ["rerun-sdk"],

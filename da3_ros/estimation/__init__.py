@@ -3,13 +3,15 @@
 
 Read `views` (what goes in and comes out), `estimator` (the whole) and its `config`, `steps` (its parts, for several
 sets at once), `preprocess` and `resize` (images as the network takes them), then `scale` (where metres come from) and
-`pose` (where poses come from), `filters` (what is published as NaN and Inf), `upsample` (depth at the camera's size),
-`clouds` (one cloud of all views), `gaussians`.
+`pose` (where poses come from), `refinement` (depth follows what is measured), `assemble` (what is told), `filters`
+(what is published as NaN and Inf), `upsample` (depth at the camera's size), `clouds` (one cloud of all views),
+`gaussians`.
 """
 
 from da3_ros.estimation.config import EstimatorConfig
 from da3_ros.estimation.estimator import Estimator
 from da3_ros.estimation.pose import PoseConfig
+from da3_ros.estimation.refinement import RefinementConfig
 from da3_ros.estimation.scale import ScaleConfig
 from da3_ros.estimation.steps import InOneStep
 from da3_ros.estimation.views import (
@@ -20,6 +22,7 @@ from da3_ros.estimation.views import (
     ScaleEstimate,
     View,
     ViewEstimate,
+    ViewRefinement,
     ViewSet,
 )
 
@@ -31,10 +34,12 @@ __all__ = [
     "OdometryEstimate",
     "PoseConfig",
     "PoseEstimate",
+    "RefinementConfig",
     "RigDeviation",
     "ScaleConfig",
     "ScaleEstimate",
     "View",
     "ViewEstimate",
+    "ViewRefinement",
     "ViewSet",
 ]

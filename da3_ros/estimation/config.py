@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from da3_ros.estimation.pose.config import PoseConfig
+from da3_ros.estimation.refinement.config import RefinementConfig
 from da3_ros.estimation.scale.config import ScaleConfig
 
 
@@ -32,6 +33,7 @@ class EstimatorConfig:
     """Whether 3D Gaussians are wanted, too; needs a graph with their head."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
     rig_check_period: float = 0.0
     """Seconds between checks of the rig's calibration; 0: never."""
 

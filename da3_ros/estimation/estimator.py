@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from da3_ros.engines import Engine, RawEstimate, load_engine
-from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.engines.scenes import check_scenes, run_scenes
+from da3_ros.estimation.assemble import assemble
 from da3_ros.estimation.config import EstimatorConfig
-from da3_ros.estimation.filters import apply_range, mask_low_confidence
 from da3_ros.estimation.gaussians import NO_GAUSSIANS, gaussians_of
 from da3_ros.estimation.pose import (
     NO_RAYS,
@@ -25,20 +23,20 @@ from da3_ros.estimation.pose import (
     PoseSource,
     RigCheck,
     cameras_from_rays,
-    network_camera,
 )
 from da3_ros.estimation.preprocess import Prepared, prepare
+from da3_ros.estimation.refinement import Refined, refine
+from da3_ros.estimation.refinement.subjects import subjects_of
 from da3_ros.estimation.scale import ScaleSource
-from da3_ros.estimation.steps import Inferred, KnownCameras, Later, Measured, Result, Stages, Task
-from da3_ros.estimation.upsample import upsample_confidence, upsample_depth
-from da3_ros.estimation.views import Estimate, PoseEstimate, View, ViewEstimate, ViewSet
+from da3_ros.estimation.steps import Inferred, KnownCameras, Later, Measured, Result, Settled, Stages, Task
+from da3_ros.estimation.views import Estimate, View, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.models import ModelRecord, find_model
 
 
 class Estimator:
     """Runs one model on view sets. Not thread safe: one caller at a time. Steps of different sets may run beside each
-    other, as `prepare`, `infer` and `finish` say.
+    other, as `prepare`, `infer`, `settle` and `finish` say.
     """
 
     def __init__(self, engine: Engine, record: ModelRecord, config: EstimatorConfig | None = None) -> None:
@@ -127,12 +125,15 @@ class Estimator:
         """Estimate the geometry of a view set; every view keeps its name and stamp. odometry: whether the motion since
         the first such set is to be followed.
 
-        These are the steps `prepare`, `infer` and `finish` one after the other; what needs nothing of the network is
-        measured while the engine runs.
+        These are the steps `prepare`, `infer`, `settle` and `finish` one after the other.
         """
+        return self.finish(self.begin(view_set, odometry=odometry))
+
+    def begin(self, view_set: ViewSet, *, odometry: bool = False) -> Settled:
+        """All steps but the last; what needs nothing of the network is measured while the engine runs."""
         task = self.prepare(view_set, odometry=odometry)
         measured = self._measure(task, self._beside.submit)
-        return self.finish(task, self.infer([task])[0], measured)
+        return self.settle(task, self.infer([task])[0], measured)
 
     def prepare(self, view_set: ViewSet, *, odometry: bool = False) -> Task:
         """First step: the engine's input. Depends on no other set: may run in any thread, beside the other steps."""
@@ -154,8 +155,8 @@ class Estimator:
         """Raise EngineError, with what to do, where `count` sets of `views` images cannot run in one call."""
         check_scenes(self.engine.info, count, views)
 
-    def finish(self, task: Task, inferred: Inferred, measured: Measured | None = None) -> Estimate:
-        """Last step: scale, poses, depth. Remembers sets: call it once for each, in their order, one at a time.
+    def settle(self, task: Task, inferred: Inferred, measured: Measured | None = None) -> Settled:
+        """Third step: scale and poses. Remembers sets: call it once for each, in their order, one at a time.
 
         measured: what is measured beside the engine already; None does it here.
         """
@@ -167,7 +168,8 @@ class Estimator:
         raw, metres = _own_metres(raw, prepared, self.record)
         trusted = self.record.trusts_distances and not self.engine.info.single_view
         distances = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
-        scale = self.scale_source(views, prepared, raw.depth, measured.samples.result(), metres, distances)
+        samples = measured.samples.result()
+        scale = self.scale_source(views, prepared, raw.depth, samples, metres, distances)
         clock.lap("scale")
         # In metres, or in the network's unit where there is no scale.
         depths = [
@@ -180,10 +182,37 @@ class Estimator:
         pairs = measured.rig.result()
         deviations = None if pairs is None else self.rig_check(views, pairs, depths)
         clock.lap("poses")
-        out = self._assemble(views, prepared, raw, depths, scale.metric, poses)
-        gaussians = gaussians_of(raw, prepared.windows, poses, scale.value) if self.config.gaussians else None
+        corners = next((found for name, found in samples.items() if name != "reference"), None)
+        return Settled(task, raw, depths, scale, poses, motion, deviations, corners, self.config, clock.milliseconds)
+
+    def finish(self, settled: Settled) -> Estimate:
+        """Last step: depth is refined and filtered. Depends on no other set: may run in any thread, beside others."""
+        task, raw, config = settled.task, settled.raw, settled.config
+        clock = Stages(**settled.milliseconds)
+        refined = self._refine(settled)
+        clock.lap("refinement")
+        out = assemble(settled, refined)
+        gaussians = None
+        if config.gaussians:
+            gaussians = gaussians_of(raw, task.prepared.windows, settled.poses, settled.scale.value)
         clock.lap("post")
-        return Estimate(out, scale, clock.milliseconds, motion, deviations, gaussians)
+        return Estimate(out, settled.scale, clock.milliseconds, settled.motion, settled.rig, gaussians)
+
+    def _refine(self, settled: Settled) -> list[Refined | None]:
+        """What measured depth makes of the views of this moment; None where there is nothing to refine."""
+        views, config = settled.task.views, settled.config.refinement
+        nothing: list[Refined | None] = [None] * len(views)
+        # Without a unit there is nothing that a measured metre could be compared with.
+        if not settled.scale.metric or config.source == "none":
+            return nothing
+        wanted = [view.body == views[0].body for view in views]
+        confidences = [settled.raw.confidence[i, :h, :w] for i, (h, w) in enumerate(settled.task.prepared.windows)]
+        return refine(
+            subjects_of(
+                views, settled.task.prepared, settled.depths, confidences, settled.poses, settled.corners, wanted
+            ),
+            config,
+        )
 
     def _measure(self, task: Task, submit: Callable[..., Result]) -> Measured:
         """What scale and poses rest on needs nothing of the network, but of the sets before: these must be finished."""
@@ -215,37 +244,6 @@ class Estimator:
         intrinsics[:, :2, 2] += 0.5  # the network counts pixels from the image corner
         inputs = invert(poses).astype(np.float32), intrinsics.astype(np.float32)
         return inputs if known.all() else (*inputs, known)
-
-    def _assemble(
-        self,
-        views: tuple[View, ...],
-        prepared: Prepared,
-        raw: RawEstimate,
-        depths: list[NDArray[np.float32]],
-        metric: bool,
-        poses: list[PoseEstimate],
-    ) -> tuple[ViewEstimate, ...]:
-        c = self.config
-        out = []
-        for i, view in enumerate(views):
-            h, w = prepared.windows[i]
-            depth = depths[i]
-            confidence = np.ascontiguousarray(raw.confidence[i, :h, :w])
-            if metric:
-                depth = apply_range(depth, c.min_range, c.max_range)
-            depth = mask_low_confidence(depth, confidence, c.min_confidence)
-            if raw.sky is not None:  # REP-117: beyond every range. Its confidence says nothing: it is 1 by rule
-                depth = np.where(raw.sky[i, :h, :w] >= SKY_THRESHOLD, np.float32(np.inf), depth)
-            camera = prepared.cameras[i] or network_camera(raw, i, (h, w))
-            image = np.ascontiguousarray(prepared.images[i, :h, :w])
-            if c.full_resolution:
-                large = prepared.rectified[i]
-                height, width = large.shape[:2]
-                depth = upsample_depth(depth, large, image)
-                confidence = upsample_confidence(confidence, height, width)
-                camera, image = view.straight_camera() or camera.scaled(width, height), large
-            out.append(ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, poses[i]))
-        return tuple(out)
 
 
 def _check_outputs(config: EstimatorConfig, engine: Engine) -> None:

@@ -9,12 +9,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines import RawEstimate
 from da3_ros.engines.scenes import Scene
+from da3_ros.estimation.config import EstimatorConfig
 from da3_ros.estimation.preprocess import Prepared
-from da3_ros.estimation.views import Estimate, View, ViewSet
+from da3_ros.estimation.scale.rig import SparseDepth
+from da3_ros.estimation.views import (
+    Estimate,
+    OdometryEstimate,
+    PoseEstimate,
+    RigDeviation,
+    ScaleEstimate,
+    View,
+    ViewSet,
+)
 
 KnownCameras = tuple[NDArray[Any] | None, ...]
 """T_camera_world (S, 4, 4) and intrinsics (S, 3, 3) for the engine, or None twice; where not all are known, also which
@@ -80,6 +91,25 @@ class Measured:
     rig: Result
 
 
+@dataclass(frozen=True)
+class Settled:
+    """A set whose scale and poses are known. What is left depends on no other set."""
+
+    task: Task
+    raw: RawEstimate
+    depths: list[NDArray[np.float32]]
+    """(h, w) of each view, in metres where the scale is known."""
+    scale: ScaleEstimate
+    poses: list[PoseEstimate]
+    motion: OdometryEstimate | None
+    rig: tuple[RigDeviation, ...] | None
+    corners: list[SparseDepth] | None
+    """What was triangulated in each view."""
+    config: EstimatorConfig
+    """By which the set goes, whatever is changed meanwhile."""
+    milliseconds: dict[str, float]
+
+
 class Stages:
     """Wall time of consecutive stages, after those that are given in milliseconds."""
 
@@ -106,7 +136,7 @@ class _Whole:
 
 
 class InOneStep(ABC):
-    """Gives the steps of `Estimator` to something that estimates a set in one call: all of it happens in the last."""
+    """Gives the steps of `Estimator` to something that estimates a set in one call: all of it happens in `settle`."""
 
     def prepare(self, view_set: ViewSet, *, odometry: bool = False) -> Any:
         """See `Estimator.prepare`."""
@@ -120,10 +150,18 @@ class InOneStep(ABC):
         """See `Estimator.check_batch`: any number will do, they are done one by one."""
         del count, views
 
-    def finish(self, task: Any, inferred: Any) -> Estimate:
-        """See `Estimator.finish`."""
+    def settle(self, task: Any, inferred: Any) -> Any:
+        """See `Estimator.settle`."""
         del inferred
         return self(task.view_set, odometry=task.odometry)
+
+    def begin(self, view_set: ViewSet, *, odometry: bool = False) -> Any:
+        """See `Estimator.begin`."""
+        return self(view_set, odometry=odometry)
+
+    def finish(self, settled: Any) -> Estimate:
+        """See `Estimator.finish`."""
+        return settled
 
     @abstractmethod
     def __call__(self, view_set: ViewSet, *, odometry: bool = False) -> Estimate:

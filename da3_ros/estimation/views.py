@@ -117,6 +117,25 @@ class ScaleEstimate:
 
 
 @dataclass(frozen=True)
+class ViewRefinement:
+    """What measured depth did to a view."""
+
+    applied: bool
+    message: str = ""
+    """Why it was not."""
+    pixels: dict[str, int] = field(default_factory=dict)
+    """Pieces of evidence by source: ``views``, ``measured``, ``matches``."""
+    share: float = 0.0
+    """Of the view's pixels with evidence."""
+    before: float = float("nan")
+    """Median |residual| of log depth of evidence that was held back, against the network's depth; NaN: too little."""
+    after: float = float("nan")
+    """The same against the refined depth, which was not shown that evidence."""
+    evidence: NDArray[np.float32] | None = None
+    """(h, w) depth of the evidence, NaN where there is none; at the network's size."""
+
+
+@dataclass(frozen=True)
 class ViewEstimate:
     """Geometry of one view, at the size the network worked at, or at that of its image."""
 
@@ -131,6 +150,10 @@ class ViewEstimate:
     camera: CameraModel
     """Camera of the depth image, without distortion; estimated by the network where none was given."""
     pose: PoseEstimate
+    stddev: NDArray[np.float32] | None = None
+    """(h, w), standard deviation of depth in its unit, NaN where depth is not finite; None while depth has no unit."""
+    refinement: ViewRefinement | None = None
+    """None where none was asked for, or none can be: depth has no unit."""
 
     def points(self) -> NDArray[np.float32]:
         """Points (h, w, 3) in the camera's optical frame, NaN where depth is not finite."""
@@ -172,7 +195,7 @@ class Estimate:
     views: tuple[ViewEstimate, ...]
     scale: ScaleEstimate
     timing: dict[str, float] = field(default_factory=dict)
-    """Milliseconds of preprocess, engine, scale, poses, post."""
+    """Milliseconds of preprocess, engine, scale, poses, refinement, post."""
     odometry: OdometryEstimate | None = None
     """Where it was asked for."""
     rig: tuple[RigDeviation, ...] | None = None

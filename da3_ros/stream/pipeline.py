@@ -76,24 +76,23 @@ class Pipeline:
         subscribes.
         """
         work = self.estimate(frames)
-        if work is None:
+        if work is None or not self.publish(work):
             return None
-        self.publish(work)
         return work.estimate
 
     def estimate(self, frames: FrameSet) -> Work | None:
-        """The first half of a call: geometry of a set, to be published; None as there. The second half may run in
-        another thread while this one is at the next set.
+        """The first half of a call: a set whose scale and poses are known, None as there. The second half, `publish`,
+        refines its depth; it may run in another thread while this one is at the next set.
         """
         work = self.see(frames)
-        if work is None or not self._attempt(work, self._whole):
+        if work is None or not self._attempt(work, self._begin):
             return None
         return work
 
     def see(self, frames: FrameSet) -> Work | None:
-        """The first step: views of a set, and those of the window; None as in a call. `prepare`, `infer`, `finish` and
-        `publish` are the further ones. Each takes the sets in their order, one at a time; different steps may run
-        beside each other.
+        """The first step: views of a set, and those of the window; None as in a call. `prepare`, `infer`, `settle`,
+        `finish` and `publish` are the further ones. Each takes the sets in their order, one at a time; different steps
+        may run beside each other.
         """
         if not self._outputs.wanted():
             self._drop(frames, "unwanted")
@@ -122,21 +121,29 @@ class Pipeline:
             work.inferred = found
         return True
 
+    def settle(self, work: Work) -> bool:
+        """Scale and poses; False as in `prepare`."""
+        return self._attempt(work, self._settle)
+
     def finish(self, work: Work) -> bool:
-        """The estimate; False as in `prepare`."""
+        """The estimate, refined; False as in `prepare`."""
         return self._attempt(work, self._finish)
 
-    def _whole(self, work: Work) -> None:
+    def _begin(self, work: Work) -> None:
         view_set = ViewSet([*work.views, *work.others])
-        work.result = self._estimator(view_set, odometry=self._outputs.wants_odometry())
+        work.settled = self._estimator.begin(view_set, odometry=self._outputs.wants_odometry())
 
     def _prepare(self, work: Work) -> None:
         view_set = ViewSet([*work.views, *work.others])
         work.task = self._estimator.prepare(view_set, odometry=self._outputs.wants_odometry())
 
-    def _finish(self, work: Work) -> None:
-        work.result = self._estimator.finish(work.task, work.inferred)
+    def _settle(self, work: Work) -> None:
+        work.settled = self._estimator.settle(work.task, work.inferred)
         work.task = work.inferred = None
+
+    def _finish(self, work: Work) -> None:
+        work.result = self._estimator.finish(work.settled)
+        work.settled = None
 
     def _attempt(self, work: Work, step: Callable[[Work], None]) -> bool:
         try:
@@ -152,7 +159,9 @@ class Pipeline:
             self._drop(work.frames, "engine", only={view.name for view in work.views})
 
     def publish(self, work: Work) -> dict[str, float]:
-        """The second half of a call; returns the milliseconds of every stage."""
+        """The second half of a call; returns the milliseconds of every stage; empty: the set had to be dropped."""
+        if work.result is None and not self.finish(work):
+            return {}
         return self.presenter.publish(work)
 
     def _drop(self, frames: FrameSet, cause: str, only: set[str] | None = None) -> None:

@@ -38,6 +38,7 @@ class Work:
     """T_fused_world (4, 4), where it was looked up already."""
     task: Any = None
     inferred: Any = None
+    settled: Any = None
     result: Estimate | None = None
 
     @property

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stages of the assembly line: see, prepare, infer, finish, publish. One after the other they do what the live node
-does; each is at another set, so that the engine never waits for anything but the engine.
+"""The stages of the assembly line: see, prepare, infer, settle, finish, publish. One after the other they do what the
+live node does; each is at another set, so that the engine never waits for anything but the engine.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Stages:
 
     def line(self, items: Iterable[Item]) -> Generator[Item, None, None]:
         """All of them as an assembly line. Closing the iterator ends it."""
-        stages = each(self.see), self.prepare, self.infer, each(self.finish), each(self.publish)
+        stages = each(self.see), self.prepare, self.infer, each(self.settle), each(self.finish), each(self.publish)
         # A CPU engine whose threads wait for one that others hold up is slower by more than these take.
         engine = stages[3] if isinstance(self._estimator, InOneStep) else self.infer
         return assembly_line(items, *stages, foremost=engine)
@@ -208,17 +208,21 @@ class Stages:
                 item.work = None
             self._revocations.take()
 
-    def finish(self, item: Item) -> Item:
-        """Scale, poses, depth."""
+    def settle(self, item: Item) -> Item:
+        """Scale and poses."""
         if item.order.estimate:
             if item.recalled is not None:
                 self._estimator.recall(item.recalled["estimator"])
             if item.order.fresh or item.job.reset:
                 self._estimator.reset()
-        self._step(item, self._pipeline.finish)
+        self._step(item, self._pipeline.settle)
         if item.memory is not None:
             item.memory["estimator"] = self._estimator.memory()
         return item
+
+    def finish(self, item: Item) -> Item:
+        """Depth."""
+        return self._step(item, self._pipeline.finish)
 
     def _step(self, item: Item, step: Callable[[Work], bool]) -> Item:
         """Do a step of the pipeline; a set that fails goes on without a work, its frames are dropped."""

@@ -48,11 +48,13 @@ class SparseDepth:
     """(N, 2), u and v at the size of the view's image."""
     depth: NDArray[np.float64]
     """(N,), metres along the optical axis."""
+    relative_error: NDArray[np.float64] | None = None
+    """(N,), share by which depth changes for one pixel of matching error; None: nothing was matched."""
 
     @classmethod
     def empty(cls) -> SparseDepth:
         """No points."""
-        return cls(np.zeros((0, 2)), np.zeros(0))
+        return cls(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
 
 
 _FAR = 1000
@@ -85,6 +87,7 @@ def triangulate_rig(
     features = [_detect(*view, config) for view in zip(images, cameras, angles, strict=True)]
     pixels: list[list[NDArray]] = [[] for _ in images]
     depths: list[list[NDArray]] = [[] for _ in images]
+    errors: list[list[NDArray]] = [[] for _ in images]
     for i in range(len(images)):
         for j in range(i + 1, len(images)):
             if wanted is not None and frozenset((i, j)) not in wanted:
@@ -92,14 +95,15 @@ def triangulate_rig(
             T_j_i = invert(poses[j]) @ poses[i]
             if np.linalg.norm(T_j_i[:3, 3]) < config.min_baseline or not _may_overlap(features[i], features[j], T_j_i):
                 continue
-            a, b, depth_i, depth_j = _pair(features[i], features[j], T_j_i, config)
+            a, b, depth_i, depth_j, error = _pair(features[i], features[j], T_j_i, config)
             for k, points, depth in ((i, a, depth_i), (j, b, depth_j)):
                 to_full = images[k].shape[1] / features[k].camera.width
                 pixels[k].append((points + 0.5) * to_full - 0.5)
                 depths[k].append(depth)
+                errors[k].append(error)
     return [
-        SparseDepth(np.concatenate(p), np.concatenate(d)) if p else SparseDepth.empty()
-        for p, d in zip(pixels, depths, strict=True)
+        SparseDepth(np.concatenate(p), np.concatenate(d), np.concatenate(e)) if p else SparseDepth.empty()
+        for p, d, e in zip(pixels, depths, errors, strict=True)
     ]
 
 
@@ -142,9 +146,9 @@ def _may_overlap(a: _Features, b: _Features, T_b_a: NDArray) -> bool:
     return bool(angle < sum(half))
 
 
-def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Matched points (N, 2) in both images and their depths (N,) in both cameras."""
-    nothing = np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros(0)
+def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig) -> tuple[NDArray, ...]:
+    """Matched points (N, 2) in both images, their depths (N,) in both cameras, and the relative error of these (N,)."""
+    nothing = np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0)
     if len(a.points) < 8 or len(b.points) < 8:
         return nothing
     distance = _distances(a, b, T_b_a, config.epipolar_px)
@@ -165,7 +169,7 @@ def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig) -> tu
         & (np.maximum(depth_a, depth_b) < config.max_depth)
         & (relative_error < config.max_relative_error)
     )
-    return points_a[keep], points_b[keep], depth_a[keep], depth_b[keep]
+    return points_a[keep], points_b[keep], depth_a[keep], depth_b[keep], relative_error[keep]
 
 
 def _distances(a: _Features, b: _Features, T_b_a: NDArray, limit: float) -> NDArray[np.int64]:

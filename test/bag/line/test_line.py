@@ -73,7 +73,7 @@ def test_other_stages_leave_the_processor_to_the_foremost_one():
 
 
 class Waits(bags.FakeEstimator):
-    """The first set is finished only once the engine is at the second one and the third one is prepared."""
+    """The first set is settled only once the engine is at the second one and the third one is prepared."""
 
     def __init__(self, model, config):
         super().__init__(model, config)
@@ -91,10 +91,10 @@ class Waits(bags.FakeEstimator):
             self.second.set()
         return super().infer(tasks)
 
-    def finish(self, task, inferred):
+    def settle(self, task, inferred):
         assert self.second.wait(20), "the engine waits for the set before"
         assert self.third.wait(20), "nothing is prepared while the engine runs"
-        return super().finish(task, inferred)
+        return super().settle(task, inferred)
 
 
 def test_the_engine_waits_for_no_other_stage(bag, tmp_path):

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small errors of known poses, from what lies beside the epipolar lines.
+
+Depth moves a pixel along its epipolar line only. What is left across it, once the best depth is found, comes from the
+poses. A calibration that is off by a fraction of a degree is mended by it for the matching; one that is off by more is
+not to be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation.refinement.frame import Frame, Map, Projection
+from da3_ros.geometry.poses import from_rotation_translation, invert
+
+MOST = 400
+"""Pixels of a pair that are asked."""
+LEAST = 30
+NOISE_PX = 0.25
+"""Standard deviation of one pixel's displacement across its line."""
+COUNT = 60
+"""So many pixels of a pair count as independent of each other at most."""
+FARTHEST = 2.0
+"""Largest displacement that the images tell, in pixels."""
+ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """Corresponding pixels of two frames, whatever their poses say."""
+
+    i: int
+    j: int
+    a: NDArray[np.float64]
+    """(N, 2), u and v in frame i."""
+    b: NDArray[np.float64]
+    """(N, 2), in frame j."""
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Poses that explain the offsets, near the given ones."""
+
+    poses: list[NDArray[np.float64]]
+    """T_world_camera (4, 4)."""
+    angle: NDArray[np.float64]
+    """Radians by which each was turned."""
+    distance: NDArray[np.float64]
+    """Metres by which each was moved."""
+    before: dict[tuple[int, int], float]
+    """Median distance from the epipolar lines by pair, in pixels of the frames; NaN: too few pixels."""
+    after: dict[tuple[int, int], float]
+
+
+def offsets_between(
+    frames: Sequence[Frame], i: int, j: int, log_depth: Map, accepted: NDArray[np.bool_], window: int
+) -> Offsets | None:
+    """What lies where in frame j, of accepted pixels (h, w) of frame i at `log_depth` (h, w): one step of Lucas and
+    Kanade's registration (1981) around the place that pose and depth give. None for too few.
+    """
+    a, b = frames[i], frames[j]
+    u, v, z = (projection := Projection.between(a, b))(np.exp(log_depth))
+    use = accepted & projection.inside(u, v, z)
+    if use.sum() < LEAST:
+        return None
+    box = (window, window)
+    warped = cv2.remap(b.grey, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    mean_a, mean_w = cv2.blur(a.grey, box), cv2.blur(warped, box)
+    part_a, part_w = a.grey - mean_a, warped - mean_w
+    gain = np.sqrt((cv2.blur(part_a * part_a, box) + 1) / (cv2.blur(part_w * part_w, box) + 1))
+    error = part_w * gain - part_a
+    # The gradient of both: the bias of noise cancels to first order (as in inverse and forward registration together).
+    both = (part_a + part_w * gain) / 2
+    gx, gy = cv2.Sobel(both, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(both, cv2.CV_32F, 0, 1, scale=1 / 8)
+    xx, xy, yy = (cv2.blur(p, box) for p in (gx * gx, gx * gy, gy * gy))
+    xe, ye = cv2.blur(gx * error, box), cv2.blur(gy * error, box)
+    determinant = xx * yy - xy * xy
+    # Corners, not edges: both directions must be told.
+    trace = xx + yy
+    use &= (determinant > 0.05 * trace * trace) & (trace > 4)
+    rows, columns = np.nonzero(use)
+    if len(rows) < LEAST:
+        return None
+    step = max(1, len(rows) // MOST)
+    rows, columns = rows[::step], columns[::step]
+    at = rows, columns
+    d = determinant[at]
+    du, dv = (yy[at] * xe[at] - xy[at] * ye[at]) / d, (xx[at] * ye[at] - xy[at] * xe[at]) / d
+    near = np.hypot(du, dv) < FARTHEST
+    if near.sum() < LEAST:
+        return None
+    rows, columns = rows[near], columns[near]
+    points = np.stack([columns + du[near], rows + dv[near]], axis=1).astype(np.float64)
+    return Offsets(i, j, points, np.stack([u[rows, columns], v[rows, columns]], axis=1).astype(np.float64))
+
+
+def correct_poses(
+    frames: Sequence[Frame], offsets: Sequence[Offsets], sigma: Sequence[tuple[float, float]]
+) -> Corrected:
+    """Poses of least squares; sigma: standard deviation of each given pose, radians and metres. The first of
+    the frames with offsets stays where it is.
+    """
+    poses = [frame.pose for frame in frames]
+    seen = sorted({k for pair in offsets for k in (pair.i, pair.j)})
+    angle, distance = np.zeros(len(poses)), np.zeros(len(poses))
+    before = {(pair.i, pair.j): _middle(_across(frames, pair, poses)) for pair in offsets}
+    if not seen:
+        return Corrected(list(poses), angle, distance, before, dict(before))
+    free = seen[1:]
+    column = {view: 6 * k for k, view in enumerate(free)}
+    prior = np.concatenate([[1 / sigma[view][0]] * 3 + [1 / sigma[view][1]] * 3 for view in free])
+    total = np.zeros(6 * len(free))
+    for _ in range(ROUNDS):
+        normal, right = np.diag(prior**2), -(prior**2) * total
+        for pair in offsets:
+            residual = _across(frames, pair, poses)
+            jacobian = np.zeros((len(residual), len(total)))
+            for view in (pair.i, pair.j):
+                if view not in column:
+                    continue
+                for axis in range(6):
+                    turned = list(poses)
+                    size = 1e-4
+                    turned[view] = np.asarray(poses[view] @ _small(np.eye(6)[axis] * size))
+                    jacobian[:, column[view] + axis] = (_across(frames, pair, turned) - residual) / size
+            robust = max(1.4826 * _middle(residual), NOISE_PX)
+            weight = np.where(np.abs(residual) < 2 * robust, 1.0, 2 * robust / np.maximum(np.abs(residual), 1e-9))
+            weight *= min(1.0, COUNT / len(residual)) / robust**2
+            normal += jacobian.T @ (jacobian * weight[:, None])
+            right -= jacobian.T @ (weight * residual)
+        step = np.asarray(np.linalg.solve(normal, right), np.float64)
+        total += step
+        for view in free:
+            poses[view] = np.asarray(poses[view] @ _small(step[column[view] : column[view] + 6]))
+    for view in free:
+        moved = invert(frames[view].pose) @ poses[view]
+        angle[view] = float(np.linalg.norm(total[column[view] : column[view] + 3]))
+        distance[view] = float(np.linalg.norm(moved[:3, 3]))
+    after = {(pair.i, pair.j): _middle(_across(frames, pair, poses)) for pair in offsets}
+    return Corrected(poses, angle, distance, before, after)
+
+
+def _middle(values: NDArray[np.float64]) -> float:
+    return float(np.median(np.abs(values)))
+
+
+def _across(frames: Sequence[Frame], pair: Offsets, poses: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Distance (N,) of the pixels in frame i from the epipolar lines of those in frame j, in pixels."""
+    a, b = frames[pair.i].camera, frames[pair.j].camera
+    T_j_i = invert(poses[pair.j]) @ poses[pair.i]
+    x, y, z = T_j_i[:3, 3]
+    essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ T_j_i[:3, :3]
+    fundamental = np.linalg.inv(b.K).T @ essential @ np.linalg.inv(a.K)
+    there = np.concatenate([pair.b, np.ones((len(pair.b), 1))], axis=1)
+    line = there @ fundamental
+    here = np.concatenate([pair.a, np.ones((len(pair.a), 1))], axis=1)
+    return np.asarray((line * here).sum(axis=1) / np.maximum(np.linalg.norm(line[:, :2], axis=1), 1e-12))
+
+
+def _small(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rigid transform of a small rotation (first three, radians) and translation (last three)."""
+    return np.asarray(from_rotation_translation(cv2.Rodrigues(step[:3])[0], step[3:]))

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evidence and the network's surface become one: an edge-aware, robust correction of log depth.
+
+The correction c minimises ``sum_i w_i (c_i - r_i)^2 + sum_pq g_pq (c_p - c_q)^2`` with the evidence's residuals r.
+Links g are weak across edges of image and depth; weights w come from the evidence's standard deviations and are made
+robust. Dense evidence is followed pixel by pixel, sparse evidence bends the surface smoothly, none leaves it as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation.refinement.evidence import Evidence
+from da3_ros.estimation.refinement.frame import Map
+from da3_ros.estimation.refinement.solver import Field
+from da3_ros.estimation.refinement.trend import trend
+
+STEP = 0.025
+"""Standard deviation of the change of the correction from a pixel to the next one on the same surface."""
+DEPTH_EDGE = 0.05
+"""Change of log depth between neighbours at which a link has lost most of its strength."""
+GREY_EDGE = 6.0
+"""The same for grey levels."""
+LEAST_LINK = 1e-3
+"""Share of its strength that every link keeps."""
+TO_NETWORK = 1e-5
+"""Weight that pulls the correction to zero, against that of a whole link: where nothing is known for a hundred pixels,
+the network is right."""
+LARGEST_WEIGHT = 30.0
+ROUNDS = 3
+OUTLIER = 4.0
+"""Standard deviations of the residuals from which on evidence loses its say."""
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What became of a view's depth."""
+
+    log_depth: Map
+    """(h, w)."""
+    trust: NDArray[np.float32]
+    """(N,), 0 to 1: how far each piece of evidence is believed."""
+    hold: Map
+    """(h, w), 0 to 1: how much of the correction rests on evidence."""
+
+
+def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS, accuracy: float = 0.01) -> Fused:
+    """Log depth (h, w) that follows the evidence. grey: (h, w), 0 to 255."""
+    start = log_depth + trend(log_depth, evidence)
+    field = Field(start, *links(start, grey))
+    at = evidence.rows * log_depth.shape[1] + evidence.columns
+    residual = evidence.log_depth - start[evidence.rows, evidence.columns]
+    full = np.minimum((STEP / np.maximum(evidence.sigma, 1e-4)) ** 2, LARGEST_WEIGHT).astype(np.float32)
+    trust, correction, weight = np.ones(len(evidence), np.float32), None, None
+    for _ in range(rounds):
+        weight = _gather(full * trust, at, log_depth.shape)
+        value = _gather(full * trust * residual, at, log_depth.shape)
+        correction = field.solve(weight + np.float32(TO_NETWORK), value, correction, accuracy=accuracy)
+        error = residual - correction.ravel()[at]
+        spread = np.maximum(max(1.4826 * float(np.median(np.abs(error))), 0.005), evidence.sigma)
+        trust = (1 / (1 + (error / (OUTLIER * spread)) ** 2) ** 2).astype(np.float32)
+    assert correction is not None
+    assert weight is not None
+    hold = field.solve(weight + np.float32(TO_NETWORK), weight, accuracy=0.1)
+    return Fused(start + correction, trust, np.clip(hold, 0, 1))
+
+
+def links(log_depth: Map, grey: Map) -> tuple[Map, Map]:
+    """Strength of the links to the right (h, w - 1) and down (h - 1, w)."""
+
+    def strength(axis: int) -> Map:
+        jump = np.abs(np.diff(log_depth, axis=axis)) * np.float32(1 / DEPTH_EDGE)
+        jump += np.abs(np.diff(grey, axis=axis)) * np.float32(1 / GREY_EDGE)
+        return np.asarray(np.exp(-jump) + np.float32(LEAST_LINK), np.float32)
+
+    return strength(1), strength(0)
+
+
+def _gather(values: NDArray[np.float32], at: NDArray[np.intp], shape: tuple[int, ...]) -> Map:
+    return np.bincount(at, values, shape[0] * shape[1]).astype(np.float32).reshape(shape)

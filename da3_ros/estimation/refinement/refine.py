@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth of a view set, refined: evidence is gathered, fused and checked. Depends on no other set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation.refinement.check import LEAST, ORDER, Verdict, held_back, judge, same_order
+from da3_ros.estimation.refinement.config import RefinementConfig
+from da3_ros.estimation.refinement.evidence import Evidence
+from da3_ros.estimation.refinement.frame import Frame, Map
+from da3_ros.estimation.refinement.fusion import Fused, fuse
+from da3_ros.estimation.refinement.measured import evidence_of_corners, evidence_of_points
+from da3_ros.estimation.refinement.uncertainty import NETWORK, deviation, nearness
+from da3_ros.estimation.refinement.views import Posed, evidence_of_views
+from da3_ros.estimation.scale.rig import SparseDepth
+from da3_ros.estimation.views import ViewRefinement
+from da3_ros.geometry.cameras import CameraModel
+
+DENSE = 0.02
+"""Share of a view's pixels with evidence from which on corners add nothing."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A view whose depth is to be refined."""
+
+    depth: NDArray[np.float32]
+    """(h, w), metres, positive."""
+    confidence: NDArray[np.float32]
+    """(h, w), the network's."""
+    image: NDArray[np.uint8]
+    """(h, w, 3) RGB, the same pixels."""
+    large: NDArray[np.uint8]
+    """(H, W, 3) RGB at its own size, without distortion."""
+    camera: CameraModel | None
+    """Of the depth map; None: not known."""
+    pose: NDArray[np.float64] | None
+    """T_world_camera (4, 4), in the unit of depth; None: not known."""
+    sigma: tuple[float, float] = (0.0, 0.0)
+    """Standard deviation of the pose: radians, and its unit."""
+    body: int = 0
+    """Views of one body were taken together."""
+    measured: SparseDepth | None = None
+    """Points of another sensor that the view sees."""
+    matches: SparseDepth | None = None
+    """Triangulated corners."""
+    wanted: bool = True
+    """False: the view only bears witness for others."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A view's depth after the refinement."""
+
+    depth: NDArray[np.float32]
+    """(h, w), in the unit that it came in."""
+    confidence: NDArray[np.float32]
+    """(h, w), at least what it was."""
+    stddev: NDArray[np.float32]
+    """(h, w), standard deviation of depth, in its unit."""
+    report: ViewRefinement
+
+
+def refine(subjects: Sequence[Subject], config: RefinementConfig, network: float = NETWORK) -> list[Refined | None]:
+    """Refine the views of a set; None for those that are not wanted.
+
+    network: standard deviation of log depth of what the network says alone.
+    """
+    logs = [np.log(np.maximum(subject.depth, 1e-6)) for subject in subjects]
+    greys = [cv2.cvtColor(subject.image, cv2.COLOR_RGB2GRAY).astype(np.float32) for subject in subjects]
+    evidence, message = _gather(subjects, logs, greys, config)
+    return [
+        _one(subject, log, grey, own, message, config, network) if subject.wanted else None
+        for subject, log, grey, own in zip(subjects, logs, greys, evidence, strict=True)
+    ]
+
+
+def _gather(
+    subjects: Sequence[Subject], logs: Sequence[Map], greys: Sequence[Map], config: RefinementConfig
+) -> tuple[list[Evidence], str]:
+    parts: list[list[Evidence]] = [[] for _ in subjects]
+    message = ""
+    if config.source in ("auto", "all", "measured"):
+        for part, subject, log in zip(parts, subjects, logs, strict=True):
+            if subject.measured is not None and subject.wanted:
+                part.append(evidence_of_points(subject.measured, _size(subject.large), log))
+    if config.source in ("auto", "all", "views"):
+        posed = [_posed(*each) for each in zip(subjects, logs, greys, strict=True)]
+        if sum(view is not None for view in posed) > 1:
+            seen = evidence_of_views(posed, config)
+            message = seen.message
+            for part, own in zip(parts, seen.evidence, strict=True):
+                part.append(own)
+    if config.source in ("auto", "all") and not message:
+        for part, subject, log in zip(parts, subjects, logs, strict=True):
+            told = sum(len(own) for own in part)
+            if subject.matches is not None and (config.source == "all" or told < DENSE * log.size):
+                part.append(evidence_of_corners(subject.matches, _size(subject.large), log))
+    return [Evidence.joined(part) for part in parts], message
+
+
+def _posed(subject: Subject, log_depth: Map, grey: Map) -> Posed | None:
+    if subject.camera is None or subject.pose is None:
+        return None
+    large = cv2.cvtColor(subject.large, cv2.COLOR_RGB2GRAY)
+    frame = Frame(grey, subject.camera, np.asarray(subject.pose, np.float64), log_depth)
+    return Posed(frame, large, subject.sigma, subject.body, subject.wanted)
+
+
+def _size(image: NDArray[np.uint8]) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
+
+
+def _one(
+    subject: Subject,
+    log_depth: Map,
+    grey: Map,
+    evidence: Evidence,
+    message: str,
+    config: RefinementConfig,
+    network: float,
+) -> Refined:
+    share = len(evidence) / log_depth.size
+    shown = np.full(log_depth.shape, np.nan, np.float32)
+    shown[evidence.rows, evidence.columns] = np.exp(evidence.log_depth)
+    report = ViewRefinement(False, message, evidence.counts(), share, evidence=shown)
+    verdict = _verdict(log_depth, grey, evidence, message, config)
+    report = replace(report, message=verdict.message, before=verdict.before, after=verdict.after)
+    if verdict.message:
+        spread = deviation(log_depth, np.zeros_like(log_depth), 0.0, network, 0.0)
+        return Refined(subject.depth, subject.confidence, subject.depth * spread, report)
+    fused = fuse(log_depth, grey, evidence)
+    depth = np.exp(fused.log_depth)
+    near = nearness(log_depth.shape, evidence, fused.trust)
+    spread = _spread(fused, near, evidence, verdict)
+    return Refined(depth, subject.confidence * (1 + near), depth * spread, replace(report, applied=True))
+
+
+def _verdict(log_depth: Map, grey: Map, evidence: Evidence, message: str, config: RefinementConfig) -> Verdict:
+    nan = float("nan")
+    if len(evidence) < LEAST:
+        text = message or f"{len(evidence)} pieces of evidence, {LEAST} are needed"
+        return Verdict(text, nan, nan)
+    order = same_order(log_depth, evidence)
+    if order < ORDER:
+        text = f"evidence and network disagree on what is nearer in {100 * (1 - order):.0f} % of pairs of pixels"
+        return Verdict(text, nan, nan)
+    held = held_back(evidence, config.held_back)
+    if held.sum() < 3 or (~held).sum() < 8:
+        return Verdict("", nan, nan)
+    tried = fuse(log_depth, grey, evidence.part(~held), rounds=2, accuracy=0.05)
+    return judge(log_depth, tried.log_depth, evidence.part(held))
+
+
+def _spread(fused: Fused, near: Map, evidence: Evidence, verdict: Verdict) -> Map:
+    own = float(np.median(evidence.sigma))
+    return deviation(fused.log_depth, near, own, max(verdict.spread, own), evidence.common)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The low-order part of the network's error: scale, contrast and tilt of log depth, from few points already."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation.refinement.evidence import Evidence
+from da3_ros.estimation.refinement.frame import Map
+
+PRIOR = (0.3, 0.15, 0.03, 0.03)
+"""Standard deviations of the network's: scale, contrast, tilt along u and v. Logarithms;
+tilt from the middle of the image to its border."""
+CELLS = 12
+"""Cells over the image's width. Neighbouring errors of the network are alike: pieces of one cell count as ..."""
+PER_CELL = 1.0
+"""... so many that are independent, however many there are."""
+ROUNDS = 6
+
+
+def trend(log_depth: Map, evidence: Evidence) -> Map:
+    """What is to be added to log depth (h, w): ``a + b (l - m) + c u + d v``, with the median m, that explains most of
+    the evidence, robustly (Cauchy's weights).
+    """
+    h, w = log_depth.shape
+    middle = np.median(log_depth)
+    across = ((np.arange(w, dtype=np.float32) + 0.5) / w * 2 - 1)[None, :]
+    down = ((np.arange(h, dtype=np.float32) + 0.5) / h * 2 - 1)[:, None]
+    at = evidence.rows, evidence.columns
+    design = np.stack(
+        [np.ones(len(evidence)), log_depth[at] - middle, across[0, at[1]], down[at[0], 0]], axis=1
+    ).astype(np.float64)
+    wanted = (evidence.log_depth - log_depth[at]).astype(np.float64)
+    share = _shares(evidence, w)
+    prior = np.diag([1 / s**2 for s in PRIOR])
+    x = np.array([np.median(wanted), 0, 0, 0])
+    for _ in range(ROUNDS):
+        error = wanted - design @ x
+        spread = max(1.4826 * float(np.median(np.abs(error))), 0.02)
+        robust = share / (1 + (error / (1.5 * spread)) ** 2) / spread**2
+        x = np.linalg.solve((design * robust[:, None]).T @ design + prior, design.T @ (robust * wanted))
+    a, b, c, d = (np.float32(value) for value in x)
+    return np.asarray(a + b * (log_depth - np.float32(middle)) + c * across + d * down)
+
+
+def _shares(evidence: Evidence, width: int) -> NDArray[np.float64]:
+    """Weight (N,) of pieces, so that every part of the image with evidence counts the same."""
+    side = max(width / CELLS, 1.0)
+    cell = (evidence.rows / side).astype(np.intp) * (CELLS + 1) + (evidence.columns / side).astype(np.intp)
+    counts = np.bincount(cell)[cell]
+    return np.minimum(1.0, PER_CELL / counts)

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evidence from views of known pose: coarse sweep, small pose errors out, then stereo or a fine sweep, pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from da3_ros.estimation.refinement.agreement import Mask, agreeing
+from da3_ros.estimation.refinement.bearings import Corrected, Offsets, correct_poses, offsets_between
+from da3_ros.estimation.refinement.config import RefinementConfig
+from da3_ros.estimation.refinement.evidence import Evidence
+from da3_ros.estimation.refinement.frame import Frame, Map, Projection
+from da3_ros.estimation.refinement.fusion import fuse
+from da3_ros.estimation.refinement.stereo import NOISE_PX as STEREO_NOISE
+from da3_ros.estimation.refinement.stereo import Rectified, match, rectification
+from da3_ros.estimation.refinement.sweep import Found, Rules, confirmed, offsets_for, sweep
+from da3_ros.estimation.resize import resize
+
+Pair = tuple[int, int]
+
+COARSE = 0.5
+"""Size of the first level against the network's."""
+FINE_REACH = 0.12
+"""Log depth around the first level's answer that the second one searches."""
+CONFIRM = Rules(window=5, score=0.5, texture=5.0)
+"""What semi-global matching says must be seen in both images: where nothing is, it guesses."""
+SWEEP_NOISE = 0.25
+"""Standard deviation of a matched place in pixels."""
+OVERLAP = 0.05
+"""Least share of a view's pixels that another one must see."""
+PARALLAX = 4.0
+"""Least motion of a pixel where log depth changes by 1, in pixels: below, depth is a guess."""
+PARTNERS = 4
+"""Views that one is compared with at most."""
+LARGEST_SIGMA = 0.15
+"""Less sure evidence is left out."""
+SMALL_ERROR = 0.2
+"""Pixels beside the epipolar lines, in the median, from which on poses are corrected."""
+LEFT_OVER = 0.45
+"""So much may be left of it at most: else the poses are wrong in a way that no small correction mends."""
+FAR_OFF = 3.5
+"""Standard deviations by which a pose may be corrected; more says that it is wrong."""
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A view whose place is known."""
+
+    frame: Frame
+    """At the size of its depth map."""
+    large: NDArray[np.uint8]
+    """(H, W) grey, without distortion, at its own size."""
+    sigma: tuple[float, float]
+    """Standard deviation of the pose: radians and metres."""
+    body: int
+    """Views of one body were taken together."""
+    wanted: bool = True
+    """False: only what it tells of others counts."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What views say of each other."""
+
+    evidence: list[Evidence]
+    message: str = ""
+    """Why some of it was thrown away."""
+
+
+def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -> Seen:
+    """Evidence of each view on the pixels of its depth map; none for a view whose pose is not known (None)."""
+    known = [i for i, view in enumerate(views) if view is not None]
+    posed = [view for view in views if view is not None]
+    found = [Evidence.none() for _ in views]
+    pairs = _pairs(posed)
+    if not pairs:
+        return Seen(found)
+    coarse = [_smaller(view) for view in posed]
+    rules = Rules()
+    first = _Level.of(coarse, pairs, config.reach, config.hypotheses, rules)
+    corrected, wrong = _corrected(posed, coarse, first, pairs)
+    pairs = [pair for pair in pairs if pair not in wrong]
+    message = _told(posed, corrected, wrong)
+    if not pairs:
+        return Seen(found, message)
+    if corrected is not None:
+        posed = [replace(v, frame=replace(v.frame, pose=p)) for v, p in zip(posed, corrected.poses, strict=True)]
+        coarse = [replace(frame, pose=p) for frame, p in zip(coarse, corrected.poses, strict=True)]
+        first = _Level.of(coarse, pairs, config.reach, config.hypotheses, rules)
+    beside, across = _kinds(posed, pairs)
+    parts: list[list[Evidence]] = [[] for _ in posed]
+    for (i, j), turned in beside.items():
+        _add_stereo(parts, posed, i, j, turned, config)
+    if across:
+        _add_sweep(parts, posed, coarse, first, across, rules, config)
+    for k, own in zip(known, parts, strict=True):
+        found[k] = Evidence.joined(own)
+    return Seen(found, message)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Frames of one size, swept."""
+
+    found: list[Found | None]
+    agreed: list[Mask]
+
+    @classmethod
+    def of(
+        cls, frames: Sequence[Frame], pairs: Sequence[Pair], reach: float, most: int, rules: Rules, pixels: float = 1.0
+    ) -> _Level:
+        found: list[Found | None] = []
+        for i, frame in enumerate(frames):
+            others = [frames[j] for a, j in pairs if a == i]
+            if not others:
+                found.append(None)
+                continue
+            found.append(sweep(frame, others, offsets_for(frame, others, reach, most, pixels), rules))
+        depths = [frame.log_depth if f is None else f.log_depth for f, frame in zip(found, frames, strict=True)]
+        masks = [
+            np.zeros(frame.grey.shape, bool) if f is None else f.accepted
+            for f, frame in zip(found, frames, strict=True)
+        ]
+        tolerance = [
+            np.zeros(frame.grey.shape, np.float32) if f is None else _tolerance(f)
+            for f, frame in zip(found, frames, strict=True)
+        ]
+        return cls(found, agreeing(frames, depths, masks, pairs, tolerance))
+
+    def depth(self, i: int) -> Map:
+        found = self.found[i]
+        assert found is not None
+        return found.log_depth
+
+
+def _tolerance(found: Found) -> Map:
+    return np.asarray(np.clip(0.75 / np.maximum(found.pixels_per_log, 1e-3), 0.01, 0.05), np.float32)
+
+
+def _smaller(view: Posed) -> Frame:
+    frame = view.frame
+    h, w = (max(8, round(side * COARSE)) for side in frame.grey.shape)
+    log_depth = cv2.resize(frame.log_depth, (w, h), interpolation=cv2.INTER_AREA)
+    grey = cv2.resize(frame.grey, (w, h), interpolation=cv2.INTER_AREA)
+    return Frame(grey, frame.camera.scaled(w, h), frame.pose, log_depth)
+
+
+def _pairs(views: Sequence[Posed]) -> list[Pair]:
+    """(i, j): j tells something about i, both ways."""
+    worth: dict[Pair, float] = {}
+    for i, a in enumerate(views):
+        for j, b in enumerate(views):
+            if i != j:
+                worth[i, j] = _worth(a, b) if a.wanted or b.wanted else 0.0
+    chosen: set[Pair] = set()
+    for i in range(len(views)):
+        both = sorted(((min(worth[i, j], worth[j, i]), j) for j in range(len(views)) if j != i), reverse=True)
+        for value, j in both[:PARTNERS]:
+            if value > 0:
+                chosen |= {(i, j), (j, i)}
+    return sorted(chosen)
+
+
+def _worth(a: Posed, b: Posed) -> float:
+    """How much view b can tell of a's depth: the share that it sees times its parallax, up to what is enough."""
+    if np.linalg.norm(a.frame.pose[:3, 3] - b.frame.pose[:3, 3]) < 2 * max(a.sigma[1], b.sigma[1]):
+        return 0.0
+    depth = np.exp(a.frame.log_depth[::8, ::8])
+    projection = Projection.between(a.frame, b.frame).cropped(slice(None, None, 8), slice(None, None, 8))
+    here, there = projection(depth), projection(depth * np.float32(1.1))
+    seen = projection.inside(*here) & projection.inside(*there)
+    share = float(seen.mean())
+    if share < OVERLAP:
+        return 0.0
+    motion = float(np.median(np.hypot(here[0] - there[0], here[1] - there[1])[seen])) / 0.0953
+    return share * min(motion / 40, 1.0) if motion > PARALLAX else 0.0
+
+
+def _corrected(
+    views: Sequence[Posed], frames: Sequence[Frame], level: _Level, pairs: Sequence[Pair]
+) -> tuple[Corrected | None, set[Pair]]:
+    """Corrected poses, where they need it, and pairs that cannot be right."""
+    offsets: list[Offsets] = []
+    for i, j in pairs:
+        if level.found[i] is not None:
+            told = offsets_between(frames, i, j, level.depth(i), level.agreed[i], 7)
+            if told is not None:
+                offsets.append(told)
+    if not offsets:
+        return None, set()
+    corrected = correct_poses(frames, offsets, [view.sigma for view in views])
+    off = {
+        k
+        for k, view in enumerate(views)
+        if corrected.angle[k] > FAR_OFF * view.sigma[0] or corrected.distance[k] > FAR_OFF * view.sigma[1]
+    }
+    wrong = {pair for pair in pairs if pair[0] in off or pair[1] in off or max(_of(corrected.after, pair)) > LEFT_OVER}
+    needed = float(np.median(list(corrected.before.values()))) > SMALL_ERROR
+    return (corrected if needed else None), wrong
+
+
+def _of(values: dict[Pair, float], pair: Pair) -> list[float]:
+    i, j = pair
+    return [values[p] for p in ((i, j), (j, i)) if p in values] or [0.0]
+
+
+def _told(views: Sequence[Posed], corrected: Corrected | None, wrong: set[Pair]) -> str:
+    del views, corrected
+    if not wrong:
+        return ""
+    return f"{len(wrong) // 2 or 1} pair(s) of views do not match at their poses: calibrate anew"
+
+
+def _kinds(views: Sequence[Posed], pairs: Sequence[Pair]) -> tuple[dict[Pair, Rectified], list[Pair]]:
+    """Pairs of one moment that stand side by side, (left, right), and all others."""
+    beside: dict[Pair, Rectified] = {}
+    for i, j in pairs:
+        if views[i].body == views[j].body:
+            turned = rectification(views[i].frame.pose, views[j].frame.pose)
+            if turned is not None:
+                beside[i, j] = turned
+    return beside, [(i, j) for i, j in pairs if (i, j) not in beside and (j, i) not in beside]
+
+
+def _add_stereo(
+    parts: list[list[Evidence]], views: Sequence[Posed], i: int, j: int, turned: Rectified, config: RefinementConfig
+) -> None:
+    a, b = views[i], views[j]
+    large_a, large_b = (_at_most(view, config) for view in (a, b))
+    both = match(a.frame, b.frame, large_a, large_b, turned, config.reach)
+    ratio = large_a.shape[1] / a.frame.grey.shape[1]
+    for k, view, told in ((i, a, both[0]), (j, b, both[1])):
+        focal = view.frame.camera.fx
+        per_log = told.pixels_per_log / ratio
+        sigma = _sigma(per_log, STEREO_NOISE / ratio, focal, view.sigma[0])
+        other = b if view is a else a
+        accepted = told.accepted & confirmed(view.frame, other.frame, told.log_depth, CONFIRM)
+        parts[k].append(_pieces(told.log_depth, accepted, sigma, "views", view.sigma[1] / turned.baseline))
+
+
+def _at_most(view: Posed, config: RefinementConfig) -> NDArray[np.uint8]:
+    most = config.size or 3 * max(view.frame.grey.shape)
+    h, w = view.large.shape
+    scale = most / max(h, w)
+    return view.large if scale >= 1 else resize(view.large, round(w * scale), round(h * scale))
+
+
+def _add_sweep(
+    parts: list[list[Evidence]],
+    views: Sequence[Posed],
+    coarse: Sequence[Frame],
+    first: _Level,
+    pairs: Sequence[Pair],
+    rules: Rules,
+    config: RefinementConfig,
+) -> None:
+    frames = []
+    for i, view in enumerate(views):
+        base = view.frame.log_depth
+        swept = first.found[i]
+        if swept is not None and first.agreed[i].sum() >= 20:
+            own = _pieces(
+                first.depth(i),
+                first.agreed[i],
+                _sigma(swept.pixels_per_log, SWEEP_NOISE, coarse[i].camera.fx, view.sigma[0]),
+                "views",
+            )
+            near = fuse(coarse[i].log_depth, coarse[i].grey, own, rounds=2, accuracy=0.05).log_depth
+            change = cv2.resize(near - coarse[i].log_depth, base.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            base = base + change
+        frames.append(replace(view.frame, log_depth=np.ascontiguousarray(base, np.float32)))
+    level = _Level.of(frames, pairs, FINE_REACH, config.hypotheses, rules)
+    for i, view in enumerate(views):
+        found = level.found[i]
+        if found is not None and view.wanted:
+            baseline = min(
+                np.linalg.norm(view.frame.pose[:3, 3] - views[j].frame.pose[:3, 3]) for a, j in pairs if a == i
+            )
+            sigma = _sigma(found.pixels_per_log, SWEEP_NOISE, view.frame.camera.fx, view.sigma[0])
+            parts[i].append(
+                _pieces(found.log_depth, level.agreed[i], sigma, "views", view.sigma[1] / max(float(baseline), 1e-6))
+            )
+
+
+def _sigma(pixels_per_log: Map, noise: float, focal: float, angle: float) -> Map:
+    """Standard deviation of log depth: of matching, in pixels, and of the angle between the cameras."""
+    return np.asarray(np.hypot(noise, focal * angle) / np.maximum(pixels_per_log, 1e-3), np.float32)
+
+
+def _pieces(log_depth: Map, accepted: Mask, sigma: Map, source: str, common: float = 0.0) -> Evidence:
+    rows, columns = np.nonzero(accepted & (sigma < LARGEST_SIGMA))
+    return Evidence.of(rows, columns, log_depth[rows, columns], sigma[rows, columns], source, common)
