@@ -133,6 +133,8 @@ class ViewRefinement:
     """The same against the refined depth, which was not shown that evidence."""
     evidence: NDArray[np.float32] | None = None
     """(h, w) depth of the evidence, NaN where there is none; at the network's size."""
+    unrefined: NDArray[np.float32] | None = None
+    """(h, w) the network's own depth in the unit of the evidence; at the network's size."""
 
 
 @dataclass(frozen=True)

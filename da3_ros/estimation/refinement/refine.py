@@ -129,7 +129,7 @@ def _one(
     share = len(evidence) / log_depth.size
     shown = np.full(log_depth.shape, np.nan, np.float32)
     shown[evidence.rows, evidence.columns] = np.exp(evidence.log_depth)
-    report = ViewRefinement(False, message, evidence.counts(), share, evidence=shown)
+    report = ViewRefinement(False, message, evidence.counts(), share, evidence=shown, unrefined=subject.depth)
     verdict = _verdict(log_depth, grey, evidence, message, config)
     report = replace(report, message=verdict.message, before=verdict.before, after=verdict.after)
     if verdict.message:
