@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 import tracemalloc
 from multiprocessing.connection import Connection
@@ -112,4 +111,12 @@ def _estimate_alone(model: str, source: str, name: str, result: Connection) -> N
     for _ in range(5):
         estimator.reset()
         estimator(ViewSet(case.views))
-    result.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB)  # kilobytes on Linux
+    result.send(peak_of_this_process())
+
+
+def peak_of_this_process() -> float:
+    """MB resident at most since this program was started. `getrusage` would count what its parent had before."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / MB
+    raise RuntimeError("this system does not tell the peak of a process: /proc/self/status has no VmHWM")

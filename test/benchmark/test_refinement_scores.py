@@ -223,6 +223,17 @@ def test_targets_are_kept_or_not():
     assert len({target.figure for target in TARGETS}) == len(TARGETS)
 
 
+def test_the_peak_of_a_process_stays_when_memory_is_given_back():
+    from cost import peak_of_this_process
+
+    before = peak_of_this_process()
+    block = np.ones(int(before + 100) * 125_000)  # more than there ever was, in MB of doubles
+    largest = peak_of_this_process()
+    assert largest > before + 90
+    del block
+    assert peak_of_this_process() > largest - 1
+
+
 def run(folder, *options):
     command = [sys.executable, str(ROOT / "benchmark" / "refinement"), *options, "-o", str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
