@@ -19,13 +19,13 @@ def agreeing(
     accepted: Sequence[Mask],
     pairs: Sequence[tuple[int, int]],
     tolerance: Sequence[Map],
-) -> list[Mask]:
-    """Which accepted pixels (h, w) of each frame another one confirms.
+) -> tuple[list[Mask], dict[tuple[int, int], int]]:
+    """Which accepted pixels (h, w) of each frame another one confirms, and how many each pair does.
 
     log_depths: (h, w) of each frame, metres; pairs: (i, j), whether j is asked about i; tolerance: largest
     difference of log depth, (h, w) of each frame.
     """
-    out = [np.zeros_like(mask) for mask in accepted]
+    out, counts = [np.zeros_like(mask) for mask in accepted], dict.fromkeys(pairs, 0)
     for i, j in pairs:
         if not accepted[i].any() or not accepted[j].any():
             continue
@@ -37,7 +37,8 @@ def agreeing(
         difference = np.abs(log_depths[j][r, c] - np.log(depth[inside]))
         good = accepted[j][r, c] & (difference < tolerance[i][rows, columns] + tolerance[j][r, c])
         out[i][rows[good], columns[good]] = True
-    return out
+        counts[i, j] = int(good.sum())
+    return out, counts
 
 
 def places(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from da3_ros.estimation.refinement.frame import Frame, Map, Projection
 from da3_ros.geometry.poses import from_rotation_translation, invert
 
-MOST = 400
+MOST = 200
 """Pixels of a pair that are asked."""
 LEAST = 30
 NOISE_PX = 0.25
@@ -27,7 +27,7 @@ COUNT = 60
 """So many pixels of a pair count as independent of each other at most."""
 FARTHEST = 2.0
 """Largest displacement that the images tell, in pixels."""
-ROUNDS = 4
+ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,10 @@ class Corrected:
 
     poses: list[NDArray[np.float64]]
     """T_world_camera (4, 4)."""
-    angle: NDArray[np.float64]
-    """Radians by which each was turned."""
-    distance: NDArray[np.float64]
-    """Metres by which each was moved."""
-    before: dict[tuple[int, int], float]
-    """Median distance from the epipolar lines by pair, in pixels of the frames; NaN: too few pixels."""
-    after: dict[tuple[int, int], float]
+    off: NDArray[np.float64]
+    """By how many standard deviations each was corrected."""
+    left: dict[tuple[int, int], float]
+    """Median distance from the epipolar lines by pair, in pixels of the frames."""
 
 
 def offsets_between(
@@ -99,30 +96,29 @@ def offsets_between(
     return Offsets(i, j, points, np.stack([u[rows, columns], v[rows, columns]], axis=1).astype(np.float64))
 
 
+def beside_lines(frames: Sequence[Frame], pair: Offsets) -> float:
+    """Median distance of corresponding pixels from the epipolar lines of the frames' poses, in pixels."""
+    return _middle(_across(frames, pair, [frame.pose for frame in frames]))
+
+
 def correct_poses(
     frames: Sequence[Frame], offsets: Sequence[Offsets], sigma: Sequence[tuple[float, float]]
 ) -> Corrected:
-    """Poses of least squares; sigma: standard deviation of each given pose, radians and metres. The first of
-    the frames with offsets stays where it is.
-    """
+    """Poses of least squares; sigma: standard deviation of each given pose, radians and metres."""
     poses = [frame.pose for frame in frames]
     seen = sorted({k for pair in offsets for k in (pair.i, pair.j)})
-    angle, distance = np.zeros(len(poses)), np.zeros(len(poses))
-    before = {(pair.i, pair.j): _middle(_across(frames, pair, poses)) for pair in offsets}
+    off = np.zeros(len(poses))
     if not seen:
-        return Corrected(list(poses), angle, distance, before, dict(before))
-    free = seen[1:]
-    column = {view: 6 * k for k, view in enumerate(free)}
-    prior = np.concatenate([[1 / sigma[view][0]] * 3 + [1 / sigma[view][1]] * 3 for view in free])
-    total = np.zeros(6 * len(free))
+        return Corrected(poses, off, {})
+    column = {view: 6 * k for k, view in enumerate(seen)}
+    prior = np.concatenate([[1 / sigma[view][0]] * 3 + [1 / sigma[view][1]] * 3 for view in seen])
+    total = np.zeros(6 * len(seen))
     for _ in range(ROUNDS):
         normal, right = np.diag(prior**2), -(prior**2) * total
         for pair in offsets:
             residual = _across(frames, pair, poses)
             jacobian = np.zeros((len(residual), len(total)))
             for view in (pair.i, pair.j):
-                if view not in column:
-                    continue
                 for axis in range(6):
                     turned = list(poses)
                     size = 1e-4
@@ -135,14 +131,12 @@ def correct_poses(
             right -= jacobian.T @ (weight * residual)
         step = np.asarray(np.linalg.solve(normal, right), np.float64)
         total += step
-        for view in free:
+        for view in seen:
             poses[view] = np.asarray(poses[view] @ _small(step[column[view] : column[view] + 6]))
-    for view in free:
-        moved = invert(frames[view].pose) @ poses[view]
-        angle[view] = float(np.linalg.norm(total[column[view] : column[view] + 3]))
-        distance[view] = float(np.linalg.norm(moved[:3, 3]))
-    after = {(pair.i, pair.j): _middle(_across(frames, pair, poses)) for pair in offsets}
-    return Corrected(poses, angle, distance, before, after)
+    for view in seen:
+        off[view] = float(np.linalg.norm((total * prior)[column[view] : column[view] + 6]))
+    left = {(pair.i, pair.j): _middle(_across(frames, pair, poses)) for pair in offsets}
+    return Corrected(poses, off, left)
 
 
 def _middle(values: NDArray[np.float64]) -> float:

@@ -43,8 +43,6 @@ class Fused:
     """(h, w)."""
     trust: NDArray[np.float32]
     """(N,), 0 to 1: how far each piece of evidence is believed."""
-    hold: Map
-    """(h, w), 0 to 1: how much of the correction rests on evidence."""
 
 
 def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS, accuracy: float = 0.01) -> Fused:
@@ -54,7 +52,7 @@ def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS,
     at = evidence.rows * log_depth.shape[1] + evidence.columns
     residual = evidence.log_depth - start[evidence.rows, evidence.columns]
     full = np.minimum((STEP / np.maximum(evidence.sigma, 1e-4)) ** 2, LARGEST_WEIGHT).astype(np.float32)
-    trust, correction, weight = np.ones(len(evidence), np.float32), None, None
+    trust, correction = np.ones(len(evidence), np.float32), None
     for _ in range(rounds):
         weight = _gather(full * trust, at, log_depth.shape)
         value = _gather(full * trust * residual, at, log_depth.shape)
@@ -63,9 +61,7 @@ def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS,
         spread = np.maximum(max(1.4826 * float(np.median(np.abs(error))), 0.005), evidence.sigma)
         trust = (1 / (1 + (error / (OUTLIER * spread)) ** 2) ** 2).astype(np.float32)
     assert correction is not None
-    assert weight is not None
-    hold = field.solve(weight + np.float32(TO_NETWORK), weight, accuracy=0.1)
-    return Fused(start + correction, trust, np.clip(hold, 0, 1))
+    return Fused(start + correction, trust)
 
 
 def links(log_depth: Map, grey: Map) -> tuple[Map, Map]:

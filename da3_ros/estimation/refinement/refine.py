@@ -16,6 +16,7 @@ from da3_ros.estimation.refinement.evidence import Evidence
 from da3_ros.estimation.refinement.frame import Frame, Map
 from da3_ros.estimation.refinement.fusion import Fused, fuse
 from da3_ros.estimation.refinement.measured import evidence_of_corners, evidence_of_points
+from da3_ros.estimation.refinement.side_by_side import side_by_side
 from da3_ros.estimation.refinement.uncertainty import NETWORK, deviation, nearness
 from da3_ros.estimation.refinement.views import Posed, evidence_of_views
 from da3_ros.estimation.scale.rig import SparseDepth
@@ -75,10 +76,13 @@ def refine(subjects: Sequence[Subject], config: RefinementConfig, network: float
     logs = [np.log(np.maximum(subject.depth, 1e-6)) for subject in subjects]
     greys = [cv2.cvtColor(subject.image, cv2.COLOR_RGB2GRAY).astype(np.float32) for subject in subjects]
     evidence, message = _gather(subjects, logs, greys, config)
-    return [
-        _one(subject, log, grey, own, message, config, network) if subject.wanted else None
-        for subject, log, grey, own in zip(subjects, logs, greys, evidence, strict=True)
-    ]
+
+    def one(i: int) -> Refined | None:
+        if not subjects[i].wanted:
+            return None
+        return _one(subjects[i], logs[i], greys[i], evidence[i], message, config, network)
+
+    return side_by_side(one, range(len(subjects)))
 
 
 def _gather(
@@ -154,8 +158,11 @@ def _verdict(log_depth: Map, grey: Map, evidence: Evidence, message: str, config
     held = held_back(evidence, config.held_back)
     if held.sum() < 3 or (~held).sum() < 8:
         return Verdict("", nan, nan)
-    tried = fuse(log_depth, grey, evidence.part(~held), rounds=2, accuracy=0.05)
-    return judge(log_depth, tried.log_depth, evidence.part(held))
+    # At half the size, which is enough to tell.
+    h, w = (-(-side // 2) for side in log_depth.shape)
+    small, small_grey = (cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA) for image in (log_depth, grey))
+    tried = fuse(small, small_grey, evidence.part(~held).thinned(2), rounds=2, accuracy=0.05)
+    return judge(small, tried.log_depth, evidence.part(held).thinned(2))
 
 
 def _spread(fused: Fused, near: Map, evidence: Evidence, verdict: Verdict) -> Map:

@@ -8,6 +8,8 @@ the size of the image, and each costs a fixed number of operations a pixel.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -32,6 +34,8 @@ class Field:
         self._shape = log_depth.shape
         self._group, self._groups = _groups(log_depth)
         self._upper = self._links(across, down)
+        # Of the first weights; for others, not too different, it still leads to the solution.
+        self._solver: Any = None
         self._degree = np.zeros(log_depth.shape, np.float32)
         self._degree[:, :-1] += across
         self._degree[:, 1:] += across
@@ -47,9 +51,11 @@ class Field:
         """
         diagonal = weight + self._degree
         inverse = 1 / diagonal
-        upper = (self._upper + sparse.diags(self._sum(weight))).tocsc()
-        # Symmetric and positive: no pivots needed, and a third of the time.
-        solver = splu(upper, "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        if self._solver is None:
+            upper = (self._upper + sparse.diags(self._sum(weight))).tocsc()
+            # Symmetric and positive: no pivots needed, and a third of the time.
+            self._solver = splu(upper, "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        solver = self._solver
 
         def improve(r: Map) -> Map:
             coarse = solver.solve(self._sum(r)).astype(np.float32)

@@ -8,7 +8,7 @@ the variants; the sweep itself is Collins 1996).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -32,8 +32,8 @@ class Found:
     """(h, w), whether to believe it."""
     pixels_per_log: Map
     """(h, w), by how many pixels the best seeing view's pixel moves where the logarithm of depth changes by 1."""
-    correct: Map
-    """(h, w), score of the best."""
+    score: Map
+    """(h, w), of the best."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,73 @@ class Rules:
     texture: float = 8.0
 
 
-def sweep(frame: Frame, others: Sequence[Frame], offsets: NDArray[np.float32], rules: Rules) -> Found:
-    """Try the frame's log depth plus each of `offsets` (K,), evenly spaced and rising, in all `others`."""
+@dataclass(frozen=True)
+class Steps:
+    """Depths to try around a frame's: ``log depth + (first + k size) unit``, k = 0 ... count - 1."""
+
+    first: float
+    size: float
+    count: int
+    unit: Map | None = None
+    """(h, w), of each pixel; None: 1."""
+
+    @classmethod
+    def within(cls, reach: float, frame: Frame, others: Sequence[Frame], pixels: float, most: int) -> Steps:
+        """Within +-`reach` of log depth, so near to each other that no other view's pixel moves by much more than
+        `pixels` from one to the next; `most` at most.
+        """
+        depth = np.exp(frame.log_depth[::4, ::4])
+        moved = [0.0]
+        for other in others:
+            part = Projection.between(frame, other).cropped(slice(None, None, 4), slice(None, None, 4))
+            a, b = part(depth * np.float32(np.exp(-reach))), part(depth * np.float32(np.exp(reach)))
+            both = part.inside(*a) | part.inside(*b)
+            if both.any():
+                moved.append(float(np.percentile(np.hypot(a[0] - b[0], a[1] - b[1])[both], 75)))
+        count = int(np.clip(np.ceil(max(moved) / pixels), 6, most - 1)) + 1
+        return cls(-reach, 2 * reach / (count - 1), count)
+
+    @classmethod
+    def around(cls, frame: Frame, others: Sequence[Frame], pixels: float, size: float, reach: float) -> Steps:
+        """Within +-`pixels` of motion in the view where each pixel moves most, in steps of `size` pixels; by at most
+        +-`reach` of log depth.
+        """
+        half = round(pixels / size)
+        most = _motion([Projection.between(frame, other) for other in others], np.exp(frame.log_depth), 0.01)
+        unit = np.minimum(1 / np.maximum(most, 1e-3), np.float32(reach / (half * size)))
+        return cls(-half * size, size, 2 * half + 1, unit)
+
+    def cropped(self, rows: slice, columns: slice) -> Steps:
+        """The same for a part of the pixels."""
+        unit = None if self.unit is None else np.ascontiguousarray(self.unit[rows, columns])
+        return Steps(self.first, self.size, self.count, unit)
+
+    def depths(self, depth: Map) -> Iterator[Map]:
+        """Depths (h, w) to try, one after the other."""
+        one = np.float32(1) if self.unit is None else self.unit
+        factor, z = np.exp(np.float32(self.size) * one), depth * np.exp(np.float32(self.first) * one)
+        for _ in range(self.count):
+            yield z
+            z = z * factor
+
+
+def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> Found:
+    """Try the depths of `steps` in all `others`."""
     h, w = frame.grey.shape
     nothing = Found(
         frame.log_depth, np.zeros((h, w), bool), np.zeros((h, w), np.float32), np.full((h, w), WORST, np.float32)
     )
     projections = [Projection.between(frame, other) for other in others]
-    ends = [np.exp(frame.log_depth + offset) for offset in (offsets[0], offsets[-1])]
-    window = _window([_seen(projection, ends) for projection in projections])
+    window = _window([_seen(projection, _ends(frame, steps)) for projection in projections])
     if window is None:
         return nothing
     rows, columns = window
     depth = np.exp(frame.log_depth[rows, columns])
     patch = _Patches(np.ascontiguousarray(frame.grey[rows, columns]), rules.window)
     near = [projection.cropped(rows, columns) for projection in projections]
-    scores = np.empty((len(offsets), *depth.shape), np.float32)
-    for k, offset in enumerate(offsets):
-        z = depth * np.exp(offset)
+    own = steps.cropped(rows, columns)
+    scores = np.empty((steps.count, *depth.shape), np.float32)
+    for k, z in enumerate(own.depths(depth)):
         total, count = np.zeros_like(depth), np.zeros_like(depth)
         for projection, other in zip(near, others, strict=True):
             u, v, ahead = projection(z)
@@ -72,16 +121,27 @@ def sweep(frame: Frame, others: Sequence[Frame], offsets: NDArray[np.float32], r
             total += np.where(seen, score, 0)
             count += seen
         scores[k] = np.where(count > 0, total / np.maximum(count, 1), WORST)
-    step = float(offsets[1] - offsets[0])
-    motion = _motion(near, depth, step)
-    offset, top, second = _best(scores, offsets, motion * step)
-    good = (top > rules.score) & (top - second > rules.margin) & (patch.variance > rules.texture)
-    out = Found(frame.log_depth.copy(), nothing.accepted, nothing.pixels_per_log, nothing.correct)
-    out.log_depth[rows, columns] += offset
-    out.accepted[rows, columns] = good & (motion > 0)
+    motion = _motion(near, depth, 0.01)
+    unit = np.ones_like(depth) if own.unit is None else own.unit
+    place, top, alone = _best(scores, motion * unit * np.float32(steps.size), rules)
+    good = alone & (patch.variance > rules.texture) & (motion > 0)
+    out = Found(frame.log_depth.copy(), nothing.accepted, nothing.pixels_per_log, nothing.score)
+    out.log_depth[rows, columns] += (np.float32(steps.first) + place * np.float32(steps.size)) * unit
+    out.accepted[rows, columns] = good
     out.pixels_per_log[rows, columns] = motion
-    out.correct[rows, columns] = top
+    out.score[rows, columns] = top
     return out
+
+
+def _ends(frame: Frame, steps: Steps) -> tuple[Map, Map]:
+    one = np.float32(1) if steps.unit is None else steps.unit
+    depth, last = np.exp(frame.log_depth), steps.first + steps.size * (steps.count - 1)
+    return depth * np.exp(np.float32(steps.first) * one), depth * np.exp(np.float32(last) * one)
+
+
+def textured(frame: Frame, rules: Rules) -> NDArray[np.bool_]:
+    """Pixels (h, w) around which there is something to compare."""
+    return _Patches(frame.grey, rules.window).variance > rules.texture
 
 
 def confirmed(frame: Frame, other: Frame, log_depth: Map, rules: Rules) -> NDArray[np.bool_]:
@@ -90,23 +150,6 @@ def confirmed(frame: Frame, other: Frame, log_depth: Map, rules: Rules) -> NDArr
     u, v, ahead = (projection := Projection.between(frame, other))(np.exp(log_depth))
     score = patch.compare(cv2.remap(other.grey, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     return projection.inside(u, v, ahead) & (patch.variance > rules.texture) & (score > rules.score)
-
-
-def offsets_for(frame: Frame, others: Sequence[Frame], reach: float, most: int, pixels: float = 1.0) -> Map:
-    """Offsets (K,) of log depth within +-`reach`, so near to each other that no other view's pixel moves by much more
-    than `pixels` from one to the next; `most` at most.
-    """
-    depth = np.exp(frame.log_depth[::4, ::4])
-    moved = [0.0]
-    for other in others:
-        projection = Projection.between(frame, other)
-        part = projection.cropped(slice(None, None, 4), slice(None, None, 4))
-        a, b = part(depth * np.float32(np.exp(-reach))), part(depth * np.float32(np.exp(reach)))
-        both = part.inside(*a) | part.inside(*b)
-        if both.any():
-            moved.append(float(np.percentile(np.hypot(a[0] - b[0], a[1] - b[1])[both], 75)))
-    count = int(np.clip(np.ceil(max(moved) / pixels), 6, most - 1)) + 1
-    return np.linspace(-reach, reach, count, dtype=np.float32)
 
 
 class _Patches:
@@ -147,7 +190,9 @@ def _window(seen: Sequence[NDArray[np.bool_]]) -> tuple[slice, slice] | None:
 
 
 def _motion(projections: Sequence[Projection], depth: Map, step: float) -> Map:
-    """Pixels (h, w) that a place moves by in the view where it moves most, for a change of log depth by 1."""
+    """Pixels (h, w) that a place moves by in the view where it moves most, for a change of log depth by 1; taken from
+    one by `step`.
+    """
     most = np.zeros_like(depth)
     for projection in projections:
         a, b = projection(depth), projection(depth * np.float32(np.exp(step)))
@@ -156,22 +201,25 @@ def _motion(projections: Sequence[Projection], depth: Map, step: float) -> Map:
     return most
 
 
-def _best(scores: NDArray[np.float32], offsets: Map, motion: Map) -> tuple[Map, Map, Map]:
-    """Best offset (h, w) between the hypotheses, its score, and the best one that is farther away than a matching
-    patch is wide: what repeats has two. motion: pixels (h, w) from one hypothesis to the next.
+def _best(scores: NDArray[np.float32], motion: Map, rules: Rules) -> tuple[Map, Map, NDArray[np.bool_]]:
+    """Place (h, w) of the best score, in steps from the first, its score, and whether it stands alone: no other one,
+    farther away than a matching patch is wide, comes near it, as where things repeat. motion: pixels (h, w) from one
+    step to the next.
     """
-    count = len(offsets)
+    count = len(scores)
     best = scores.argmax(axis=0)
     top = np.take_along_axis(scores, best[None], 0)[0]
-    apart = np.ceil(2.0 / np.maximum(motion, 0.25))
-    distance = np.abs(np.arange(count, dtype=np.float32)[:, None, None] - best)
-    second = np.where(distance > np.maximum(apart, 2), scores, WORST).max(axis=0)
-    middle = np.clip(best, 1, count - 2)
-    before, at, after = (np.take_along_axis(scores, middle[None] + k, 0)[0] for k in (-1, 0, 1))
-    bend = before - 2 * at + after
+    # The best of all may lie outside of what was tried.
+    top = np.where((best > 0) & (best < count - 1), top, WORST)
+    place, alone = best.astype(np.float32), top > rules.score
+    rows, columns = np.nonzero(alone)
+    part, at = scores[:, rows, columns], best[rows, columns]
+    apart = np.maximum(np.ceil(2.0 / np.maximum(motion[rows, columns], 0.25)), 2)
+    near = np.abs(np.arange(count, dtype=np.float32)[:, None] - at) <= apart
+    second = np.where(near, WORST, part).max(axis=0)
+    alone[rows, columns] = part[at, np.arange(len(at))] - second > rules.margin
+    before, here, after = (part[at + k, np.arange(len(at))] for k in (-1, 0, 1))
+    bend = before - 2 * here + after
     with np.errstate(divide="ignore", invalid="ignore"):
-        shift = np.where(bend < -1e-6, (before - after) / (2 * bend), 0)
-    inner = (best > 0) & (best < count - 1)
-    top = np.where(inner, top, WORST)  # the best of all may lie outside the range
-    offset = offsets[middle] + np.clip(shift, -1, 1) * (offsets[1] - offsets[0])
-    return offset.astype(np.float32), top, second
+        place[rows, columns] += np.where(bend < -1e-6, np.clip((before - after) / (2 * bend), -1, 1), 0)
+    return place, top, alone

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from da3_ros.estimation.refinement.evidence import Evidence
 from da3_ros.estimation.refinement.frame import Map
 
-PRIOR = (0.3, 0.15, 0.03, 0.03)
+PRIOR = (0.3, 0.3, 0.04, 0.04)
 """Standard deviations of the network's: scale, contrast, tilt along u and v. Logarithms;
 tilt from the middle of the image to its border."""
 CELLS = 12
@@ -17,6 +17,8 @@ CELLS = 12
 PER_CELL = 1.0
 """... so many that are independent, however many there are."""
 ROUNDS = 6
+MOST = 1500
+"""Pieces that are looked at: four numbers need no more."""
 
 
 def trend(log_depth: Map, evidence: Evidence) -> Map:
@@ -24,13 +26,13 @@ def trend(log_depth: Map, evidence: Evidence) -> Map:
     the evidence, robustly (Cauchy's weights).
     """
     h, w = log_depth.shape
-    middle = np.median(log_depth)
-    across = ((np.arange(w, dtype=np.float32) + 0.5) / w * 2 - 1)[None, :]
-    down = ((np.arange(h, dtype=np.float32) + 0.5) / h * 2 - 1)[:, None]
+    evidence = evidence.part(np.arange(len(evidence)) % max(1, len(evidence) // MOST) == 0)
     at = evidence.rows, evidence.columns
-    design = np.stack(
-        [np.ones(len(evidence)), log_depth[at] - middle, across[0, at[1]], down[at[0], 0]], axis=1
-    ).astype(np.float64)
+    # Beyond the evidence nothing tells how it goes on: each term stays what it is at its end.
+    contrast = _held(log_depth - np.median(log_depth), at)
+    across = _held(np.broadcast_to(((np.arange(w, dtype=np.float32) + 0.5) / w * 2 - 1)[None, :], (h, w)), at)
+    down = _held(np.broadcast_to(((np.arange(h, dtype=np.float32) + 0.5) / h * 2 - 1)[:, None], (h, w)), at)
+    design = np.stack([np.ones(len(evidence)), contrast[at], across[at], down[at]], axis=1).astype(np.float64)
     wanted = (evidence.log_depth - log_depth[at]).astype(np.float64)
     share = _shares(evidence, w)
     prior = np.diag([1 / s**2 for s in PRIOR])
@@ -41,7 +43,13 @@ def trend(log_depth: Map, evidence: Evidence) -> Map:
         robust = share / (1 + (error / (1.5 * spread)) ** 2) / spread**2
         x = np.linalg.solve((design * robust[:, None]).T @ design + prior, design.T @ (robust * wanted))
     a, b, c, d = (np.float32(value) for value in x)
-    return np.asarray(a + b * (log_depth - np.float32(middle)) + c * across + d * down)
+    return np.asarray(a + b * contrast + c * across + d * down)
+
+
+def _held(term: Map, at: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Map:
+    """The term (h, w), within what it is at the evidence (all but the outermost twentieths)."""
+    low, high = np.percentile(term[at], (5, 95))
+    return np.clip(term, np.float32(low), np.float32(high))
 
 
 def _shares(evidence: Evidence, width: int) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -11,22 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.estimation.refinement.agreement import Mask, agreeing
-from da3_ros.estimation.refinement.bearings import Corrected, Offsets, correct_poses, offsets_between
+from da3_ros.estimation.refinement.bearings import Corrected, Offsets, beside_lines, correct_poses, offsets_between
 from da3_ros.estimation.refinement.config import RefinementConfig
 from da3_ros.estimation.refinement.evidence import Evidence
 from da3_ros.estimation.refinement.frame import Frame, Map, Projection
 from da3_ros.estimation.refinement.fusion import fuse
+from da3_ros.estimation.refinement.side_by_side import side_by_side
 from da3_ros.estimation.refinement.stereo import NOISE_PX as STEREO_NOISE
 from da3_ros.estimation.refinement.stereo import Rectified, match, rectification
-from da3_ros.estimation.refinement.sweep import Found, Rules, confirmed, offsets_for, sweep
+from da3_ros.estimation.refinement.sweep import Found, Rules, Steps, confirmed, sweep, textured
 from da3_ros.estimation.resize import resize
 
 Pair = tuple[int, int]
 
 COARSE = 0.5
 """Size of the first level against the network's."""
-FINE_REACH = 0.12
-"""Log depth around the first level's answer that the second one searches."""
+COARSE_STEP = 1.4
+"""Pixels of the first level between two hypotheses."""
+FINE = 4.0, 1.0, 0.15
+"""The second level searches so many pixels around the first one's answer, in such steps, and by at most this much of
+log depth."""
 CONFIRM = Rules(window=5, score=0.5, texture=5.0)
 """What semi-global matching says must be seen in both images: where nothing is, it guesses."""
 SWEEP_NOISE = 0.25
@@ -39,11 +43,14 @@ PARTNERS = 4
 """Views that one is compared with at most."""
 LARGEST_SIGMA = 0.15
 """Less sure evidence is left out."""
-SMALL_ERROR = 0.2
-"""Pixels beside the epipolar lines, in the median, from which on poses are corrected."""
-LEFT_OVER = 0.45
+COMMON = 0.1
+"""Share of the pixels with texture whose depth two views must agree on: where they look at the same, at poses that are
+right, it is 0.15 and more (rendered rigs), elsewhere chance finds 0.05."""
+SMALL_ERROR = 0.1
+"""Pixels of the first level beside the epipolar lines, in the median of a pair, from which on poses are corrected."""
+LEFT_OVER = 0.25
 """So much may be left of it at most: else the poses are wrong in a way that no small correction mends."""
-FAR_OFF = 3.5
+FAR_OFF = 3.0
 """Standard deviations by which a pose may be corrected; more says that it is wrong."""
 
 
@@ -82,7 +89,17 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -
         return Seen(found)
     coarse = [_smaller(view) for view in posed]
     rules = Rules()
-    first = _Level.of(coarse, pairs, config.reach, config.hypotheses, rules)
+
+    def try_all(frame: Frame, others: list[Frame]) -> Steps:
+        return Steps.within(config.reach, frame, others, COARSE_STEP, config.hypotheses)
+
+    first = _Level.of(coarse, pairs, try_all, rules)
+    sound = [pair for pair in pairs if _in_common(coarse, pair, first, rules)]
+    if not sound:
+        return Seen(found)
+    if len(sound) < len(pairs):
+        pairs = sound
+        first = _Level.of(coarse, pairs, try_all, rules)
     corrected, wrong = _corrected(posed, coarse, first, pairs)
     pairs = [pair for pair in pairs if pair not in wrong]
     message = _told(posed, corrected, wrong)
@@ -91,13 +108,13 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -
     if corrected is not None:
         posed = [replace(v, frame=replace(v.frame, pose=p)) for v, p in zip(posed, corrected.poses, strict=True)]
         coarse = [replace(frame, pose=p) for frame, p in zip(coarse, corrected.poses, strict=True)]
-        first = _Level.of(coarse, pairs, config.reach, config.hypotheses, rules)
+        first = _Level.of(coarse, pairs, try_all, rules)
     beside, across = _kinds(posed, pairs)
     parts: list[list[Evidence]] = [[] for _ in posed]
     for (i, j), turned in beside.items():
         _add_stereo(parts, posed, i, j, turned, config)
     if across:
-        _add_sweep(parts, posed, coarse, first, across, rules, config)
+        _add_sweep(parts, posed, coarse, first, across, rules)
     for k, own in zip(known, parts, strict=True):
         found[k] = Evidence.joined(own)
     return Seen(found, message)
@@ -109,18 +126,20 @@ class _Level:
 
     found: list[Found | None]
     agreed: list[Mask]
+    counts: dict[Pair, int]
+    """Pixels on which each pair agrees."""
 
     @classmethod
     def of(
-        cls, frames: Sequence[Frame], pairs: Sequence[Pair], reach: float, most: int, rules: Rules, pixels: float = 1.0
+        cls, frames: Sequence[Frame], pairs: Sequence[Pair], steps: Callable[[Frame, list[Frame]], Steps], rules: Rules
     ) -> _Level:
-        found: list[Found | None] = []
-        for i, frame in enumerate(frames):
+        """steps: what to try for a frame with others."""
+
+        def one(i: int) -> Found | None:
             others = [frames[j] for a, j in pairs if a == i]
-            if not others:
-                found.append(None)
-                continue
-            found.append(sweep(frame, others, offsets_for(frame, others, reach, most, pixels), rules))
+            return sweep(frames[i], others, steps(frames[i], others), rules) if others else None
+
+        found = side_by_side(one, range(len(frames)))
         depths = [frame.log_depth if f is None else f.log_depth for f, frame in zip(found, frames, strict=True)]
         masks = [
             np.zeros(frame.grey.shape, bool) if f is None else f.accepted
@@ -130,7 +149,7 @@ class _Level:
             np.zeros(frame.grey.shape, np.float32) if f is None else _tolerance(f)
             for f, frame in zip(found, frames, strict=True)
         ]
-        return cls(found, agreeing(frames, depths, masks, pairs, tolerance))
+        return cls(found, *agreeing(frames, depths, masks, pairs, tolerance))
 
     def depth(self, i: int) -> Map:
         found = self.found[i]
@@ -181,27 +200,32 @@ def _worth(a: Posed, b: Posed) -> float:
     return share * min(motion / 40, 1.0) if motion > PARALLAX else 0.0
 
 
+def _in_common(frames: Sequence[Frame], pair: Pair, level: _Level, rules: Rules) -> bool:
+    """Whether the two agree on more than chance would have it."""
+    shares = []
+    for i, j in (pair, pair[::-1]):
+        projection = Projection.between(frames[i], frames[j])
+        seen = projection.inside(*projection(np.exp(frames[i].log_depth)))
+        shares.append(level.counts[i, j] / max(int((seen & textured(frames[i], rules)).sum()), 1))
+    return max(shares) > COMMON
+
+
 def _corrected(
     views: Sequence[Posed], frames: Sequence[Frame], level: _Level, pairs: Sequence[Pair]
 ) -> tuple[Corrected | None, set[Pair]]:
     """Corrected poses, where they need it, and pairs that cannot be right."""
-    offsets: list[Offsets] = []
-    for i, j in pairs:
-        if level.found[i] is not None:
-            told = offsets_between(frames, i, j, level.depth(i), level.agreed[i], 7)
-            if told is not None:
-                offsets.append(told)
-    if not offsets:
+
+    def told(k: int) -> Offsets | None:
+        i, j = pairs[k]
+        return offsets_between(frames, i, j, level.depth(i), level.agreed[i], 7)
+
+    offsets = [found for found in side_by_side(told, range(len(pairs))) if found is not None]
+    if not offsets or max(beside_lines(frames, pair) for pair in offsets) < SMALL_ERROR:
         return None, set()
     corrected = correct_poses(frames, offsets, [view.sigma for view in views])
-    off = {
-        k
-        for k, view in enumerate(views)
-        if corrected.angle[k] > FAR_OFF * view.sigma[0] or corrected.distance[k] > FAR_OFF * view.sigma[1]
-    }
-    wrong = {pair for pair in pairs if pair[0] in off or pair[1] in off or max(_of(corrected.after, pair)) > LEFT_OVER}
-    needed = float(np.median(list(corrected.before.values()))) > SMALL_ERROR
-    return (corrected if needed else None), wrong
+    off = {k for k in range(len(views)) if corrected.off[k] > FAR_OFF}
+    wrong = {pair for pair in pairs if pair[0] in off or pair[1] in off or max(_of(corrected.left, pair)) > LEFT_OVER}
+    return corrected, wrong
 
 
 def _of(values: dict[Pair, float], pair: Pair) -> list[float]:
@@ -257,11 +281,9 @@ def _add_sweep(
     first: _Level,
     pairs: Sequence[Pair],
     rules: Rules,
-    config: RefinementConfig,
 ) -> None:
-    frames = []
-    for i, view in enumerate(views):
-        base = view.frame.log_depth
+    def nearer(i: int) -> Frame:
+        view, base = views[i], views[i].frame.log_depth
         swept = first.found[i]
         if swept is not None and first.agreed[i].sum() >= 20:
             own = _pieces(
@@ -273,8 +295,10 @@ def _add_sweep(
             near = fuse(coarse[i].log_depth, coarse[i].grey, own, rounds=2, accuracy=0.05).log_depth
             change = cv2.resize(near - coarse[i].log_depth, base.shape[::-1], interpolation=cv2.INTER_LINEAR)
             base = base + change
-        frames.append(replace(view.frame, log_depth=np.ascontiguousarray(base, np.float32)))
-    level = _Level.of(frames, pairs, FINE_REACH, config.hypotheses, rules)
+        return replace(view.frame, log_depth=np.ascontiguousarray(base, np.float32))
+
+    frames = side_by_side(nearer, range(len(views)))
+    level = _Level.of(frames, pairs, lambda frame, others: Steps.around(frame, others, *FINE), rules)
     for i, view in enumerate(views):
         found = level.found[i]
         if found is not None and view.wanted:
