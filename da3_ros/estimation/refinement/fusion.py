@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,8 +28,12 @@ GREY_EDGE = 6.0
 LEAST_LINK = 1e-3
 """Share of its strength that every link keeps."""
 TO_NETWORK = 1e-5
-"""Weight that pulls the correction to zero, against that of a whole link: where nothing is known for a hundred pixels,
-the network is right."""
+"""Weight that pulls the correction to zero, against that of a whole link, in reach of evidence."""
+IN_REACH = 3.0, 32.0
+"""Reach of evidence: so many times its mean spacing, and at least so many pixels. It says nothing of what is farther
+away: the network is right there."""
+FADE = 30.0
+"""Pixels over which a correction fades beyond."""
 LARGEST_WEIGHT = 30.0
 ROUNDS = 3
 OUTLIER = 4.0
@@ -47,16 +52,18 @@ class Fused:
 
 def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS, accuracy: float = 0.01) -> Fused:
     """Log depth (h, w) that follows the evidence. grey: (h, w), 0 to 255."""
-    start = log_depth + trend(log_depth, evidence)
+    low = trend(log_depth, evidence)
+    start = log_depth + low
     field = Field(start, *links(start, grey))
     at = evidence.rows * log_depth.shape[1] + evidence.columns
+    pull = _pull(log_depth.shape, evidence)
     residual = evidence.log_depth - start[evidence.rows, evidence.columns]
     full = np.minimum((STEP / np.maximum(evidence.sigma, 1e-4)) ** 2, LARGEST_WEIGHT).astype(np.float32)
     trust, correction = np.ones(len(evidence), np.float32), None
     for _ in range(rounds):
         weight = _gather(full * trust, at, log_depth.shape)
-        value = _gather(full * trust * residual, at, log_depth.shape)
-        correction = field.solve(weight + np.float32(TO_NETWORK), value, correction, accuracy=accuracy)
+        value = _gather(full * trust * residual, at, log_depth.shape) - pull * low
+        correction = field.solve(weight + pull, value, correction, accuracy=accuracy)
         error = residual - correction.ravel()[at]
         spread = np.maximum(max(1.4826 * float(np.median(np.abs(error))), 0.005), evidence.sigma)
         trust = (1 / (1 + (error / (OUTLIER * spread)) ** 2) ** 2).astype(np.float32)
@@ -73,6 +80,17 @@ def links(log_depth: Map, grey: Map) -> tuple[Map, Map]:
         return np.asarray(np.exp(-jump) + np.float32(LEAST_LINK), np.float32)
 
     return strength(1), strength(0)
+
+
+def _pull(shape: tuple[int, ...], evidence: Evidence) -> Map:
+    """Weight (h, w) that pulls each pixel to the network."""
+    free = np.ones(shape, np.uint8)
+    free[evidence.rows, evidence.columns] = 0
+    distance = cv2.distanceTransform(free, cv2.DIST_L2, 3)
+    (top, bottom), (left, right) = (np.percentile(place, (5, 95)) for place in (evidence.rows, evidence.columns))
+    spacing = np.sqrt((bottom - top + 1) * (right - left + 1) / len(evidence))
+    beyond = distance > max(IN_REACH[0] * float(spacing), IN_REACH[1])
+    return np.where(beyond, np.float32(1 / FADE**2), np.float32(TO_NETWORK))
 
 
 def _gather(values: NDArray[np.float32], at: NDArray[np.intp], shape: tuple[int, ...]) -> Map:

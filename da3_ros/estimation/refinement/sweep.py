@@ -32,8 +32,8 @@ class Found:
     """(h, w), whether to believe it."""
     pixels_per_log: Map
     """(h, w), by how many pixels the best seeing view's pixel moves where the logarithm of depth changes by 1."""
-    score: Map
-    """(h, w), of the best."""
+    ambiguous: NDArray[np.bool_]
+    """(h, w), whether another depth, clearly apart, looks as good: what repeats does."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,7 @@ class Steps:
 def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> Found:
     """Try the depths of `steps` in all `others`."""
     h, w = frame.grey.shape
-    nothing = Found(
-        frame.log_depth, np.zeros((h, w), bool), np.zeros((h, w), np.float32), np.full((h, w), WORST, np.float32)
-    )
+    nothing = Found(frame.log_depth, np.zeros((h, w), bool), np.zeros((h, w), np.float32), np.zeros((h, w), bool))
     projections = [Projection.between(frame, other) for other in others]
     window = _window([_seen(projection, _ends(frame, steps)) for projection in projections])
     if window is None:
@@ -125,11 +123,11 @@ def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> 
     unit = np.ones_like(depth) if own.unit is None else own.unit
     place, top, alone = _best(scores, motion * unit * np.float32(steps.size), rules)
     good = alone & (patch.variance > rules.texture) & (motion > 0)
-    out = Found(frame.log_depth.copy(), nothing.accepted, nothing.pixels_per_log, nothing.score)
+    out = Found(frame.log_depth.copy(), nothing.accepted, nothing.pixels_per_log, nothing.ambiguous)
     out.log_depth[rows, columns] += (np.float32(steps.first) + place * np.float32(steps.size)) * unit
     out.accepted[rows, columns] = good
     out.pixels_per_log[rows, columns] = motion
-    out.score[rows, columns] = top
+    out.ambiguous[rows, columns] = (top > rules.score) & ~alone
     return out
 
 
