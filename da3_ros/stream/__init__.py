@@ -3,5 +3,6 @@
 
 Read `pipeline` (a set from messages to outputs), `work` (what it carries), `window` (past sets beside it),
 `transforms`, `reference` (metric points of other sensors), `presenter` (frames and words), `outputs` (messages),
-`diagnostics` (health); and what the node is told: `specs` (the table), `reading` (checks), `parameters` (the result).
+`diagnostics` (health) and `refinements` (what of it tells of refined depth); and what the node is told: `specs` (the
+table), `reading` (checks), `parameters` (the result).
 """

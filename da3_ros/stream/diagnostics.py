@@ -19,10 +19,11 @@ import numpy as np
 
 from da3_ros.estimation import Estimate, OdometryEstimate, RigDeviation, ScaleEstimate
 from da3_ros.messages import MessageTypes
+from da3_ros.stream.refinements import as_numbers, in_words
 from da3_ros.sync import CameraCounts
 
 OK, WARN, ERROR = 0, 1, 2
-STAGES = ("decode", "preprocess", "engine", "scale", "poses", "post", "publish", "total")
+STAGES = ("decode", "preprocess", "engine", "scale", "poses", "refinement", "post", "publish", "total")
 _RATE_WINDOW_S = 5.0
 _LOG_EVERY_S = 10.0
 
@@ -73,6 +74,8 @@ class Health:
         self._odometry: OdometryEstimate | None = None
         self._rig: tuple[RigDeviation, ...] = ()
         self._poses: dict[str, str] = {}
+        self._refinement: dict[str, dict[str, Any]] = {}
+        self._refinement_ms = 0.0
         self.engine: dict[str, str] = {}
 
     def report(self, camera: str, kind: str, text: str, level: int = ERROR) -> None:
@@ -123,10 +126,15 @@ class Health:
             for camera, offset in offsets_ns.items():
                 self._skew_ns[camera].append(abs(offset))
             self._scale, self._odometry = estimate.scale, estimate.odometry
-            self._poses = {view.name: view.pose.source for view in estimate.views[: len(offsets_ns)]}
+            views = estimate.views[: len(offsets_ns)]
+            self._poses = {view.name: view.pose.source for view in views}
+            self._refinement = {view.name: as_numbers(view.refinement) for view in views if view.refinement is not None}
+            self._refinement_ms = stages.get("refinement", 0.0)
             self._rig = estimate.rig if estimate.rig is not None else self._rig
             for name, value in stages.items():
                 self._stages[name].append(value)
+            if not self._refinement:  # switched off, or nothing to refine: its times are of another time
+                self._stages["refinement"].clear()
 
     def statuses(self, counts: Mapping[str, CameraCounts], note: str = "") -> list[Status]:
         """Everything of this moment. note: why there is no output at present, if the node knows."""
@@ -137,7 +145,7 @@ class Health:
             node = [issue for (camera, _), issue in self._issues.items() if not camera]
             statuses = [self._overall(node, now, note)]
             statuses += [self._camera(camera, counts.get(camera), now) for camera in self._cameras]
-            statuses += [self._scale_status(), self._pose_status(), self._timing_status()]
+            statuses += [self._scale_status(), self._pose_status(), self._refinement_status(), self._timing_status()]
         return statuses
 
     def _overall(self, issues: list[Issue], now: float, note: str) -> Status:
@@ -193,6 +201,12 @@ class Health:
             values["odometry_matches"], values["odometry_std_m"] = str(self._odometry.inliers), f"{sigma:.3f}"
         text = "no set yet" if not self._poses else "sources: " + ", ".join(sorted(set(self._poses.values())))
         return Status("poses", OK, text, values)
+
+    def _refinement_status(self) -> Status:
+        if self._scale is None:
+            return Status("refinement", OK, "no set yet")
+        text, values = in_words(self._refinement, metric=self._scale.metric, milliseconds=self._refinement_ms)
+        return Status("refinement", OK, text, values)
 
     def _timing_status(self) -> Status:
         values = {}

@@ -64,6 +64,7 @@ class PublishedView:
     pose_frame: str  # frame of the pose, marked while the pose has no unit
     pose_parent: str  # the same, never marked
     child_frame: str  # frame of the pose on /tf
+    has_unit: bool  # whether depth is in metres
 
 
 class CameraOutputs:
@@ -83,6 +84,7 @@ class CameraOutputs:
         self.depth = publisher("sensor_msgs/msg/Image", "depth/image_rect")
         self.info = publisher("sensor_msgs/msg/CameraInfo", "depth/camera_info")
         self.color = publisher("sensor_msgs/msg/Image", "depth/image_color")
+        self.stddev = publisher("sensor_msgs/msg/Image", "depth/stddev")
         self.confidence = publisher("sensor_msgs/msg/Image", "confidence/image")
         self.points = publisher("sensor_msgs/msg/PointCloud2", "points")
         self.pose = publisher("geometry_msgs/msg/PoseWithCovarianceStamped", "pose")
@@ -92,7 +94,16 @@ class CameraOutputs:
 
     def all(self) -> list[Publisher]:
         """Every publisher that exists."""
-        found = [self.depth, self.info, self.color, self.confidence, self.points, self.pose, self.millimetres]
+        found = [
+            self.depth,
+            self.info,
+            self.color,
+            self.stddev,
+            self.confidence,
+            self.points,
+            self.pose,
+            self.millimetres,
+        ]
         return [publisher for publisher in found if publisher is not None]
 
     def publish(self, view: PublishedView) -> None:
@@ -107,6 +118,8 @@ class CameraOutputs:
             self.millimetres.publish(encode_depth_mm(types, estimate.depth, header))
         if _wanted(self.confidence):
             self.confidence.publish(encode_float(types, estimate.confidence, header))
+        if estimate.stddev is not None and view.has_unit and _wanted(self.stddev):
+            self.stddev.publish(encode_float(types, estimate.stddev, header))
         if _wanted(self.color):
             self.color.publish(encode_rgb(types, depth_to_color(estimate.depth), header))
         if _wanted(self.points):

@@ -10,6 +10,8 @@ from typing import Any
 from da3_ros.estimation import EstimatorConfig, PoseConfig, ScaleConfig
 from da3_ros.estimation.pose import SOURCES as POSE_SOURCES
 from da3_ros.estimation.pose.matches import MatchesConfig
+from da3_ros.estimation.refinement import SOURCES as REFINEMENTS
+from da3_ros.estimation.refinement import RefinementConfig
 from da3_ros.estimation.scale import FITS, SOURCES
 from da3_ros.stream.reading import ParameterError, Reader
 from da3_ros.stream.specs import CONDITIONING, QOS, RECTIFIED, RESOLUTIONS, SPECS, TRANSPORTS, Spec, camera_specs
@@ -116,6 +118,16 @@ class NodeParameters:
         """Names of the cameras, in order."""
         return tuple(camera.name for camera in self.cameras)
 
+    @property
+    def wants_reference(self) -> bool:
+        """Whether points of other sensors are of use: to the scale, or to the refinement."""
+        estimator = self.estimator
+        return estimator.scale.source in ("auto", "reference") or estimator.refinement.source in (
+            "auto",
+            "all",
+            "measured",
+        )
+
 
 def camera_names(get: Callable[[str], Any]) -> list[str]:
     """The value of `cameras`; raises ParameterError for names that cannot be part of a topic."""
@@ -173,13 +185,18 @@ def read_parameters(get: Callable[[str], Any]) -> NodeParameters:
         "max_skew_ns": round(reader.number("sync.max_skew", 0) * 1e9),
         "allow_missing": reader.flag("sync.allow_missing"),
     }
-    scale, pose, estimator = _scale(reader), _pose(reader), _estimator(reader)
+    scale, pose, refinement, estimator = _scale(reader), _pose(reader), _refinement(reader), _estimator(reader)
     # Configurations check themselves, too: build them only from values that were accepted.
     reader.finish()
     matches = MatchesConfig(min_matches=pose["min_matches"])
     return NodeParameters(
         sync=SyncConfig(**sync),
-        estimator=EstimatorConfig(scale=ScaleConfig(**scale), pose=PoseConfig(pose["source"], matches), **estimator),
+        estimator=EstimatorConfig(
+            scale=ScaleConfig(**scale),
+            pose=PoseConfig(pose["source"], matches),
+            refinement=RefinementConfig(**refinement),
+            **estimator,
+        ),
         **values,
     )
 
@@ -205,6 +222,19 @@ def _pose(reader: Reader) -> dict[str, Any]:
     return {
         "source": reader.choice("pose.source", POSE_SOURCES),
         "min_matches": reader.whole("pose.min_matches", 8),
+    }
+
+
+def _refinement(reader: Reader) -> dict[str, Any]:
+    size = reader.whole("refinement.size", 0)
+    if 0 < size < 64:
+        reader.refuse("refinement.size", size, "0, or pixels >= 64")
+    return {
+        "source": reader.choice("refinement.source", REFINEMENTS),
+        "size": size,
+        "hypotheses": reader.whole("refinement.hypotheses", 8, 256),
+        "reach": reader.number("refinement.reach", 0.05, 2),
+        "held_back": reader.number("refinement.held_back", 0.02, 0.5),
     }
 
 

@@ -234,14 +234,16 @@ class Pipeline:
         return found, world
 
     def _measured(self, source: Source) -> NDArray[np.float32] | None:
-        """Points of the metric reference in the camera's frame, if there are any near in time."""
-        if source.view.camera is None or self._parameters.estimator.scale.source not in ("auto", "reference"):
+        """Points of the metric reference in the camera's frame, if scale or refinement wants them and there are any
+        near in time.
+        """
+        if source.view.camera is None or not self._parameters.wants_reference:
             return None
         frame, stamp_ns = source.frame_id, source.view.stamp_ns
         try:
             return self.reference.points(stamp_ns, frame, self._parameters.odometry_frame, self._transforms)
         except (TransformError, MessageError) as error:
-            self._health.report(source.view.name, "reference", f"scale reference: {error}", WARN)
+            self._health.report(source.view.name, "reference", f"metric reference: {error}", WARN)
             return None
 
     def _lookup(self, target: str, source: str, stamp_ns: int, camera: str) -> Matrix | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from da3_ros.estimation import Estimate, ViewEstimate
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.outputs import Outputs, PublishedView
 from da3_ros.stream.parameters import NodeParameters
+from da3_ros.stream.refinements import mismatch
 from da3_ros.stream.transforms import TransformError, TransformTree, lookup_or_report
 from da3_ros.stream.work import Matrix, Work
 
@@ -62,6 +63,7 @@ class Presenter:
         self._health.set_done(offsets, stages, estimate)
         self._outputs.publish_latency(stages, frames.stamp_ns)
         self._check(stages["total"], estimate)
+        self._check_refinement(estimate.views[: len(work.sources)])
         return stages
 
     def _check(self, latency_ms: float, estimate: Estimate) -> None:
@@ -85,6 +87,15 @@ class Presenter:
         if estimate.odometry is not None and estimate.odometry.message:
             self._health.report("", "odometry", estimate.odometry.message, WARN)
 
+    def _check_refinement(self, views: Sequence[ViewEstimate]) -> None:
+        """Say so where views do not match at their poses. Too little evidence is normal, and says nothing."""
+        off = self._parameters.estimator.refinement.source == "none"
+        for view in views:
+            if text := mismatch(view.refinement):
+                self._health.report(view.name, "refinement", text, WARN)
+            elif off:
+                self._health.resolve(view.name, "refinement")
+
     def _publish(self, work: Work) -> None:
         """Publish the views of this moment."""
         estimate, sources, known_world = work.estimate, work.sources, work.world
@@ -103,6 +114,7 @@ class Presenter:
                 pose_frame=world + pose_mark,
                 pose_parent=world,
                 child_frame=parameters.tf_prefix + source.frame_id + pose_mark,
+                has_unit=has_unit,
             )
             views.append(published)
             self._outputs.cameras[view.name].publish(published)

@@ -59,20 +59,20 @@ class Reader:
             return allowed[0]
         return str(text)
 
-    def number(self, name: str, lowest: float, *, above: bool = False) -> float:
+    def number(self, name: str, lowest: float, highest: float = math.inf, *, above: bool = False) -> float:
         value = self._get(name)
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if not good or value < lowest or (above and value == lowest):
-            self.refuse(name, value, f"a number {'>' if above else '>='} {lowest:g}")
-            return lowest + 1
+        if not good or not lowest <= value <= highest or (above and value == lowest):
+            self.refuse(name, value, f"a number {'>' if above else '>='} {lowest:g}{_up_to(highest)}")
+            return min(lowest + 1, highest)
         return float(value)
 
-    def whole(self, name: str, lowest: int, *, multiple: int = 1) -> int:
+    def whole(self, name: str, lowest: int, highest: float = math.inf, *, multiple: int = 1) -> int:
         value = self._get(name)
         good = isinstance(value, int) and not isinstance(value, bool)
-        if not good or value < lowest or value % multiple:
+        if not good or not lowest <= value <= highest or value % multiple:
             kind = "a whole number" if multiple == 1 else f"a multiple of {multiple}"
-            self.refuse(name, value, f"{kind} >= {lowest}")
+            self.refuse(name, value, f"{kind} >= {lowest}{_up_to(highest)}")
             return lowest
         return int(value)
 
@@ -85,3 +85,7 @@ class Reader:
         if len(set(values)) != len(values):
             self.refuse(name, values, "each name once")
         return list(values)
+
+
+def _up_to(highest: float) -> str:
+    return "" if highest == math.inf else f" and <= {highest:g}"

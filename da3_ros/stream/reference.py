@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of a LiDAR or a depth camera -> metric points in a camera's frame, for scale.source: reference."""
+"""Messages of a LiDAR or a depth camera -> metric points in a camera's frame, for scale and refinement."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from da3_ros.estimation.pose import SOURCES as POSE_SOURCES
+from da3_ros.estimation.refinement import SOURCES as REFINEMENTS
 from da3_ros.estimation.scale import FITS, SOURCES
 from da3_ros.sync import POLICIES
 
@@ -48,12 +49,33 @@ SPECS = (
     Spec("scale.max_jump", 0.25, "A scale that differs by more than this share must be confirmed.", "> 0"),
     Spec("scale.confirm", 3, "Sets that must agree on a jump of the scale.", ">= 1"),
     Spec("scale.min_matches", 20, "Samples of metric depth that a scale needs.", ">= 8"),
-    Spec("scale.points_topic", "scale/points", "PointCloud2 of a LiDAR for scale.source: reference.", "", False),
-    Spec("scale.depth_topic", "scale/depth", "Depth image for scale.source: reference.", "", False),
+    Spec(
+        "scale.points_topic",
+        "scale/points",
+        "PointCloud2 of a LiDAR: for the scale, and for the refinement.",
+        "",
+        False,
+    ),
+    Spec("scale.depth_topic", "scale/depth", "Depth image of another sensor, for the same.", "", False),
     Spec("scale.depth_info_topic", "scale/camera_info", "CameraInfo of that depth image.", "", False),
     Spec("scale.max_age", 0.15, "Largest time between an image and its reference, in seconds.", ">= 0"),
     Spec("pose.source", "auto", "Where poses come from that TF does not have.", ", ".join(POSE_SOURCES)),
     Spec("pose.min_matches", 20, "Explained matches that a pose needs.", ">= 8"),
+    Spec(
+        "refinement.source",
+        "auto",
+        "What corrects the network's depth: views of known pose, points that sensors measured, or all of it.",
+        ", ".join(REFINEMENTS),
+    ),
+    Spec(
+        "refinement.size",
+        0,
+        "Longest side in pixels at which views are matched; 0: the network's, for pairs side by side thrice it.",
+        "0 or >= 64",
+    ),
+    Spec("refinement.hypotheses", 48, "Depths tried for a pixel, at most.", "8 to 256"),
+    Spec("refinement.reach", 0.5, "Depth is sought this far from the network's, in its logarithm.", "0.05 to 2"),
+    Spec("refinement.held_back", 0.15, "Share of the evidence that only checks the result.", "0.02 to 0.5"),
     Spec("inference.size", 0, "Longest side of the network's input in pixels; 0: the model's.", "0 or n * 14", False),
     Spec("inference.threads", 0, "Threads of a CPU engine; 0: every core.", ">= 0", False),
     Spec(

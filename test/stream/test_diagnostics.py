@@ -34,7 +34,7 @@ def by_name(health, counts=None, note=""):
 
 
 def test_names():
-    assert list(by_name(Health(["a", "b"], print))) == ["pipeline", "a", "b", "scale", "poses", "timing"]
+    assert list(by_name(Health(["a", "b"], print))) == ["pipeline", "a", "b", "scale", "poses", "refinement", "timing"]
 
 
 def test_an_issue_shows_at_its_camera_for_a_while(health, clock, logged):

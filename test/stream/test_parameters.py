@@ -63,6 +63,11 @@ CHANGES = {
     "scale.max_age": (0.5, lambda p: p.reference.max_age_ns),
     "pose.source": ("network", lambda p: p.estimator.pose.source),
     "pose.min_matches": (30, lambda p: p.estimator.pose.matches.min_matches),
+    "refinement.source": ("none", lambda p: p.estimator.refinement.source),
+    "refinement.size": (320, lambda p: p.estimator.refinement.size),
+    "refinement.hypotheses": (64, lambda p: p.estimator.refinement.hypotheses),
+    "refinement.reach": (1, lambda p: p.estimator.refinement.reach),
+    "refinement.held_back": (0.3, lambda p: p.estimator.refinement.held_back),
     "odometry_frame": ("odom", lambda p: p.odometry_frame),
     "cloud.min_confidence": (1.5, lambda p: p.cloud.min_confidence),
     "cloud.max_range": (5, lambda p: p.cloud.max_range),
@@ -120,6 +125,12 @@ def test_the_table_above_is_complete():
         ("scale.source", "camera_height", ["scale.camera_height = 0.0", "metres above the ground"]),
         ("input_qos", "best_effort", ["input_qos = 'best_effort'", "SENSOR_DATA, DEFAULT"]),
         ("pose.source", "gps", ["pose.source = 'gps'", "auto, calibrated, network, rays, matches"]),
+        ("refinement.source", "lidar", ["refinement.source = 'lidar'", "auto, all, views, measured, none"]),
+        ("refinement.size", 32, ["refinement.size = 32", "0, or pixels >= 64"]),
+        ("refinement.hypotheses", 4, ["refinement.hypotheses = 4", "a whole number >= 8 and <= 256"]),
+        ("refinement.hypotheses", 300, ["refinement.hypotheses = 300", "<= 256"]),
+        ("refinement.reach", 3, ["refinement.reach = 3", "a number >= 0.05 and <= 2"]),
+        ("refinement.held_back", 0.0, ["refinement.held_back = 0.0", ">= 0.02 and <= 0.5"]),
         ("cameras", [], ["cameras = []", "one or more names"]),
         ("cameras", ["front-left"], ["front-left", "letters, digits"]),
         ("cameras", ["a", "a"], ["each name once"]),
@@ -131,6 +142,13 @@ def test_refusals_name_value_allowed_and_remedy(name, value, words):
         read(**{name: value})
     for word in words:
         assert word in str(caught.value)
+
+
+def test_what_is_within_the_limits_is_taken_as_it_is():
+    limits = {"refinement.hypotheses": (8, 256), "refinement.reach": (0.05, 2), "refinement.held_back": (0.02, 0.5)}
+    for name, values in limits.items():
+        for value in values:
+            assert getattr(read(**{name: value}).estimator.refinement, name.partition(".")[2]) == value
 
 
 def test_all_problems_are_said_at_once():
