@@ -16,9 +16,9 @@ every pixel whose truth is known, at the size of the depth, against the nearest 
 
 Parts: motorcycle, four_cameras, stereo, ring (calibrated without error), points, rings, window (of `--kitchen`, a
 folder in the layout of 7-Scenes), rigs (a little off), gross, time, memory. Rigs are rendered once into `--rigs`: 100
-rooms give 200 of them, in the rooms' own look, plain, and as a fence: 25 minutes of one core. `train` rooms are for
-tuning, `heldout` ones for reporting. What else is measured of refinement has commands of its own: `benchmark/accuracy`,
-`benchmark/bag_trajectory.py`, `benchmark/kiss_icp_walk.py`.
+rooms give 200 of them, half of which are rendered in plain colours, as a fence, and with a mirror as well: 25 minutes of
+one core. `train` rooms are for tuning, `heldout` ones for reporting. What else is measured of refinement has commands
+of its own: `benchmark/accuracy`, `benchmark/bag_trajectory.py`, `benchmark/kiss_icp_walk.py`.
 
 Writes refinement.json, refinement.md and points.png to `--out`. Exit code 1 where a bound of `targets.py` is not kept.
 """
@@ -78,6 +78,7 @@ def main() -> int:
     parser.add_argument("--rigs", type=Path, default=Path("refinement_rigs"), help="folder that keeps rendered rigs")
     parser.add_argument("--split", choices=("train", "heldout"), default="heldout")
     parser.add_argument("--rooms", type=int, default=100, help="each gives a stereo pair and a ring of four")
+    parser.add_argument("--gross-rooms", type=int, default=50, help="how many of them get every gross error")
     parser.add_argument("--step", type=int, default=1, help="every how many kitchen frames one is taken")
     parser.add_argument("--seed", type=int, default=0, help="of measured points and of errors of the calibration")
     parser.add_argument("--cache", type=Path, default=None, help="of the assets of rendered rooms")
@@ -90,6 +91,7 @@ def main() -> int:
         rigs=arguments.rigs,
         split=arguments.split,
         rooms=min(arguments.rooms, QUICK_ROOMS) if arguments.quick else arguments.rooms,
+        gross_rooms=arguments.gross_rooms,
         step=max(arguments.step, QUICK_STEP) if arguments.quick else arguments.step,
         seed=arguments.seed,
         cache=arguments.cache,

@@ -35,6 +35,8 @@ class Sources:
     """Of the assets: ``train`` or ``heldout``."""
     rooms: int = 100
     """Each gives a stereo pair and a ring of four."""
+    gross_rooms: int = 50
+    """How many of them are tried with every gross error."""
     step: int = 1
     """Every how many frames of the kitchen one is taken."""
     seed: int = 0

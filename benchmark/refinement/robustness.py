@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def rigs(runner: Runner, sources: Sources, out: Path) -> Section:
 
 def gross(runner: Runner, sources: Sources, out: Path) -> Section:
     """One gross error done to every rig: in how many sets no view is refined, and what happens in the others."""
+    sources = replace(sources, rooms=min(sources.rooms, sources.gross_rooms))
     table = Table(
         f"Gross errors, {sources.split}",
         ("", "sets", "none refined", *HARM, "AbsRel before", "after"),

@@ -59,7 +59,9 @@ class FakeEstimator(InOneStep):
             camera = (view.camera or CAMERA).scaled(WIDTH, HEIGHT)
             image = cv2.resize(view.image, (WIDTH, HEIGHT))
             confidence = np.full((HEIGHT, WIDTH), 1.5 + index, np.float32)
-            views.append(ViewEstimate(view.name, view.stamp_ns, image, self.depth(), confidence, camera, pose))
+            depth = self.depth()
+            stddev = np.where(np.isfinite(depth), 0.1 * depth, np.nan).astype(np.float32) if metric else None
+            views.append(ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, pose, stddev))
         scale = ScaleEstimate("rig", 1.25, 0.0, 0.03, 120, True) if metric else ScaleEstimate("none", message="no rig")
         timing = {"preprocess": 1.0, "engine": 2.0, "scale": 0.5, "poses": 0.1, "post": 0.25}
         motion = OdometryEstimate(self.motion, 0.01 * np.eye(6), 50, self.lost) if odometry else None

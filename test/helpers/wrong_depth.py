@@ -153,9 +153,9 @@ class Wires:
         for name, pose in (poses or scene.poses).items():
             tree.add("base_link", f"{name}_optical", pose, 0, static=True)
         tree.add("base_link", "lidar", LIDAR, 0, static=True)
-        counters = FrameCounters(NAMES)
+        self.counters = FrameCounters(NAMES)
         self.pipeline = Pipeline(
-            self.parameters, self.estimator, self.outputs, tree, counters, self.health, lambda: START
+            self.parameters, self.estimator, self.outputs, tree, self.counters, self.health, lambda: START
         )
 
     def _read(self, parameters: dict[str, Any]) -> Any:

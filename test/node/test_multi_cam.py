@@ -35,6 +35,7 @@ def test_every_output_of_a_calibrated_rig(bench):
         "/da3/left/depth/camera_info": INFO,
         "/da3/left/depth/image_raw": IMAGE,
         "/da3/left/depth/image_color": IMAGE,
+        "/da3/left/depth/stddev": IMAGE,
         "/da3/left/confidence/image": IMAGE,
         "/da3/left/points": CLOUD,
         "/da3/left/pose": POSE,
@@ -70,6 +71,12 @@ def test_every_output_of_a_calibrated_rig(bench):
     assert peer.received["/da3/left/depth/image_color"][0].encoding == "rgb8"
     confidence = decode_depth(peer.received["/da3/left/confidence/image"][0])
     np.testing.assert_array_equal(confidence, np.full((56, 84), 1.5, np.float32))
+
+    stddev = peer.received["/da3/left/depth/stddev"][0]
+    assert stddev.header.frame_id == "left_optical"
+    np.testing.assert_array_equal(
+        decode_depth(stddev), np.where(np.isfinite(expected), np.float32(0.1) * expected, np.nan)
+    )
 
     cloud = decode_cloud(peer.received["/da3/left/points"][0])
     np.testing.assert_array_equal(np.isfinite(cloud["z"]), np.isfinite(expected))

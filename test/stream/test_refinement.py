@@ -200,3 +200,21 @@ def test_only_poses_that_cannot_be_right_are_a_fault():
     assert mismatch(ViewRefinement(False, "3 pieces of evidence, 12 are needed")) == ""
     text = mismatch(ViewRefinement(False, "1 pair(s) of views do not match at their poses: calibrate anew"))
     assert text.startswith("depth is not refined: 1 pair(s)")
+
+
+def test_a_refinement_that_fails_costs_its_set_only(beside, monkeypatch):
+    wires = Wires(beside, TOPICS)
+    finish = wires.estimator.finish
+
+    def fail(settled):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(wires.estimator, "finish", fail)
+    assert wires.send() is None
+    assert {name: count.dropped for name, count in wires.counters.snapshot().items()} == dict.fromkeys(
+        NAMES, {"engine": 1}
+    )
+    assert "out of memory" in wires.status("pipeline").message
+    assert wires.topics[DEPTH].messages == []
+    monkeypatch.setattr(wires.estimator, "finish", finish)
+    assert wires.send(1) is not None

@@ -48,6 +48,8 @@ INPUTS = {
 OUTPUTS = {
     "/da3/left/depth/image_rect": IMAGE,
     "/da3/right/depth/image_rect": IMAGE,
+    "/da3/left/depth/stddev": IMAGE,
+    "/da3/right/depth/stddev": IMAGE,
     "/da3/left/confidence/image": IMAGE,
     "/da3/right/depth/camera_info": INFO,
     "/da3/right/pose": POSE,
@@ -131,6 +133,9 @@ def test_live_and_offline_are_equal(recorded, tmp_path):
             _assert_equal(topic, a, b)
             compared += 1
     assert compared == SETS * len(OUTPUTS)
+    # Depth that follows what the cameras measure is among what was compared.
+    done = {view["camera"] for record in summary["sets"] for view in record["views"] if view["refinement"]["applied"]}
+    assert done == {"left", "right"}
     depths = [decode_depth(by_stamp(path, "/da3/left/depth/image_rect")[stamp]) for stamp in stamps]
     assert all(np.nanmax(np.abs(a - b)) > 0.01 for a, b in pairwise(depths))  # they could differ
 

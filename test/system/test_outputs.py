@@ -85,6 +85,7 @@ def test_images_and_camera_info(rig, name):
     assert decode_camera_info(info, rectified=True, image_size=(140, 98)) == expected
     for topic, encoding in (
         ("confidence/image", "32FC1"),
+        ("depth/stddev", "32FC1"),
         ("depth/image_color", "rgb8"),
         ("depth/image_raw", "16UC1"),
     ):
@@ -106,6 +107,9 @@ def test_invalid_depth_is_never_a_number(rig, name):
     confidence = pixels(found["confidence/image"], np.float32)
     assert np.isfinite(confidence).all()
     assert confidence.min() >= 1
+    stddev = pixels(found["depth/stddev"], np.float32)
+    np.testing.assert_array_equal(np.isnan(stddev), ~finite)
+    assert (stddev[finite] > 0).all()
 
 
 @pytest.mark.parametrize("name", ["left", "right"])
@@ -164,7 +168,7 @@ def test_fused_cloud_in_the_rig_frame(rig):
 
 def test_diagnostics(rig):
     statuses = rig.peer.diagnostics()
-    assert set(statuses) == {"pipeline", "left", "right", "scale", "poses", "timing"}
+    assert set(statuses) == {"pipeline", "left", "right", "scale", "poses", "refinement", "timing"}
     level, message, values = statuses["scale"]
     assert (level, values["source"], values["metric"]) == (0, "rig", "true"), message
     assert float(values["metres_per_unit"]) > 0
@@ -176,7 +180,11 @@ def test_diagnostics(rig):
         assert level == 0, message
         assert float(values["rate_hz"]) > 0.5
         assert int(values["used"]) >= 1
-    for stage in ("decode", "preprocess", "engine", "scale", "post", "publish", "total"):
+    level, message, values = statuses["refinement"]
+    assert (level, values["left_applied"], values["right_applied"]) == (0, "true", "true"), (message, values)
+    assert int(values["left_views"]) > 500
+    assert float(values["left_residual_after"]) < float(values["left_residual_before"])
+    for stage in ("decode", "preprocess", "engine", "scale", "refinement", "post", "publish", "total"):
         assert float(statuses["timing"][2][f"{stage}_ms_p50"]) <= float(statuses["timing"][2][f"{stage}_ms_p95"])
     names = {status.name for message in rig.peer.received["/diagnostics"] for status in message.status}
     assert all(name.startswith("multi_cam: ") for name in names)

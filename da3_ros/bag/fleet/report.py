@@ -14,8 +14,8 @@ from da3_ros.bag.fleet.fleet import Status
 from da3_ros.bag.fleet.task import Result
 from da3_ros.bag.io import places
 from da3_ros.bag.plan.topics import table
+from da3_ros.bag.report.elements import facts, html_table, page, section
 from da3_ros.bag.report.provenance import versions
-from da3_ros.bag.report.report import facts, html_table, page, section
 
 STATUS, SUMMARY, PAGE = "fleet_status.json", "fleet.json", "fleet.html"
 

@@ -243,7 +243,7 @@ class Stages:
             item.outputs = list(self._sink)
             item.record = set_record(item.job.index, item.job.log_ns, item.work, timing)
             if self._stride and item.job.index % self._stride == 0:
-                for name, data in set_pictures(item.job.index, item.work.estimate):
+                for name, data in set_pictures(item.job.index, item.work.estimate.views[: len(item.work.sources)]):
                     self._save(name, data)
         item.work = None
         if item.memory is not None:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.stream.refinements import as_numbers
 from da3_ros.stream.work import Work
 
 STEP = 4
@@ -37,6 +40,7 @@ def set_record(index: int, log_ns: int, work: Work, timing: Mapping[str, float])
                 "depth": levels,
                 "valid": float(len(finite) / max(depth.size, 1)),
                 "confidence": _percentiles(confidence.ravel(), (50,))[0],
+                "refinement": None if view.refinement is None else as_numbers(view.refinement),
             }
         )
     return {
@@ -78,6 +82,42 @@ def camera_positions(records: Sequence[Mapping[str, Any]]) -> dict[str, list[tup
 def motion(records: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, float]]:
     """Where the body of the cameras was since the start, where its motion was followed."""
     return [_position(record["T_start_body"]) for record in records if record.get("T_start_body")]
+
+
+def seconds_of(records: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Time of each set since the first one."""
+    return [(record["stamp_ns"] - records[0]["stamp_ns"]) / 1e9 for record in records]
+
+
+def refinement_totals(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the refinement did, by camera; those that it was never asked of, or of which earlier versions noted nothing,
+    are left out.
+
+    ``sets`` it was asked of; those ``refined``; mean ``share`` of pixels with evidence, and mean ``pixels`` by source;
+    median residual of log depth ``before`` and ``after`` (None: never known), of evidence held back; ``reasons`` why it
+    was not applied, with n for every number, and how often.
+    """
+    by_camera: dict[str, list[Mapping[str, Any]]] = {}
+    for view in (view for record in records for view in record["views"]):
+        if view.get("refinement") is not None:
+            by_camera.setdefault(view["camera"], []).append(view["refinement"])
+    return {camera: _total(found) for camera, found in by_camera.items()}
+
+
+def _total(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    reasons = Counter(re.sub(r"\d+(\.\d+)?", "n", each["message"]) for each in found if not each["applied"])
+    sources = sorted({source for each in found for source in each["pixels"]})
+    total = {
+        "sets": len(found),
+        "refined": sum(each["applied"] for each in found),
+        "share": float(np.mean([each["share"] for each in found])),
+        "pixels": {s: round(float(np.mean([each["pixels"].get(s, 0) for each in found]))) for s in sources},
+        "reasons": dict(reasons.most_common()),
+    }
+    for name in ("before", "after"):
+        known = [each[name] for each in found if each[name] is not None]
+        total[name] = float(np.median(known)) if known else None
+    return total
 
 
 def _position(matrix: Sequence[float]) -> tuple[float, float, float]:

@@ -1,35 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small pictures of a set for the report: image, depth, confidence."""
+"""Small pictures of a set for the report: image, depth, confidence; and depth before and after, with the evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.estimation import Estimate
+from da3_ros.estimation import ViewEstimate
 from da3_ros.visual import confidence_to_color, depth_to_color
 
 WIDTH = 240
 QUALITY = 82
+_REFINEMENT = ".refinement.jpg"
 
 
-def set_pictures(index: int, estimate: Estimate) -> Iterator[tuple[str, bytes]]:
-    """Name and JPEG of each view: image, depth and confidence side by side. Depth has one scale for the whole set."""
-    finite = [view.depth[np.isfinite(view.depth) & (view.depth > 0)] for view in estimate.views]
+def set_pictures(index: int, views: Sequence[ViewEstimate]) -> Iterator[tuple[str, bytes]]:
+    """Name and JPEG of each view of a set: image, depth and confidence side by side, and where depth was to be refined:
+    before, after, evidence. Depth has one scale for the whole set.
+    """
+    finite = [view.depth[np.isfinite(view.depth) & (view.depth > 0)] for view in views]
     every = np.concatenate(finite)
     near, far = (float(x) for x in np.percentile(every, (2, 98))) if len(every) else (0.1, 1.0)
-    for view in estimate.views:
-        cells = (view.image, depth_to_color(view.depth, near, far), confidence_to_color(view.confidence))
-        yield f"{index:08d}_{view.name}.jpg", _jpeg(np.hstack([_small(cell) for cell in cells]))
+    for view in views:
+        after = depth_to_color(view.depth, near, far)
+        yield f"{index:08d}_{view.name}.jpg", _side_by_side(view.image, after, confidence_to_color(view.confidence))
+        told = view.refinement
+        if told is None or told.evidence is None or told.unrefined is None or not np.isfinite(told.evidence).any():
+            continue
+        evidence = depth_to_color(_spread(told.evidence), near, far)
+        before = depth_to_color(told.unrefined, near, far)
+        yield f"{index:08d}_{view.name}{_REFINEMENT}", _side_by_side(before, after, evidence)
 
 
-def _small(image: NDArray[np.uint8]) -> NDArray[Any]:
-    height = max(1, round(image.shape[0] * WIDTH / image.shape[1]))
-    return cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA)
+def is_of_refinement(picture: Path) -> bool:
+    """Whether a file shows depth before and after its refinement."""
+    return picture.name.endswith(_REFINEMENT)
+
+
+def _spread(evidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Evidence (h, w) whose pixels are as large as those of the picture: what stands alone would be lost in the mean."""
+    reach = max(1, round(evidence.shape[1] / WIDTH))
+    filled = np.where(np.isfinite(evidence), evidence, np.float32(np.inf))
+    nearest = cv2.erode(filled, np.ones((reach, reach), np.uint8))
+    return np.where(np.isfinite(nearest), nearest, np.float32(np.nan))
+
+
+def _side_by_side(*images: NDArray[np.uint8]) -> bytes:
+    """JPEG of images (h, w, 3), each WIDTH wide and as high as the second one then is."""
+    height = max(1, round(images[1].shape[0] * WIDTH / images[1].shape[1]))
+    return _jpeg(np.hstack([cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA) for image in images]))
 
 
 def _jpeg(rgb: NDArray[Any]) -> bytes:

@@ -26,6 +26,11 @@ class Line:
     """Whether the points are marked instead of joined."""
 
 
+def gap(value: float | None) -> float:
+    """A value to plot; None breaks the line."""
+    return math.nan if value is None else value
+
+
 def line_plot(
     lines: Sequence[Line],
     x_label: str,

@@ -3,23 +3,23 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.plan.outcome import companion
-from da3_ros.bag.plan.records import camera_positions, motion
-from da3_ros.bag.report.plots import Line, line_plot
+from da3_ros.bag.plan.records import camera_positions, motion, refinement_totals, seconds_of
+from da3_ros.bag.report.elements import facts, figures, html_table, page, picture_figure, section
+from da3_ros.bag.report.pictures import is_of_refinement
+from da3_ros.bag.report.plots import Line, gap, line_plot
+from da3_ros.bag.report.refinement import refinement
 
 NAME = "report.html"
-_TEMPLATE = Path(__file__).with_name("report.html")
 _LEVELS = {0: "note", 1: "warning", 2: "error"}
 
 
@@ -49,9 +49,10 @@ def report_html(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         _wrong(summary),
         section("Trajectory", _trajectory(summary)),
         section("Scale", _scale(summary)),
+        section("Refinement", refinement(summary["sets"], [p for p in pictures if is_of_refinement(p)])),
         section("Frames", _frames(summary)),
         section("Time", _timing(summary)),
-        section("Images, depth, confidence", _sheet(summary, pictures)),
+        section("Images, depth, confidence", _sheet(summary, [p for p in pictures if not is_of_refinement(p)])),
         section("Messages", _messages(summary)),
         section("Provenance", _provenance(summary)),
     ]
@@ -61,17 +62,6 @@ def report_html(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:
 def reconciled(counts: Mapping[str, Any]) -> bool:
     """Whether a camera's frames add up: received = used + dropped."""
     return bool(counts["received"] == counts["used"] + sum(counts["dropped"].values()))
-
-
-def page(title: str, body: str) -> str:
-    """A whole page that needs nothing else; body: HTML."""
-    return Template(_TEMPLATE.read_text()).substitute(title=escape(title), body=body)
-
-
-def section(title: str, content: str) -> str:
-    """A part of a page under a heading; content: HTML."""
-    name = title.partition(",")[0].lower().replace(" ", "-")
-    return f'<section id="{name}"><h2>{title}</h2>{content}</section>'
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
@@ -87,12 +77,10 @@ def _headline(summary: Mapping[str, Any]) -> str:
         (f"{summary['seconds']:.1f} s", "of work" + (" in the last run" if summary.get("resumed") else "")),
         (f"{metric} of {len(sets)}", "sets in metres"),
     ]
+    totals = refinement_totals(sets).values()
+    if totals:
+        values.append((f"{sum(t['refined'] for t in totals)} of {sum(t['sets'] for t in totals)}", "views refined"))
     return facts(values)
-
-
-def facts(values: Iterable[tuple[str, str]]) -> str:
-    """The first numbers of a page: value and what it is."""
-    return '<div class="facts">' + "".join(f"<div><b>{escape(v)}</b>{escape(n)}</div>" for v, n in values) + "</div>"
 
 
 def _wrong(summary: Mapping[str, Any]) -> str:
@@ -124,10 +112,7 @@ def _sheet(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         depth = view["depth"] if view else None
         unit = "m" if record["scale"]["metric"] else "units"
         levels = f", depth {depth[0]:.2f} to {depth[2]:.2f} {unit}" if depth else ""
-        data = base64.b64encode(picture.read_bytes()).decode()
-        caption = escape(f"set {int(number)}, {camera}{levels}")
-        image = f'<img alt="{caption}" src="data:image/jpeg;base64,{data}">'
-        cells.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+        cells.append(picture_figure(picture, f"set {int(number)}, {camera}{levels}"))
     note = '<p class="soft">Near is red; one scale of colours for all cameras of a set. Confidence: red is sure.</p>'
     return f'{note}<div class="sheet">{"".join(cells)}</div>'
 
@@ -166,22 +151,22 @@ def _scale(summary: Mapping[str, Any]) -> str:
     records = summary["sets"]
     if not records:
         return '<p class="none">no sets</p>'
-    seconds = _seconds(records)
+    seconds = seconds_of(records)
     by_source: dict[str, list[float]] = {}
     for number, record in enumerate(records):
         line = by_source.setdefault(record["scale"]["source"], [math.nan] * len(records))
         line[number] = record["scale"]["metres_per_unit"]
     lines = [Line(source, seconds, values) for source, values in by_source.items()]
-    residuals = [_or_nan(record["scale"]["residual"]) for record in records]
+    residuals = [gap(record["scale"]["residual"]) for record in records]
     depth = [_middle_depth(record) for record in records]
     # Without metres it is the common unit that chunks are aligned to.
     unit = "metres" if any(record["scale"]["metric"] for record in records) else "common units"
-    figures = [
+    plots = [
         (f"{unit} in one unit of the network, by source", line_plot(lines, "time [s]", f"{unit} per unit")),
         ("residual of the scale", line_plot([Line("", seconds, residuals)], "time [s]", "relative", zero=True)),
         ("median depth of each set", line_plot([Line("", seconds, depth)], "time [s]", "depth", zero=True)),
     ]
-    return _figures(figures)
+    return figures(plots)
 
 
 def _frames(summary: Mapping[str, Any]) -> str:
@@ -218,7 +203,7 @@ def _timing(summary: Mapping[str, Any]) -> str:
         "is more than the time that passed.</p>"
     )
     table = html_table(["stage", "mean", "median", "95 %", "most", "share"], rows, numbers={1, 2, 3, 4, 5})
-    seconds = _seconds(records)
+    seconds = seconds_of(records)
     lines = [Line(name, seconds, [r["timing_ms"].get(name, math.nan) for r in records]) for name in names]
     plot = line_plot(lines, "time of the recording [s]", "ms", zero=True)
     return f'{note}<div class="plots"><div>{table}</div><figure>{plot}</figure></div>'
@@ -243,34 +228,9 @@ def _provenance(summary: Mapping[str, Any]) -> str:
     return html_table(["", ""], [[escape(name), f"<code>{escape(value)}</code>"] for name, value in rows])
 
 
-def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """A table. Cells are HTML already; numbers: columns that are set to the right."""
-    right = set(numbers)
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        marks = [' class="n"' if number in right else "" for number in range(len(cells))]
-        return "<tr>" + "".join(f"<{tag}{m}>{c}</{tag}>" for c, m in zip(cells, marks, strict=True)) + "</tr>"
-
-    body = "".join(line(row, "td") for row in rows)
-    return f'<div class="scroll"><table><thead>{line(header, "th")}</thead><tbody>{body}</tbody></table></div>'
-
-
-def _figures(figures: Sequence[tuple[str, str]]) -> str:
-    cells = [f"<figure><figcaption>{caption}</figcaption>{plot}</figure>" for caption, plot in figures]
-    return f'<div class="plots">{"".join(cells)}</div>'
-
-
-def _seconds(records: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [(record["stamp_ns"] - records[0]["stamp_ns"]) / 1e9 for record in records]
-
-
 def _middle_depth(record: Mapping[str, Any]) -> float:
     depths = sorted(view["depth"][1] for view in record["views"] if view["depth"])
     return depths[len(depths) // 2] if depths else math.nan
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -22,6 +22,7 @@ from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.io.writer import OutputTopic, join, write_metadata
 from da3_ros.bag.line.look_up import LookUp, write_trajectory
 from da3_ros.bag.plan.plan import Options, Plan, Request, make_plan
+from da3_ros.bag.plan.records import refinement_totals
 from da3_ros.bag.report import provenance
 from da3_ros.bag.report.report import write_report
 from da3_ros.bag.run.first_pass import make_chunks
@@ -194,6 +195,7 @@ def _finish(
         "issues": ending["issues"],
         "problems": ending["problems"],
         "trajectory": trajectory,
+        "refinement": refinement_totals(sets),
         "sets": sets,
     }
     journal.pending(summary)

@@ -41,6 +41,8 @@ fence fills the image."""
 DIFFERENT = 0.1
 """Log depth from which on they do."""
 LEAST_COMPARED = 200
+LEAST_TO_FUSE = 20
+"""Pixels of the first level that the second one may lean on."""
 OVERLAP = 0.05
 """Least share of a view's pixels that another one must see."""
 PARALLAX = 4.0
@@ -316,13 +318,11 @@ def _add_sweep(
     def nearer(i: int) -> Frame:
         view, base = views[i], views[i].frame.log_depth
         swept = first.found[i]
-        if swept is not None and first.agreed[i].sum() >= 20:
-            own = _pieces(
-                first.depth(i),
-                first.agreed[i],
-                _sigma(swept.pixels_per_log, SWEEP_NOISE, coarse[i].camera.fx, view.sigma[0]),
-                "views",
-            )
+        if swept is None:
+            return view.frame
+        sigma = _sigma(swept.pixels_per_log, SWEEP_NOISE, coarse[i].camera.fx, view.sigma[0])
+        own = _pieces(swept.log_depth, first.agreed[i], sigma, "views")
+        if len(own) >= LEAST_TO_FUSE:
             near = fuse(coarse[i].log_depth, coarse[i].grey, own, rounds=2, accuracy=0.05).log_depth
             change = cv2.resize(near - coarse[i].log_depth, base.shape[::-1], interpolation=cv2.INTER_LINEAR)
             base = base + change

@@ -30,6 +30,8 @@ class MatchConfig:
     """Images are matched at this longest side at most, in pixels."""
     epipolar_px: float = 1.0
     """Largest distance of a match from its epipolar line."""
+    moving_epipolar_px: float = 3.0
+    """The same between frames of different times: odometry is off by tenths of a degree from one to the next."""
     ratio: float = 0.7
     """Largest ratio of the best descriptor distance to the second best."""
     min_baseline: float = 0.02

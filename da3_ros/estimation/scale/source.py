@@ -187,7 +187,9 @@ def _rig(config: ScaleConfig, views: tuple[View, ...], prepared: Prepared) -> li
 
 
 def _odometry(config: ScaleConfig, views: tuple[View, ...], prepared: Prepared) -> list[SparseDepth] | None:
-    return _triangulate(config, views, prepared, lambda a, b: a.body != b.body)
+    matching = dataclasses.replace(config.matching, epipolar_px=config.matching.moving_epipolar_px)
+    moving = dataclasses.replace(config, matching=matching)
+    return _triangulate(moving, views, prepared, lambda a, b: a.body != b.body)
 
 
 def _triangulate(
