@@ -211,9 +211,7 @@ def test_a_refinement_that_fails_costs_its_set_only(beside, monkeypatch):
 
     monkeypatch.setattr(wires.estimator, "finish", fail)
     assert wires.send() is None
-    assert {name: count.dropped for name, count in wires.counters.snapshot().items()} == dict.fromkeys(
-        NAMES, {"engine": 1}
-    )
+    assert [count.dropped for count in wires.counters.snapshot().values()] == [{"engine": 1}, {"engine": 1}]
     assert "out of memory" in wires.status("pipeline").message
     assert wires.topics[DEPTH].messages == []
     monkeypatch.setattr(wires.estimator, "finish", finish)

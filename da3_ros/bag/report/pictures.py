@@ -43,7 +43,7 @@ def is_of_refinement(picture: Path) -> bool:
 
 
 def _spread(evidence: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Evidence (h, w) whose pixels are as large as those of the picture: what stands alone would be lost in the mean."""
+    """Evidence (h, w) whose pixels are as large as those of the picture: the mean would hide what stands alone."""
     reach = max(1, round(evidence.shape[1] / WIDTH))
     filled = np.where(np.isfinite(evidence), evidence, np.float32(np.inf))
     nearest = cv2.erode(filled, np.ones((reach, reach), np.uint8))
