@@ -15,13 +15,16 @@ LEAST = 12
 """Pieces of evidence that a refinement needs."""
 BLOCK = 8
 """Evidence is held back in blocks of so many pixels: a neighbour would know the answer."""
-BETTER = 0.95
-"""The held-back residuals must fall to this share at least."""
+FEW = 400
+"""With fewer pieces each of FOLDS parts of them is held back in turn: a handful would tell nothing."""
+FOLDS = 4
 ORDER = 0.62
 """Least share of pairs of pieces that evidence and network put in the same order of near and far."""
 CLEARLY = 0.15
 """Difference of log depth from which on an order counts."""
 PAIRS = 2000
+MUCH = 0.5
+"""Share to which the held-back residuals fall where another sensor is right, whatever the network says."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,17 @@ class Verdict:
     before: float
     """Median |residual| of log depth of the held-back evidence, unrefined; NaN where it was not asked."""
     after: float
-    spread: float = float("nan")
-    """Standard deviation, robust, of the held-back residuals after refinement."""
 
 
-def held_back(evidence: Evidence, share: float) -> NDArray[np.bool_]:
-    """Which pieces (N,) are to check: whole blocks of pixels, the same ones each time."""
+def held_back(evidence: Evidence, share: float) -> list[NDArray[np.bool_]]:
+    """Which pieces (N,) are to check, once or in turns: whole blocks of pixels, the same ones each time."""
     block = (evidence.rows // BLOCK) * 4099 + evidence.columns // BLOCK
     # A hash spreads them evenly, and two runs alike.
     mixed = (block.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
-    return np.asarray(mixed.astype(np.float64) / 2**24 < share)
+    place = mixed.astype(np.float64) / 2**24
+    if len(evidence) >= FEW:
+        return [place < share]
+    return [(place >= k / FOLDS) & (place < (k + 1) / FOLDS) for k in range(FOLDS)]
 
 
 def same_order(log_depth: Map, evidence: Evidence) -> float:
@@ -60,12 +64,15 @@ def same_order(log_depth: Map, evidence: Evidence) -> float:
     return float((np.sign(told) == np.sign(found))[clear].mean())
 
 
-def judge(unrefined: Map, refined: Map, held: Evidence) -> Verdict:
-    """Compare log depths (h, w) before and after at evidence that the second one was not shown."""
-    at = held.rows, held.columns
-    first, second = held.log_depth - unrefined[at], held.log_depth - refined[at]
-    before, after = float(np.median(np.abs(first))), float(np.median(np.abs(second)))
+def judge(before: NDArray[np.floating], after: NDArray[np.floating], order: float, *, sensor: bool) -> Verdict:
+    """What residuals (N,) of log depth of held-back evidence say, before and after.
+
+    order: of `same_order`. sensor: all evidence is another sensor's, which may be right against the network.
+    """
+    first, second = float(np.median(np.abs(before))), float(np.median(np.abs(after)))
     message = ""
-    if after > BETTER * before and after > 0.01:
-        message = f"evidence held back is explained no better: {after:.3f} after {before:.3f} of log depth"
-    return Verdict(message, before, after, 1.4826 * after)
+    if order < ORDER and not (sensor and second < MUCH * first):
+        message = f"evidence and network disagree on what is nearer in {100 * (1 - order):.0f} % of pairs of pixels"
+    elif second > first:
+        message = f"evidence held back is explained no better: {second:.3f} after {first:.3f} of log depth"
+    return Verdict(message, first, second)

@@ -8,51 +8,64 @@ from numpy.typing import NDArray
 
 from da3_ros.estimation.refinement.evidence import Evidence
 from da3_ros.estimation.refinement.frame import Map
+from da3_ros.estimation.scale.reference import BEHIND, project_all
 from da3_ros.estimation.scale.rig import SparseDepth
+from da3_ros.geometry.cameras import CameraModel
+
+Index = NDArray[np.intp]
 
 RANGE_NOISE = 0.01
 """Standard deviation of a range as a share of it: cameras of structured light and time of flight, ..."""
 LEAST_NOISE = 0.01
 """... and in metres: a LiDAR's."""
+CORNER_NOISE = 0.5
+"""Standard deviation of a corner's place in pixels of the images that are matched."""
+LEAST_CORNER = 0.02
 EDGE = 0.05
 """Jump of log depth within a pixel of a point from which on its beam may have met the surface behind."""
 
 
-def evidence_of_points(points: SparseDepth, size: tuple[int, int], log_depth: Map) -> Evidence:
-    """Evidence on the pixels of a depth map (h, w) from points that the view sees.
+def evidence_of_points(points: NDArray[np.floating], camera: CameraModel, log_depth: Map) -> Evidence:
+    """Evidence on the pixels of a depth map (h, w) from metric points (N, 3) in the camera's optical frame.
 
-    points: pixels at the view's own size (width, height), metres. log_depth: the network's, (h, w): tells where its
-    edges are; a point beside one may belong to either side, and weighs little. Several points of one pixel: the
-    nearest counts.
+    camera: of the view's own image without distortion. log_depth: the network's, (h, w). A sensor that stands beside
+    the camera sees what is hidden from it: a point behind others is left out where the network, too, sees rather what
+    is in front. A point beside an edge of the network's depth may belong to either side, and weighs little. Several
+    points of one pixel: the nearest counts.
     """
-    if len(points.depth) == 0:
+    inside, nearest = project_all(points, camera)
+    if len(inside.depth) == 0:
         return Evidence.none()
-    h, w = log_depth.shape
-    columns = np.clip(np.rint((points.pixels[:, 0] + 0.5) * w / size[0] - 0.5).astype(np.intp), 0, w - 1)
-    rows = np.clip(np.rint((points.pixels[:, 1] + 0.5) * h / size[1] - 0.5).astype(np.intp), 0, h - 1)
-    order = np.lexsort((points.depth, rows * w + columns))
-    _, first = np.unique((rows * w + columns)[order], return_index=True)
+    rows, columns = _pixels(inside, (camera.width, camera.height), log_depth.shape)
+    own, front, network = np.log(inside.depth), np.log(nearest), log_depth[rows, columns]
+    hidden = (inside.depth > nearest * (1 + BEHIND)) & (np.abs(front - network) < np.abs(own - network))
+    rows, columns, depth = rows[~hidden], columns[~hidden], inside.depth[~hidden]
+    order = np.lexsort((depth, rows * log_depth.shape[1] + columns))
+    _, first = np.unique((rows * log_depth.shape[1] + columns)[order], return_index=True)
     chosen = order[first]
-    rows, columns, depth = rows[chosen], columns[chosen], points.depth[chosen]
+    rows, columns, depth = rows[chosen], columns[chosen], depth[chosen]
     sigma = np.hypot(RANGE_NOISE, LEAST_NOISE / depth)
     sigma = np.hypot(sigma, _edge(log_depth)[rows, columns])
     return Evidence.of(rows, columns, np.log(depth), sigma, "measured")
 
 
 def evidence_of_corners(points: SparseDepth, size: tuple[int, int], log_depth: Map) -> Evidence:
-    """The same from triangulated corners, as the scale uses them: `points` with their relative errors."""
+    """The same from triangulated corners, as the scale uses them, with their relative errors. size: width and height of
+    the image of their pixels.
+    """
     if len(points.depth) == 0 or points.relative_error is None:
         return Evidence.none()
-    h, w = log_depth.shape
-    columns = np.clip(np.rint((points.pixels[:, 0] + 0.5) * w / size[0] - 0.5).astype(np.intp), 0, w - 1)
-    rows = np.clip(np.rint((points.pixels[:, 1] + 0.5) * h / size[1] - 0.5).astype(np.intp), 0, h - 1)
+    rows, columns = _pixels(points, size, log_depth.shape)
     sigma = np.maximum(points.relative_error * CORNER_NOISE, LEAST_CORNER)
     return Evidence.of(rows, columns, np.log(points.depth), sigma, "matches")
 
 
-CORNER_NOISE = 0.5
-"""Standard deviation of a corner's place in pixels of the images that are matched."""
-LEAST_CORNER = 0.02
+def _pixels(points: SparseDepth, size: tuple[int, int], shape: tuple[int, ...]) -> tuple[Index, Index]:
+    """Rows and columns (N,) of a map (h, w) for pixels of an image (width, height)."""
+    h, w = shape
+    columns = np.clip(np.rint((points.pixels[:, 0] + 0.5) * w / size[0] - 0.5).astype(np.intp), 0, w - 1)
+    rows = np.clip(np.rint((points.pixels[:, 1] + 0.5) * h / size[1] - 0.5).astype(np.intp), 0, h - 1)
+    return rows, columns
 
 
 def _edge(log_depth: Map) -> NDArray[np.float32]:

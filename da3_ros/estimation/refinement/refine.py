@@ -17,7 +17,7 @@ from da3_ros.estimation.refinement.frame import Frame, Map
 from da3_ros.estimation.refinement.fusion import Fused, fuse
 from da3_ros.estimation.refinement.measured import evidence_of_corners, evidence_of_points
 from da3_ros.estimation.refinement.side_by_side import side_by_side
-from da3_ros.estimation.refinement.uncertainty import NETWORK, deviation, nearness
+from da3_ros.estimation.refinement.uncertainty import NETWORK, deviation, distances
 from da3_ros.estimation.refinement.views import Posed, evidence_of_views
 from da3_ros.estimation.scale.rig import SparseDepth
 from da3_ros.estimation.views import ViewRefinement
@@ -25,6 +25,8 @@ from da3_ros.geometry.cameras import CameraModel
 
 DENSE = 0.02
 """Share of a view's pixels with evidence from which on corners add nothing."""
+AGREES = 12.0
+"""Pixels from trusted evidence within which confidence rises, up to twice what it was."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Subject:
     """Standard deviation of the pose: radians, and its unit."""
     body: int = 0
     """Views of one body were taken together."""
-    measured: SparseDepth | None = None
-    """Points of another sensor that the view sees."""
+    measured: tuple[NDArray[np.float32], CameraModel] | None = None
+    """Points (N, 3) of another sensor in the view's optical frame, and the camera of its image at its own size."""
     matches: SparseDepth | None = None
     """Triangulated corners."""
     wanted: bool = True
@@ -93,7 +95,7 @@ def _gather(
     if config.source in ("auto", "all", "measured"):
         for part, subject, log in zip(parts, subjects, logs, strict=True):
             if subject.measured is not None and subject.wanted:
-                part.append(evidence_of_points(subject.measured, _size(subject.large), log))
+                part.append(evidence_of_points(subject.measured[0], subject.measured[1], log))
     if config.source in ("auto", "all", "views"):
         posed = [_posed(*each) for each in zip(subjects, logs, greys, strict=True)]
         if sum(view is not None for view in posed) > 1:
@@ -137,13 +139,15 @@ def _one(
     verdict = _verdict(log_depth, grey, evidence, message, config)
     report = replace(report, message=verdict.message, before=verdict.before, after=verdict.after)
     if verdict.message:
-        spread = deviation(log_depth, np.zeros_like(log_depth), 0.0, network, 0.0)
+        far = distances(log_depth.shape, Evidence.none(), np.zeros(0, np.float32))
+        spread = deviation(log_depth, far, 0.0, 0.0, 0.0, network)
         return Refined(subject.depth, subject.confidence, subject.depth * spread, report)
     fused = fuse(log_depth, grey, evidence)
     depth = np.exp(fused.log_depth)
-    near = nearness(log_depth.shape, evidence, fused.trust)
-    spread = _spread(fused, near, evidence, verdict)
-    return Refined(depth, subject.confidence * (1 + near), depth * spread, replace(report, applied=True))
+    distance = distances(log_depth.shape, evidence, fused.trust)
+    spread = _spread(fused, distance, evidence, verdict, network)
+    raised = subject.confidence * (1 + np.exp(distance * np.float32(-1 / AGREES)))
+    return Refined(depth, raised, depth * spread, replace(report, applied=True))
 
 
 def _verdict(log_depth: Map, grey: Map, evidence: Evidence, message: str, config: RefinementConfig) -> Verdict:
@@ -152,19 +156,32 @@ def _verdict(log_depth: Map, grey: Map, evidence: Evidence, message: str, config
         text = message or f"{len(evidence)} pieces of evidence, {LEAST} are needed"
         return Verdict(text, nan, nan)
     order = same_order(log_depth, evidence)
-    if order < ORDER:
-        text = f"evidence and network disagree on what is nearer in {100 * (1 - order):.0f} % of pairs of pixels"
-        return Verdict(text, nan, nan)
-    held = held_back(evidence, config.held_back)
-    if held.sum() < 3 or (~held).sum() < 8:
-        return Verdict("", nan, nan)
+    sensor = set(evidence.counts()) == {"measured"}
+    if order < ORDER and not sensor:
+        return judge(np.full(1, nan), np.full(1, nan), order, sensor=False)
     # At half the size, which is enough to tell.
     h, w = (-(-side // 2) for side in log_depth.shape)
     small, small_grey = (cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA) for image in (log_depth, grey))
-    tried = fuse(small, small_grey, evidence.part(~held).thinned(2), rounds=2, accuracy=0.05)
-    return judge(small, tried.log_depth, evidence.part(held).thinned(2))
+    thin = evidence.thinned(2)
+    before, after = [], []
+    for held in held_back(evidence, config.held_back):
+        if not held.any() or (~held).sum() < LEAST / 2:
+            continue
+        tried = fuse(small, small_grey, thin.part(~held), rounds=2, accuracy=0.05)
+        asked = thin.part(held)
+        at = asked.rows, asked.columns
+        before.append(asked.log_depth - small[at])
+        after.append(asked.log_depth - tried.log_depth[at])
+    if not before:
+        return Verdict("", nan, nan)
+    return judge(np.concatenate(before), np.concatenate(after), order, sensor=sensor)
 
 
-def _spread(fused: Fused, near: Map, evidence: Evidence, verdict: Verdict) -> Map:
+def _spread(fused: Fused, distance: Map, evidence: Evidence, verdict: Verdict, network: float) -> Map:
     own = float(np.median(evidence.sigma))
-    return deviation(fused.log_depth, near, own, max(verdict.spread, own), evidence.common)
+    # Where too little could be held back, what the evidence says of itself has to do.
+    before, after = (
+        1.4826 * value if np.isfinite(value) else other
+        for value, other in ((verdict.before, network), (verdict.after, own))
+    )
+    return deviation(fused.log_depth, distance, before, max(after, own), evidence.common, network)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from da3_ros.estimation.preprocess import Prepared
 from da3_ros.estimation.refinement.refine import Subject
-from da3_ros.estimation.scale.reference import project_reference
 from da3_ros.estimation.scale.rig import SparseDepth
 from da3_ros.estimation.views import PoseEstimate, View
 
@@ -38,9 +37,8 @@ def subjects_of(
     for i, view in enumerate(views):
         h, w = prepared.windows[i]
         camera = prepared.cameras[i]
-        measured = None
-        if view.measured is not None and view.camera is not None:
-            measured = project_reference(view.measured, view.camera)
+        own = view.straight_camera()
+        measured = None if view.measured is None or own is None else (view.measured, own)
         placed = poses[i].source in PLACED
         out.append(
             Subject(

@@ -280,7 +280,11 @@ def _add_stereo(
         swept = first.found[k]
         if swept is not None:
             accepted &= ~_at_size(swept.ambiguous, accepted.shape)
-        parts[k].append(_pieces(told.log_depth, accepted, sigma, "views", view.sigma[1] / turned.baseline))
+        parts[k].append(
+            _pieces(
+                told.log_depth, accepted, sigma, _common(view, told.pixels_per_log / ratio, accepted, turned.baseline)
+            )
+        )
 
 
 def _at_odds(told: Disparities, first: _Level, k: int) -> float:
@@ -321,7 +325,7 @@ def _add_sweep(
         if swept is None:
             return view.frame
         sigma = _sigma(swept.pixels_per_log, SWEEP_NOISE, coarse[i].camera.fx, view.sigma[0])
-        own = _pieces(swept.log_depth, first.agreed[i], sigma, "views")
+        own = _pieces(swept.log_depth, first.agreed[i], sigma)
         if len(own) >= LEAST_TO_FUSE:
             near = fuse(coarse[i].log_depth, coarse[i].grey, own, rounds=2, accuracy=0.05).log_depth
             change = cv2.resize(near - coarse[i].log_depth, base.shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -337,9 +341,16 @@ def _add_sweep(
                 np.linalg.norm(view.frame.pose[:3, 3] - views[j].frame.pose[:3, 3]) for a, j in pairs if a == i
             )
             sigma = _sigma(found.pixels_per_log, SWEEP_NOISE, view.frame.camera.fx, view.sigma[0])
-            parts[i].append(
-                _pieces(found.log_depth, level.agreed[i], sigma, "views", view.sigma[1] / max(float(baseline), 1e-6))
-            )
+            common = _common(view, found.pixels_per_log, level.agreed[i], float(baseline))
+            parts[i].append(_pieces(found.log_depth, level.agreed[i], sigma, common))
+
+
+def _common(view: Posed, pixels_per_log: Map, accepted: Mask, baseline: float) -> float:
+    """Standard deviation of log depth that the pose's errors give all evidence of a view alike."""
+    if not accepted.any():
+        return 0.0
+    turned = view.frame.camera.fx * view.sigma[0] / float(np.median(pixels_per_log[accepted]))
+    return float(np.hypot(turned, view.sigma[1] / max(baseline, 1e-6)))
 
 
 def _sigma(pixels_per_log: Map, noise: float, focal: float, angle: float) -> Map:
@@ -347,6 +358,6 @@ def _sigma(pixels_per_log: Map, noise: float, focal: float, angle: float) -> Map
     return np.asarray(np.hypot(noise, focal * angle) / np.maximum(pixels_per_log, 1e-3), np.float32)
 
 
-def _pieces(log_depth: Map, accepted: Mask, sigma: Map, source: str, common: float = 0.0) -> Evidence:
+def _pieces(log_depth: Map, accepted: Mask, sigma: Map, common: float = 0.0) -> Evidence:
     rows, columns = np.nonzero(accepted & (sigma < LARGEST_SIGMA))
-    return Evidence.of(rows, columns, log_depth[rows, columns], sigma[rows, columns], source, common)
+    return Evidence.of(rows, columns, log_depth[rows, columns], sigma[rows, columns], "views", common)

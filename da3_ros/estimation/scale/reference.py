@@ -25,6 +25,13 @@ def project_reference(points: NDArray[np.floating], camera: CameraModel) -> Spar
     camera: of an image without distortion. Sensors that stand beside the camera see behind edges; points with a much
     nearer one in the same part of the image are left out.
     """
+    inside, nearest = project_all(points, camera)
+    seen = inside.depth <= nearest * (1 + BEHIND)
+    return SparseDepth(inside.pixels[seen], inside.depth[seen])
+
+
+def project_all(points: NDArray[np.floating], camera: CameraModel) -> tuple[SparseDepth, NDArray[np.float64]]:
+    """Pixels and depths of all metric points (N, 3) in the image, and the least depth (M,) of those around each."""
     z = points[:, 2]
     points = points[np.isfinite(points).all(axis=1) & (z > NEAREST)]
     z = points[:, 2].astype(np.float64)
@@ -33,12 +40,12 @@ def project_reference(points: NDArray[np.floating], camera: CameraModel) -> Spar
     inside = (u >= 0) & (u <= camera.width - 1) & (v >= 0) & (v <= camera.height - 1)
     u, v, z = u[inside], v[inside], z[inside]
     if len(z) == 0:
-        return SparseDepth.empty()
+        return SparseDepth.empty(), np.zeros(0)
     side = max(CELL * camera.width, 1.0)
     rows, columns = (v / side).astype(int), (u / side).astype(int)
     nearest = np.full((rows.max() + 1, columns.max() + 1), np.inf, np.float32)
     np.minimum.at(nearest, (rows, columns), z.astype(np.float32))
     # The neighbouring cells hide, too: an erosion is the minimum over 3 x 3.
     nearest = cv2.erode(nearest, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    seen = z <= nearest[rows, columns] * (1 + BEHIND)
-    return SparseDepth(np.stack([u[seen], v[seen]], axis=1).astype(np.float64), z[seen])
+    pixels = np.stack([u, v], axis=1).astype(np.float64)
+    return SparseDepth(pixels, z.astype(np.float64)), nearest[rows, columns].astype(np.float64)
