@@ -56,12 +56,22 @@ def run(arguments: argparse.Namespace) -> int:
         except metadata.PackageNotFoundError:
             version = "installed"
         print(f"  found   {module:<12} {version}, for {purpose}")
+    print(f"Refinement of depth: {_refinement()}")
     report = find_gpu()
     print(f"GPU: {report.gpu}" if report.gpu else f"GPU: none usable; {report.reason}")
     runs = _models()
     if not runs:
         print(f"Models on this machine: none; known: {', '.join(load_zoo())}")
     return 1 if _REQUIRED & set(missing) or not runs else 0
+
+
+def _refinement() -> str:
+    """Where it runs."""
+    if importlib.util.find_spec("cv2") is None:
+        return "not without OpenCV"
+    import cv2
+
+    return f"on the CPU, by OpenCV {cv2.__version__}"
 
 
 def _models() -> bool:

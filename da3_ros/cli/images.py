@@ -4,16 +4,30 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
+from da3_ros.estimation import (
+    Estimate,
+    Estimator,
+    EstimatorConfig,
+    RefinementConfig,
+    ScaleConfig,
+    View,
+    ViewEstimate,
+    ViewSet,
+)
+from da3_ros.estimation.refinement import SOURCES as REFINEMENTS
 from da3_ros.files.gaussians import write_gaussian_ply
 from da3_ros.files.images import read_image
 from da3_ros.files.scenes import colored_points, write_colmap, write_glb, write_ply
+from da3_ros.files.tum import read_tum
 from da3_ros.geometry import CameraModel
 from da3_ros.messages.images import depth_to_millimetres
 from da3_ros.visual import depth_to_color
@@ -38,13 +52,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar=("FX", "FY", "CX", "CY"),
         help="intrinsics of all images, in pixels",
     )
+    parser.add_argument(
+        "--poses",
+        type=Path,
+        metavar="FILE",
+        help="where the images were taken, in TUM's format: a line an image, in their order: "
+        "seconds x y z qx qy qz qw; T_world_camera in metres, camera axes x right, y down, z forward. Needs --camera; "
+        "gives metres and refined depth",
+    )
+    parser.add_argument(
+        "--refinement",
+        default="auto",
+        choices=REFINEMENTS,
+        help="what corrects depth where images of known pose see the same; none: nothing",
+    )
     parser.add_argument("--metres-per-unit", type=float, help="known scale; else only a metric model has metres")
     parser.add_argument(
         "--format",
         nargs="+",
         default=["npz", "png", "ply"],
         choices=FORMATS,
-        help="npz: arrays; png: depth in 16 bits and in colours; ply: cloud; glb: cloud and cameras; colmap: text; "
+        help="npz: arrays of depth, its standard deviation where it has a unit, confidence and camera; png: depth in "
+        "16 bits and in colours; ply: cloud; glb: cloud and cameras; colmap: text; "
         "gaussians: 3D Gaussians as PLY, from a graph of `da3 export --gaussians`",
     )
     parser.add_argument("--min-confidence", type=float, default=0.0, help="least confidence of a point in a cloud")
@@ -53,17 +82,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Estimate and write what was asked for; says where it is and whether it is in metres."""
-    views, files = _read(arguments.images, arguments.camera)
+    views, files = _read(arguments.images, arguments.camera, arguments.poses)
     given = arguments.metres_per_unit
     scale = ScaleConfig(source="given", value=given) if given else ScaleConfig()
-    config = EstimatorConfig(size=arguments.size, scale=scale, gaussians="gaussians" in arguments.format)
+    refinement = RefinementConfig(source=arguments.refinement)
+    gaussians_too = "gaussians" in arguments.format
+    config = EstimatorConfig(size=arguments.size, scale=scale, refinement=refinement, gaussians=gaussians_too)
     estimator = Estimator.from_model(arguments.model, config)
     estimate = estimator(ViewSet(views))
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     unit = "metres" if estimate.scale.metric else "relative: no unit, give --metres-per-unit or a metric model"
     for view in estimate.views:
-        print(f"{view.name}: {view.depth.shape[1]}x{view.depth.shape[0]}, {unit}")
+        refined = _refined(view) if arguments.poses else ""
+        print(f"{view.name}: {view.depth.shape[1]}x{view.depth.shape[0]}, {unit}{refined}")
         if estimator.engine.info.single_view and arguments.camera is None:
             print(f"{view.name}: its camera is assumed to see 60 degrees, since {estimator.record.name} cannot tell")
 
@@ -94,31 +126,55 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(paths: list[Path], intrinsics: list[float] | None) -> tuple[list[View], dict[str, str]]:
-    """Views named after their files, and the file name of each."""
+def _read(paths: list[Path], intrinsics: list[float] | None, poses: Path | None) -> tuple[list[View], dict[str, str]]:
+    """Views named after their files, and the file name of each; poses: file of theirs."""
+    known = [None] * len(paths) if poses is None else _poses(poses, len(paths), known_cameras=intrinsics is not None)
     views: list[View] = []
     files: dict[str, str] = {}
-    for path in paths:
+    for path, pose in zip(paths, known, strict=True):
         image = read_image(path)
         h, w = image.shape[:2]
         camera = CameraModel.pinhole(w, h, *intrinsics) if intrinsics else None
         name = path.stem if path.stem not in files else f"{path.stem}_{len(files)}"
         files[name] = path.name
-        views.append(View(image, camera, name=name))
+        views.append(View(image, camera, pose, name=name))
     return views, files
 
 
+def _poses(path: Path, count: int, *, known_cameras: bool) -> list[NDArray[np.float64]]:
+    """T_world_camera of `count` images."""
+    if not known_cameras:
+        raise ValueError("--poses needs --camera: poses of cameras without intrinsics tell nothing of depth")
+    poses = [pose for _, pose in read_tum(path)]
+    if len(poses) != count:
+        raise ValueError(f"{path} has {len(poses)} poses for {count} images: it needs a line an image, in their order")
+    return poses
+
+
+def _refined(view: ViewEstimate) -> str:
+    """What the refinement did to a view, in words."""
+    told = view.refinement
+    if told is None:
+        return ""
+    if not told.applied:
+        return f", not refined: {told.message}"
+    residual = "" if math.isnan(told.after) else f", residual {told.before:.3f} before and {told.after:.3f} after"
+    return f", refined: {100 * told.share:.0f} % of its pixels measured{residual}"
+
+
 def _write_arrays(output: Path, estimate: Estimate) -> Path:
-    """NAME.npz with depth, confidence, K, T_world_camera and whether depth is in metres."""
+    """NAME.npz with depth, confidence, K, T_world_camera and whether depth is in metres; stddev where it is known."""
     for view in estimate.views:
-        np.savez_compressed(
-            output / f"{view.name}.npz",
-            depth=view.depth,
-            confidence=view.confidence,
-            K=view.camera.K,
-            T_world_camera=view.pose.T_world_camera,
-            metric=estimate.scale.metric,
-        )
+        arrays: dict[str, NDArray[Any]] = {
+            "depth": view.depth,
+            "confidence": view.confidence,
+            "K": view.camera.K,
+            "T_world_camera": view.pose.T_world_camera,
+            "metric": np.array(estimate.scale.metric),
+        }
+        if view.stddev is not None:
+            arrays["stddev"] = view.stddev
+        np.savez_compressed(output / f"{view.name}.npz", **arrays)  # type: ignore[arg-type]  # takes them for its flag
     return output / "*.npz"
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results as files, and images from them; no ROS, no network.
 
-Read `images` (photographs in), `scenes` (clouds and cameras out: PLY, GLB, COLMAP), `gaussians` (Gaussians out, as
-renderers read them).
+Read `images` (photographs in), `tum` (their poses in), `scenes` (clouds and cameras out: PLY, GLB, COLMAP), `gaussians`
+(Gaussians out, as renderers read them).
 """

@@ -3,6 +3,7 @@
 
 import sys
 
+import cv2
 import pytest
 
 from da3_ros.cli.main import main
@@ -29,7 +30,9 @@ def test_verbs_of_a_robot_need_the_packages_of_the_node_alone(bare, verb, capsys
 
 def test_the_doctor_answers_where_packages_are_missing(bare, capsys):
     assert main(["doctor"]) == 0
-    assert "onnxruntime" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "onnxruntime" in out
+    assert f"Refinement of depth: on the CPU, by OpenCV {cv2.__version__}" in out
 
 
 @pytest.mark.parametrize("verb", ["bag", "fleet"])

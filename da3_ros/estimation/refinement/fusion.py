@@ -21,9 +21,9 @@ from da3_ros.estimation.refinement.trend import trend
 
 STEP = 0.025
 """Standard deviation of the change of the correction from a pixel to the next one on the same surface."""
-DEPTH_EDGE = 0.05
+DEPTH_EDGE = 0.02
 """Change of log depth between neighbours at which a link has lost most of its strength."""
-GREY_EDGE = 6.0
+GREY_EDGE = 4.0
 """The same for grey levels."""
 LEAST_LINK = 1e-3
 """Share of its strength that every link keeps."""
@@ -36,7 +36,7 @@ FADE = 30.0
 """Pixels over which a correction fades beyond."""
 LARGEST_WEIGHT = 30.0
 ROUNDS = 3
-OUTLIER = 4.0
+OUTLIER = 6.0
 """Standard deviations of the residuals from which on evidence loses its say."""
 
 
@@ -87,10 +87,14 @@ def _pull(shape: tuple[int, ...], evidence: Evidence) -> Map:
     free = np.ones(shape, np.uint8)
     free[evidence.rows, evidence.columns] = 0
     distance = cv2.distanceTransform(free, cv2.DIST_L2, 3)
-    (top, bottom), (left, right) = (np.percentile(place, (5, 95)) for place in (evidence.rows, evidence.columns))
-    spacing = np.sqrt((bottom - top + 1) * (right - left + 1) / len(evidence))
-    beyond = distance > max(IN_REACH[0] * float(spacing), IN_REACH[1])
+    beyond = distance > max(IN_REACH[0] * spacing(evidence), IN_REACH[1])
     return np.where(beyond, np.float32(1 / FADE**2), np.float32(TO_NETWORK))
+
+
+def spacing(evidence: Evidence) -> float:
+    """Mean distance of neighbouring pieces, in pixels."""
+    (top, bottom), (left, right) = (np.percentile(place, (5, 95)) for place in (evidence.rows, evidence.columns))
+    return float(np.sqrt((bottom - top + 1) * (right - left + 1) / len(evidence)))
 
 
 def _gather(values: NDArray[np.float32], at: NDArray[np.intp], shape: tuple[int, ...]) -> Map:

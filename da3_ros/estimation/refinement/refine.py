@@ -14,10 +14,10 @@ from da3_ros.estimation.refinement.check import LEAST, ORDER, Verdict, held_back
 from da3_ros.estimation.refinement.config import RefinementConfig
 from da3_ros.estimation.refinement.evidence import Evidence
 from da3_ros.estimation.refinement.frame import Frame, Map
-from da3_ros.estimation.refinement.fusion import Fused, fuse
+from da3_ros.estimation.refinement.fusion import Fused, fuse, spacing
 from da3_ros.estimation.refinement.measured import evidence_of_corners, evidence_of_points
 from da3_ros.estimation.refinement.side_by_side import side_by_side
-from da3_ros.estimation.refinement.uncertainty import NETWORK, deviation, distances
+from da3_ros.estimation.refinement.uncertainty import NETWORK, OWN, deviation, distances, grown
 from da3_ros.estimation.refinement.views import Posed, evidence_of_views
 from da3_ros.estimation.scale.rig import SparseDepth
 from da3_ros.estimation.views import ViewRefinement
@@ -156,7 +156,7 @@ def _verdict(log_depth: Map, grey: Map, evidence: Evidence, message: str, config
         text = message or f"{len(evidence)} pieces of evidence, {LEAST} are needed"
         return Verdict(text, nan, nan)
     order = same_order(log_depth, evidence)
-    sensor = set(evidence.counts()) == {"measured"}
+    sensor = _of_sensor(evidence)
     if order < ORDER and not sensor:
         return judge(np.full(1, nan), np.full(1, nan), order, sensor=False)
     # At half the size, which is enough to tell.
@@ -184,4 +184,12 @@ def _spread(fused: Fused, distance: Map, evidence: Evidence, verdict: Verdict, n
         1.4826 * value if np.isfinite(value) else other
         for value, other in ((verdict.before, network), (verdict.after, own))
     )
+    if _of_sensor(evidence):
+        # Its points lie anywhere: what is held back tells how the error grows from one to the next.
+        before = min(before, after / grown(spacing(evidence) / 2))
+        after = own / OWN
     return deviation(fused.log_depth, distance, before, max(after, own), evidence.common, network)
+
+
+def _of_sensor(evidence: Evidence) -> bool:
+    return set(evidence.counts()) == {"measured"}

@@ -37,6 +37,11 @@ def distances(shape: tuple[int, ...], evidence: Evidence, trust: NDArray[np.floa
     return np.asarray(cv2.distanceTransform(free, cv2.DIST_L2, 3), np.float32)
 
 
+def grown(distance: float) -> float:
+    """Share of the unrefined standard deviation that is back at some pixels from evidence."""
+    return float(np.sqrt(1 - np.exp(-distance / REACH)))
+
+
 def deviation(log_depth: Map, distance: Map, before: float, after: float, common: float, network: float) -> Map:
     """Standard deviation (h, w) of log depth.
 
@@ -44,7 +49,7 @@ def deviation(log_depth: Map, distance: Map, before: float, after: float, common
     evidence that was held back; common: of what all evidence is off by together; network: of what the network says
     where nothing was measured.
     """
-    near, far = np.exp(distance * np.float32(-1 / REACH)), 1 - np.exp(distance * np.float32(-1 / FAR))
+    near, far = np.exp(distance * np.float32(-1 / REACH)), 1 - np.exp(-((distance * np.float32(1 / FAR)) ** 2))
     squared = near * np.float32((OWN * after) ** 2) + (1 - near) * np.float32(before**2)
     squared += far * np.float32(network**2) + (1 - far) * np.float32((COMMON * common) ** 2)
     jump = np.zeros_like(log_depth)
