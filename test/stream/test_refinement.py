@@ -8,7 +8,6 @@ needs("rosbags")
 import cv2
 import numpy as np
 import pytest
-from bags import START
 from wrong_depth import NAMES, Wires, wall
 
 from da3_ros.estimation import ViewRefinement
@@ -90,15 +89,19 @@ def test_what_is_out_of_reach_is_not_found(kind, request):
 
 
 def test_the_share_that_only_checks(beside):
-    """Of few points a small share is too little to check anything: no residual is told."""
+    """It decides, and tells how sure depth is; all of the evidence goes into the depth then."""
     wires = Wires(beside, TOPICS, refinement__source="measured", refinement__held_back=0.02)
-    wires.pipeline.reference.add_cloud(beside.cloud(START, step=40))
-    wires.send()
-    assert "left_residual_after" not in wires.status("refinement").values
-    wires.reconfigure(refinement__held_back=0.5)
-    wires.send()
-    values = wires.status("refinement").values
-    assert float(values["left_residual_after"]) < 0.3 * float(values["left_residual_before"])
+    told = []
+    for share in (0.02, 0.5):
+        wires.reconfigure(refinement__held_back=share)
+        wires.send(cloud=True)
+        values = wires.status("refinement").values
+        assert float(values["left_residual_after"]) < 0.3 * float(values["left_residual_before"])
+        told.append((values["left_residual_before"], wires.depth(), wires.depth(STDDEV)))
+    (few, depth, sure), (many, same, other) = told
+    np.testing.assert_array_equal(depth, same)
+    assert few != many
+    assert np.nanmax(np.abs(sure - other)) > 0
 
 
 def test_the_topic_of_the_uncertainty(beside):
