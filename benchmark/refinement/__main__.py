@@ -16,9 +16,9 @@ every pixel whose truth is known, at the size of the depth, against the nearest 
 
 Parts: motorcycle, four_cameras, stereo, ring (calibrated without error), points, rings, window (of `--kitchen`, a
 folder in the layout of 7-Scenes), rigs (a little off), gross, time, memory. Rigs are rendered once into `--rigs`: 100
-rooms give 200 of them, half of which are rendered in plain colours, as a fence, and with a mirror as well: 25 minutes of
-one core. `train` rooms are for tuning, `heldout` ones for reporting. What else is measured of refinement has commands
-of its own: `benchmark/accuracy`, `benchmark/bag_trajectory.py`, `benchmark/kiss_icp_walk.py`.
+rooms give 200 of them, half of which are rendered in plain colours, as a fence, and with a mirror as well: 25 minutes
+of one core. `train` rooms are for tuning, `heldout` ones for reporting. What else is measured of refinement has
+commands of its own: `benchmark/accuracy`, `benchmark/bag_trajectory.py`, `benchmark/kiss_icp_walk.py`.
 
 Writes refinement.json, refinement.md and points.png to `--out`. Exit code 1 where a bound of `targets.py` is not kept.
 """
