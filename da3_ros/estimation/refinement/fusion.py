@@ -36,6 +36,8 @@ FADE = 30.0
 """Pixels over which a correction fades beyond."""
 LARGEST_WEIGHT = 30.0
 ROUNDS = 3
+WHILE_ROBUST = 0.05
+"""Accuracy of all rounds but the last: enough to tell which evidence is off."""
 OUTLIER = 6.0
 """Standard deviations of the residuals from which on evidence loses its say."""
 
@@ -60,10 +62,11 @@ def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS,
     residual = evidence.log_depth - start[evidence.rows, evidence.columns]
     full = np.minimum((STEP / np.maximum(evidence.sigma, 1e-4)) ** 2, LARGEST_WEIGHT).astype(np.float32)
     trust, correction = np.ones(len(evidence), np.float32), None
-    for _ in range(rounds):
+    for k in range(rounds):
+        near = accuracy if k == rounds - 1 else max(accuracy, WHILE_ROBUST)
         weight = _gather(full * trust, at, log_depth.shape)
         value = _gather(full * trust * residual, at, log_depth.shape) - pull * low
-        correction = field.solve(weight + pull, value, correction, accuracy=accuracy)
+        correction = field.solve(weight + pull, value, correction, accuracy=near)
         error = residual - correction.ravel()[at]
         spread = np.maximum(max(1.4826 * float(np.median(np.abs(error))), 0.005), evidence.sigma)
         trust = (1 / (1 + (error / (OUTLIER * spread)) ** 2) ** 2).astype(np.float32)

@@ -167,7 +167,7 @@ def _verdict(log_depth: Map, grey: Map, evidence: Evidence, message: str, config
     for held in held_back(evidence, config.held_back):
         if not held.any() or (~held).sum() < LEAST / 2:
             continue
-        tried = fuse(small, small_grey, thin.part(~held), rounds=2, accuracy=0.05)
+        tried = fuse(small, small_grey, thin.part(~held), rounds=1, accuracy=0.05)
         asked = thin.part(held)
         at = asked.rows, asked.columns
         before.append(asked.log_depth - small[at])

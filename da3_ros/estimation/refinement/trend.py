@@ -29,7 +29,7 @@ def trend(log_depth: Map, evidence: Evidence) -> Map:
     evidence = evidence.part(np.arange(len(evidence)) % max(1, len(evidence) // MOST) == 0)
     at = evidence.rows, evidence.columns
     # Beyond the evidence nothing tells how it goes on: each term stays what it is at its end.
-    contrast = _held(log_depth - np.median(log_depth), at)
+    contrast = _held(log_depth - np.median(log_depth[::3, ::3]), at)
     across = _held(np.broadcast_to(((np.arange(w, dtype=np.float32) + 0.5) / w * 2 - 1)[None, :], (h, w)), at)
     down = _held(np.broadcast_to(((np.arange(h, dtype=np.float32) + 0.5) / h * 2 - 1)[:, None], (h, w)), at)
     design = np.stack([np.ones(len(evidence)), contrast[at], across[at], down[at]], axis=1).astype(np.float64)

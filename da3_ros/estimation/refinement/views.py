@@ -28,7 +28,7 @@ COARSE = 0.5
 """Size of the first level against the network's."""
 COARSE_STEP = 1.4
 """Pixels of the first level between two hypotheses."""
-FINE = 4.0, 1.0, 0.15
+FINE = 3.0, 1.5, 0.15
 """The second level searches so many pixels around the first one's answer, in such steps, and by at most this much of
 log depth."""
 CONFIRM = Rules(window=5, score=0.5, texture=5.0)
@@ -56,6 +56,8 @@ COMMON = 0.1
 right, it is 0.15 and more (rendered rigs), elsewhere chance finds 0.05."""
 SMALL_ERROR = 0.1
 """Pixels of the first level beside the epipolar lines, in the median of a pair, from which on poses are corrected."""
+AGAIN = 0.35
+"""The same, from which on the first level is done again with the corrected poses."""
 LEFT_OVER = 0.25
 """So much may be left of it at most: else the poses are wrong in a way that no small correction mends."""
 FAR_OFF = 3.0
@@ -115,8 +117,9 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -
         return Seen(found, message)
     if corrected is not None:
         posed = [replace(v, frame=replace(v.frame, pose=p)) for v, p in zip(posed, corrected.poses, strict=True)]
-        coarse = [replace(frame, pose=p) for frame, p in zip(coarse, corrected.poses, strict=True)]
-        first = _Level.of(coarse, pairs, try_all, rules)
+        if corrected.before > AGAIN:  # else the first level saw enough
+            coarse = [replace(frame, pose=p) for frame, p in zip(coarse, corrected.poses, strict=True)]
+            first = _Level.of(coarse, pairs, try_all, rules)
     beside, across = _kinds(posed, pairs)
     parts: list[list[Evidence]] = [[] for _ in posed]
     for pair, turned in beside.items():
@@ -327,7 +330,7 @@ def _add_sweep(
         sigma = _sigma(swept.pixels_per_log, SWEEP_NOISE, coarse[i].camera.fx, view.sigma[0])
         own = _pieces(swept.log_depth, first.agreed[i], sigma)
         if len(own) >= LEAST_TO_FUSE:
-            near = fuse(coarse[i].log_depth, coarse[i].grey, own, rounds=2, accuracy=0.05).log_depth
+            near = fuse(coarse[i].log_depth, coarse[i].grey, own, rounds=1, accuracy=0.1).log_depth
             change = cv2.resize(near - coarse[i].log_depth, base.shape[::-1], interpolation=cv2.INTER_LINEAR)
             base = base + change
         return replace(view.frame, log_depth=np.ascontiguousarray(base, np.float32))
