@@ -142,7 +142,7 @@ def test_what_has_no_unit_has_no_uncertainty(beside):
 
 
 def test_what_is_said_of_it(beside):
-    wires = Wires(beside, TOPICS)
+    wires = Wires(beside, (*TOPICS, "latency"))
     assert wires.status("refinement").message == "no set yet"
     estimate = wires.send(cloud=True)
     status = wires.status("refinement")
@@ -156,6 +156,8 @@ def test_what_is_said_of_it(beside):
     assert float(values["left_residual_after"]) < 0.2 * float(values["left_residual_before"])
     assert float(values["milliseconds"]) == pytest.approx(estimate.timing["refinement"], abs=0.1)
     assert "refinement_ms_p50" in wires.status("timing").values
+    stages = {pair.key: float(pair.value) for pair in wires.topics["latency"].messages[0].status[0].values}
+    assert stages["refinement_ms"] == pytest.approx(estimate.timing["refinement"], abs=1e-3)
     assert wires.status("left").level == OK
 
 

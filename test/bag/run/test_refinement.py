@@ -6,6 +6,7 @@ from needs import needs
 needs("mcap", "rosbags", "scipy")
 
 import base64
+import dataclasses
 import json
 import re
 
@@ -126,6 +127,19 @@ def pixels(data):
 
 def unevenness(picture):
     return np.abs(picture - picture.mean(axis=0)).mean()
+
+
+def test_a_wrong_calibration_is_said_once_for_all(scene, tmp_path):
+    rolled = np.eye(4)
+    rolled[:3, :3] = cv2.Rodrigues(np.array([0, 0, np.radians(2.0)]))[0]
+    wrong = dataclasses.replace(scene, poses={**scene.poses, "right": scene.poses["right"] @ rolled})
+    source = bags.write_bag(tmp_path / "rolled", bags.serialised(events(wrong, SETS)))
+    summary = run(source, tmp_path / "out", scene, "scale.source:=given", "refinement.source:=views")
+    issues = {issue["camera"]: issue for issue in summary["issues"] if issue["kind"] == "refinement"}
+    assert {name: issue["count"] for name, issue in issues.items()} == dict.fromkeys(NAMES, SETS)
+    total = summary["refinement"]["left"]
+    assert (total["refined"], sum(total["reasons"].values())) == (0, SETS)
+    assert "calibrate" in (tmp_path / "out.da3" / "report.html").read_text().split('id="what-was-wrong"')[1]
 
 
 def test_without_refinement_there_is_nothing_to_show(recording, scene, tmp_path):
