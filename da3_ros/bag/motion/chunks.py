@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.atomic import replacing
-from da3_ros.estimation import Estimator, ScaleEstimate, View, ViewSet
+from da3_ros.bag.motion.refined import has_rig, refine_chunk, refine_moments
+from da3_ros.estimation import Estimator, PoseEstimate, RefinementConfig, ScaleEstimate, View, ViewSet
 from da3_ros.estimation.pose.features import Features, detect, match
 from da3_ros.estimation.pose.matches import MatchesConfig, PairMatches, poses_from_matches, sample_by
 from da3_ros.estimation.preprocess import rectify
+from da3_ros.estimation.steps import Stages
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import invert
 
@@ -76,9 +77,11 @@ class Chunk:
 class ChunkEstimator:
     """Estimates chunks; remembers features of the sets that the next chunk has in common."""
 
-    def __init__(self, estimator: Estimator, config: MatchesConfig) -> None:
-        """estimator: asked for depth only (`pose.source: network`, no range, no confidence filter)."""
-        self._estimator, self.config = estimator, config
+    def __init__(self, estimator: Estimator, config: MatchesConfig, refinement: RefinementConfig | None = None) -> None:
+        """estimator: asked for depth only (`pose.source: network`, no range, no confidence filter, no refinement);
+        refinement: of a chunk's views with each other, once their poses are known.
+        """
+        self._estimator, self.config, self._refinement = estimator, config, refinement
         self._features: dict[Key, Features] = {}
 
     def __call__(self, track: int, sets: Sequence[tuple[int, Sequence[View]]]) -> Chunk:
@@ -97,28 +100,36 @@ class ChunkEstimator:
         estimate = self._estimator(ViewSet(views))
         depths = [view.depth for view in estimate.views]
         known = all(view.pose is not None for view in views)
-        poses = [view.pose.T_world_camera for view in estimate.views]
-        found = [True] * len(views)
-        milliseconds = dict(estimate.timing)
+        poses: list[PoseEstimate | None] = [view.pose for view in estimate.views]
+        milliseconds, pairs = dict(estimate.timing), []
+        clock = Stages()
         if not known:
-            begin = cv2.getTickCount()
-            cameras = [view.camera for view in estimate.views]
-            poses, found = self._poses(views, keys, depths, cameras)
-            milliseconds["poses"] = 1e3 * (cv2.getTickCount() - begin) / cv2.getTickFrequency()
+            pairs = self._matches(views, keys, [view.camera for view in estimate.views])
+            poses = self._poses(views, pairs, depths)
+            clock.lap("poses")
+        confidences = [view.confidence for view in estimate.views]
+        if self._refinement is not None and self._refinement.source != "none":
+            metric = estimate.scale.metric
+            if metric and not known and has_rig(views):
+                # The motion is known in the unit of depth only: leaning on it would keep what is wrong with that.
+                depths, confidences = refine_moments(views, estimate.views, self._refinement)
+            else:
+                depths, confidences = refine_chunk(views, estimate.views, poses, self._refinement, metric=metric)
+            if not known:  # better depth tells better poses
+                poses = self._poses(views, pairs, depths)
+            clock.lap("refinement")
+        milliseconds.update(clock.milliseconds)
+        placed, found = _held(views, [None if pose is None else pose.T_world_camera for pose in poses])
         mounts = {view.name: view.mount for view in views if view.mount is not None}
         chunk = tuple(
-            ChunkView(key, view.stamp_ns, view.depth, view.confidence, view.camera, np.asarray(pose), at)
-            for key, view, pose, at in zip(keys, estimate.views, poses, found, strict=True)
+            ChunkView(key, view.stamp_ns, depth, confidence, view.camera, np.asarray(pose), at)
+            for key, view, depth, confidence, pose, at in zip(
+                keys, estimate.views, depths, confidences, placed, found, strict=True
+            )
         )
         return Chunk(track, chunk, mounts, known, estimate.scale, milliseconds)
 
-    def _poses(
-        self,
-        views: Sequence[View],
-        keys: Sequence[Key],
-        depths: Sequence[NDArray[np.float32]],
-        cameras: Sequence[CameraModel],
-    ) -> tuple[list[Array], list[bool]]:
+    def _matches(self, views: Sequence[View], keys: Sequence[Key], cameras: Sequence[CameraModel]) -> list[PairMatches]:
         features = {}
         for view, key, camera in zip(views, keys, cameras, strict=True):
             kept = self._features.get(key)
@@ -133,9 +144,17 @@ class ChunkEstimator:
             if len(matches) >= self.config.min_matches:
                 at_i, at_j = matches.T
                 pairs.append(PairMatches(i, j, a.pixels[at_i], b.pixels[at_j], a.camera, b.camera))
+        return pairs
+
+    def _poses(
+        self, views: Sequence[View], pairs: Sequence[PairMatches], depths: Sequence[NDArray[np.float32]]
+    ) -> list[PoseEstimate | None]:
         mounts = [None if view.mount is None else (view.body, view.mount) for view in views]
-        matched = poses_from_matches(pairs, sample_by(depths), [view.pose for view in views], None, self.config, mounts)
-        return _held(views, [None if pose is None else pose.T_world_camera for pose in matched])
+        known = [view.pose for view in views]
+        matched = poses_from_matches(pairs, sample_by(depths), known, None, self.config, mounts)
+        return [
+            None if pose is None else PoseEstimate(pose.T_world_camera, "matches", pose.covariance) for pose in matched
+        ]
 
 
 def _partners(views: Sequence[View]) -> list[tuple[int, int]]:

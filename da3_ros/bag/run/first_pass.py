@@ -56,7 +56,7 @@ def make_chunks(
     config = plan.parameters.estimator
     estimator.reconfigure(_uncut(config))
     share = range(rank, 1 << 62, options.processes)
-    chunks = ChunkEstimator(estimator, config.pose.matches)
+    chunks = ChunkEstimator(estimator, config.pose.matches, config.refinement)
     collector = Collector(chunks, journal.chunks, options.chunk, options.overlap, share)
     try:
         _pass_over(recording, plan, collector, progress)
@@ -75,6 +75,7 @@ def _uncut(config: EstimatorConfig) -> EstimatorConfig:
         max_range=1e9,
         min_confidence=0.0,
         full_resolution=False,
+        refinement=dataclasses.replace(config.refinement, source="none"),  # once the chunk's poses are known
         rig_check_period=0.0,
     )
 

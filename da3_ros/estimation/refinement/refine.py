@@ -75,7 +75,7 @@ def refine(subjects: Sequence[Subject], config: RefinementConfig, network: float
 
     network: standard deviation of log depth of what the network says alone.
     """
-    logs = [np.log(np.maximum(subject.depth, 1e-6)) for subject in subjects]
+    logs = [_logarithm(subject.depth) for subject in subjects]
     greys = [cv2.cvtColor(subject.image, cv2.COLOR_RGB2GRAY).astype(np.float32) for subject in subjects]
     evidence, message = _gather(subjects, logs, greys, config)
 
@@ -85,6 +85,17 @@ def refine(subjects: Sequence[Subject], config: RefinementConfig, network: float
         return _one(subjects[i], logs[i], greys[i], evidence[i], message, config, network)
 
     return side_by_side(one, range(len(subjects)))
+
+
+def _usable(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.isfinite(depth) & (depth > 0)
+
+
+def _logarithm(depth: NDArray[np.float32]) -> Map:
+    """Of depth (h, w); where there is none (sky), that of the farthest."""
+    usable = _usable(depth)
+    farthest = float(depth[usable].max()) if usable.any() else 1.0
+    return np.log(np.where(usable, depth, np.float32(farthest)))
 
 
 def _gather(
@@ -143,7 +154,7 @@ def _one(
         spread = deviation(log_depth, far, 0.0, 0.0, 0.0, network)
         return Refined(subject.depth, subject.confidence, subject.depth * spread, report)
     fused = fuse(log_depth, grey, evidence)
-    depth = np.exp(fused.log_depth)
+    depth = np.where(_usable(subject.depth), np.exp(fused.log_depth), subject.depth)
     distance = distances(log_depth.shape, evidence, fused.trust)
     spread = _spread(fused, distance, evidence, verdict, network)
     raised = subject.confidence * (1 + np.exp(distance * np.float32(-1 / AGREES)))

@@ -48,7 +48,7 @@ def subjects_of(
                 large=prepared.rectified[i],
                 camera=camera,
                 pose=poses[i].T_world_camera if placed else None,
-                sigma=_sigma(poses[i]),
+                sigma=sigma_of(poses[i]),
                 body=view.body,
                 measured=measured,
                 matches=None if corners is None else corners[i],
@@ -58,7 +58,8 @@ def subjects_of(
     return out
 
 
-def _sigma(pose: PoseEstimate) -> tuple[float, float]:
+def sigma_of(pose: PoseEstimate) -> tuple[float, float]:
+    """Standard deviation of a pose: radians, and its unit of length."""
     if pose.source == "calibrated":
         return CALIBRATED
     if pose.source == "odometry":

@@ -48,7 +48,9 @@ OVERLAP = 0.05
 PARALLAX = 4.0
 """Least motion of a pixel where log depth changes by 1, in pixels: below, depth is a guess."""
 PARTNERS = 4
-"""Views that one is compared with at most."""
+"""Views that one is compared with at most, ..."""
+OF_MANY = 2
+"""... and of more than five views in all: each is compared with others again."""
 LARGEST_SIGMA = 0.15
 """Less sure evidence is left out."""
 COMMON = 0.1
@@ -190,7 +192,7 @@ def _pairs(views: Sequence[Posed]) -> list[Pair]:
     chosen: set[Pair] = set()
     for i in range(len(views)):
         both = sorted(((min(worth[i, j], worth[j, i]), j) for j in range(len(views)) if j != i), reverse=True)
-        for value, j in both[:PARTNERS]:
+        for value, j in both[: PARTNERS if len(views) <= PARTNERS + 1 else OF_MANY]:
             if value > 0:
                 chosen |= {(i, j), (j, i)}
     return sorted(chosen)
