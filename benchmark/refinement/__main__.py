@@ -112,9 +112,9 @@ def main() -> int:
             print(table.text(), flush=True)
         tables += found.tables
         figures |= found.figures
-    closing, met = compare(figures)
+        closing, met = compare(figures)
+        _write(arguments.out, [closing, *tables], figures, _about(runner, begin))  # kept if a later part is cut off
     print(closing.text())
-    _write(arguments.out, [closing, *tables], figures, _about(runner, begin))
     return 0 if met else 1
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -161,8 +162,8 @@ def before_and_after(results: Sequence[Result], title: str, key: str) -> Section
 
 
 def reasons(results: Sequence[Result], most: int = 4) -> list[str]:
-    """Why views stayed as they were, the most frequent first."""
-    found = Counter(view.reason for r in results for view in r.views if not view.refined)
+    """Why views stayed as they were, the most frequent first; reasons that differ in their numbers alone are one."""
+    found = Counter(re.sub(r"\d+(\.\d+)?", "N", view.reason) for r in results for view in r.views if not view.refined)
     return [f"not refined, {count} views: {reason}" for reason, count in found.most_common(most)]
 
 

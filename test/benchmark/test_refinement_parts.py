@@ -35,7 +35,7 @@ class Known(Runner):
             for i, truth in enumerate(case.truth):
                 error = 0.1 * (0.5 * self.spoilt if refined and i == 0 else 1)
                 told = SimpleNamespace(
-                    applied=refined and i == 0, message="" if i == 0 else "no pair", pixels={"views": 7}
+                    applied=refined and i == 0, message="" if i == 0 else f"{i}.5 % agree", pixels={"views": 7}
                 )
                 depth = truth.depth * np.float32(1 + error)
                 views.append(SimpleNamespace(depth=depth, stddev=0.07 * truth.depth, refinement=told))
@@ -97,6 +97,7 @@ def test_a_pair_stands_beside_semi_global_matching(sources, tmp_path):
     assert 0 < figures["stereo absrel matching"] < 0.03
     assert figures["stereo absrel times_matching"] == pytest.approx(0.05 / figures["stereo absrel matching"], rel=0.01)
     assert figures["stereo refined"] == 0.5
+    assert "not refined, 3 views: N % agree" in stereo(Known(), sources, tmp_path).tables[0].notes
 
 
 def test_times_are_medians_without_the_first_two():
