@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pictures
 import scenarios
+from alone import network_alone
 from run import run_scenario
 from score import Scores, read_outputs, score
 
@@ -32,8 +33,9 @@ def main() -> int:
             folder = arguments.output / scenario.name
             recording = run_scenario(scenario, arguments.model, folder)
             outputs = read_outputs(recording)
-            rows.append(score(scenario, recording, outputs))
-            pictures.write(scenario, outputs, folder)
+            alone = network_alone(scenario, arguments.model, recording.period_ns)
+            rows.append(score(scenario, recording, outputs, alone))
+            pictures.write(scenario, outputs, alone, folder)
     print_table(rows)
     print(f"Pictures and recordings are in {arguments.output}/ ({time.monotonic() - began:.0f} s in all).")
     return 0 if all(row.received for row in rows) else 1
@@ -50,7 +52,9 @@ def print_table(rows: list[Scores]) -> None:
         ("latency stamp to publish, p50 / p95", lambda r: f"{r.latency[0]:.0f} / {r.latency[1]:.0f} ms"),
         ("engine, p50", lambda r: f"{r.engine:.0f} ms"),
         ("scale source", lambda r: r.scale_source),
-        ("metric AbsRel / delta1", lambda r: f"{r.metric[0]:.3f} / {r.metric[1]:.3f}"),
+        ("network alone: metric AbsRel / delta1", lambda r: f"{r.alone[0]:.3f} / {r.alone[1]:.3f}"),
+        ("pixels whose depth the cameras measure", lambda r: f"{100 * r.evidence:.0f} %"),
+        ("refined: metric AbsRel / delta1", lambda r: f"{r.metric[0]:.3f} / {r.metric[1]:.3f}"),
         ("metric scale error", lambda r: f"{100 * r.scale_error:.1f} %"),
         ("median-aligned AbsRel / delta1", lambda r: f"{r.aligned[0]:.3f} / {r.aligned[1]:.3f}"),
         ("pose error", lambda r: r.pose),

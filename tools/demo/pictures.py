@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a run: input | depth | confidence for every camera, and the fused cloud seen from behind and above."""
+"""Pictures of a run: input | network alone | refined depth | confidence for every camera, and the fused cloud seen from
+behind and above.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from alone import Depths
 from numpy.typing import NDArray
 from scenarios import Scenario
 from score import Outputs
@@ -17,7 +20,7 @@ CELL = (360, 270)
 """Width and height of one picture on the sheet."""
 
 
-def write(scenario: Scenario, out: Outputs, folder: Path) -> list[Path]:
+def write(scenario: Scenario, out: Outputs, alone: Depths, folder: Path) -> list[Path]:
     """Write ``sheet.png`` of the middle frame; returns the paths (none when nothing was received)."""
     rig = scenario.load()
     complete = [i for i, views in out.depth.items() if len(views) == len(rig.cameras) and i in out.clouds]
@@ -31,7 +34,8 @@ def write(scenario: Scenario, out: Outputs, folder: Path) -> list[Path]:
         depth, confidence = out.depth[frame][name], out.confidence[frame][name]
         cells = [
             _cell(rig.frames[frame][name], f"{name}: input"),
-            _cell(depth_to_color(depth, near, far), f"depth {near:.1f} to {far:.1f} m"),
+            _cell(depth_to_color(alone[frame][name], near, far), "network alone"),
+            _cell(depth_to_color(depth, near, far), f"refined, {near:.1f} to {far:.1f} m"),
             _cell(confidence_to_color(confidence), "confidence"),
         ]
         rows.append(np.hstack(cells))

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
+from alone import Depths
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
@@ -51,6 +53,10 @@ class Scores:
     engine: float
     scale_source: str
     metric: tuple[float, float]
+    alone: tuple[float, float]
+    """AbsRel and delta1 of the network's own depth, in the same metres."""
+    evidence: float
+    """Share of the pixels whose depth was measured."""
     scale_error: float
     aligned: tuple[float, float]
     pose: str
@@ -83,19 +89,18 @@ def read_outputs(recording: Recording) -> Outputs:
     return out
 
 
-def score(scenario: Scenario, recording: Recording, out: Outputs) -> Scores:
-    """All figures of a run; NaN where nothing was received."""
+def score(scenario: Scenario, recording: Recording, out: Outputs, alone: Depths) -> Scores:
+    """All figures of a run; NaN where nothing was received. alone: depth of the same frames without the refinement."""
     rig = scenario.load()
     complete = sorted(i for i, views in out.depth.items() if len(views) == len(rig.cameras))
-    metric, aligned, scale_errors = [], [], []
+    metric, aligned, scale_errors, before = [], [], [], []
     for i in complete:
-        pairs = [(out.depth[i][n], resize_truth(t, out.depth[i][n].shape)) for n, t in rig.truth[i].items()]
-        if not pairs:
+        if not rig.truth[i]:
             continue
-        depth, truth = (np.concatenate([p[k].ravel() for p in pairs]) for k in (0, 1))
-        valid = np.isfinite(depth) & np.isfinite(truth)
+        depth, truth, valid = _together(out.depth[i], rig.truth[i])
         factor = median_scale(depth, truth, valid)
         metric.append(depth_errors(depth, truth, valid))
+        before.append(depth_errors(*_together(alone[i], rig.truth[i])))
         aligned.append(depth_errors(depth * factor, truth, valid))
         scale_errors.append(abs(1 / factor - 1))
     timing = out.diagnostics.get("timing", {})
@@ -114,6 +119,8 @@ def score(scenario: Scenario, recording: Recording, out: Outputs) -> Scores:
         engine=float(timing.get("engine_ms_p50", nan)),
         scale_source=out.diagnostics.get("scale", {}).get("source", "?"),
         metric=_mean(metric),
+        alone=_mean(before),
+        evidence=_evidence(out.diagnostics.get("refinement", {})),
         scale_error=float(np.mean(scale_errors)) if scale_errors else nan,
         aligned=_mean(aligned),
         pose=_pose_error(rig.poses, out.poses),
@@ -124,6 +131,21 @@ def score(scenario: Scenario, recording: Recording, out: Outputs) -> Scores:
 def resize_truth(truth: Truth, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """True depth at another size, nearest neighbour, so that no value is invented at edges."""
     return cv2.resize(truth.depth, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
+
+
+def _together(
+    depths: Mapping[str, NDArray], truths: Mapping[str, Truth]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Depth, true depth and whether both are known, of all pixels with truth of one frame."""
+    pairs = [(depths[name], resize_truth(truth, depths[name].shape)) for name, truth in truths.items()]
+    depth, true = (np.concatenate([pair[k].ravel() for pair in pairs]) for k in (0, 1))
+    return depth, true, np.isfinite(depth) & np.isfinite(true)
+
+
+def _evidence(values: Mapping[str, str]) -> float:
+    """Mean over the cameras, of the last diagnostics."""
+    shares = [float(value) for key, value in values.items() if key.endswith("_share")]
+    return float(np.mean(shares)) if shares else float("nan")
 
 
 def _mean(rows: list[tuple[float, float]]) -> tuple[float, float]:
