@@ -135,6 +135,9 @@ class ViewRefinement:
     """(h, w) depth of the evidence, NaN where there is none; at the network's size."""
     unrefined: NDArray[np.float32] | None = None
     """(h, w) the network's own depth in the unit of the evidence; at the network's size."""
+    mismatch: bool = False
+    """Whether the images of a pair that this view is one of do not match at their poses: one of the two poses is wrong.
+    Other evidence may have refined the view all the same."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ class ViewEstimate:
     """Camera of the depth image, without distortion; estimated by the network where none was given."""
     pose: PoseEstimate
     stddev: NDArray[np.float32] | None = None
-    """(h, w), standard deviation of depth in its unit, NaN where depth is not finite; None while depth has no unit."""
+    """(h, w), standard deviation of depth in its unit, NaN where depth is not finite; None while depth has no unit, or
+    with the refinement's source ``none``."""
     refinement: ViewRefinement | None = None
     """None where none was asked for, or none can be: depth has no unit."""
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from da3_ros.estimation import ViewRefinement
 
-MISMATCH = "calibrate"
-"""Word of the estimator's messages about views that do not match at their poses. Others are normal: little was seen."""
-
 
 def mismatch(refinement: ViewRefinement | None) -> str:
-    """What is to be done about a view whose poses cannot be right; empty: nothing."""
-    text = "" if refinement is None else refinement.message
-    return f"depth is not refined: {text}" if MISMATCH in text else ""
+    """What is to be done about a view that is not refined as its pose cannot be right; empty: nothing. Other reasons
+    are normal: little was seen.
+    """
+    if refinement is None or refinement.applied or not refinement.mismatch:
+        return ""
+    return f"depth is not refined: {refinement.message}"
 
 
 def as_numbers(refinement: ViewRefinement) -> dict[str, Any]:

@@ -70,12 +70,17 @@ SPECS = (
     Spec(
         "refinement.size",
         0,
-        "Longest side in pixels at which views are matched; 0: the network's, for pairs side by side thrice it.",
+        "Longest side in pixels at which pairs side by side are matched; 0: thrice the network's.",
         "0 or >= 64",
     ),
-    Spec("refinement.hypotheses", 48, "Depths tried for a pixel, at most.", "8 to 256"),
+    Spec("refinement.hypotheses", 48, "Depths that a sweep tries for a pixel, at most.", "8 to 256"),
     Spec("refinement.reach", 0.5, "Depth is sought this far from the network's, in its logarithm.", "0.05 to 2"),
-    Spec("refinement.held_back", 0.15, "Share of the evidence that only checks the result.", "0.02 to 0.5"),
+    Spec(
+        "refinement.held_back",
+        0.15,
+        "Share of the evidence that only checks the result; of fewer than 400 pieces a quarter, in turns.",
+        "0.02 to 0.5",
+    ),
     Spec("inference.size", 0, "Longest side of the network's input in pixels; 0: the model's.", "0 or n * 14", False),
     Spec("inference.threads", 0, "Threads of a CPU engine; 0: every core.", ">= 0", False),
     Spec(

@@ -203,8 +203,10 @@ def test_a_wrong_calibration_is_said_until_it_is_switched_off(beside):
 def test_only_poses_that_cannot_be_right_are_a_fault():
     assert mismatch(None) == ""
     assert mismatch(ViewRefinement(False, "3 pieces of evidence, 12 are needed")) == ""
-    text = mismatch(ViewRefinement(False, "1 pair(s) of views do not match at their poses: calibrate anew"))
-    assert text.startswith("depth is not refined: 1 pair(s)")
+    text = "1 pair(s) of views do not match at their poses: calibrate anew"
+    assert mismatch(ViewRefinement(False, text, mismatch=True)) == f"depth is not refined: {text}"
+    assert mismatch(ViewRefinement(False, text)) == ""  # the flag decides, not the words
+    assert mismatch(ViewRefinement(True, mismatch=True)) == ""  # another pair refined it
 
 
 def test_a_refinement_that_fails_costs_its_set_only(beside, monkeypatch):

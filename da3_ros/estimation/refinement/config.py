@@ -14,17 +14,18 @@ class RefinementConfig:
 
     source: str = "auto"
     """``views``: stereo between views of known pose; ``measured``: another sensor's points; ``all``: both, and the
-    corners that the scale was triangulated from; ``auto``: the same, but what other sensors measure goes before what
-    little stereo can add to it; ``none``: depth stays the network's."""
+    corners that the scale was triangulated from; ``auto``: the same, but corners only in views of which both measured
+    little; ``none``: depth stays the network's."""
     size: int = 0
-    """Longest side in pixels at which views are matched, at most; 0: the network's size, for pairs side by side three
-    times of it."""
+    """Longest side in pixels, at most, of the images of pairs that stand side by side; 0: three times the network's.
+    All other views are compared at the network's size, whatever this says."""
     hypotheses: int = 48
-    """Depths that are tried for a pixel at most."""
+    """Depths that a sweep tries for a pixel at most; pairs that stand side by side are matched at every disparity."""
     reach: float = 0.5
     """Depth is sought within this much of the logarithm of the network's."""
     held_back: float = 0.15
-    """Share of the evidence that only checks the result."""
+    """Share of the evidence that only checks the result, of 400 pieces and more. Of fewer, a quarter checks at a time,
+    all four in turn, whatever this says."""
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:

@@ -77,12 +77,12 @@ def refine(subjects: Sequence[Subject], config: RefinementConfig, network: float
     """
     logs = [_logarithm(subject.depth) for subject in subjects]
     greys = [cv2.cvtColor(subject.image, cv2.COLOR_RGB2GRAY).astype(np.float32) for subject in subjects]
-    evidence, message = _gather(subjects, logs, greys, config)
+    evidence, messages = _gather(subjects, logs, greys, config)
 
     def one(i: int) -> Refined | None:
         if not subjects[i].wanted:
             return None
-        return _one(subjects[i], logs[i], greys[i], evidence[i], message, config, network)
+        return _one(subjects[i], logs[i], greys[i], evidence[i], messages[i], config, network)
 
     return side_by_side(one, range(len(subjects)))
 
@@ -100,9 +100,10 @@ def _logarithm(depth: NDArray[np.float32]) -> Map:
 
 def _gather(
     subjects: Sequence[Subject], logs: Sequence[Map], greys: Sequence[Map], config: RefinementConfig
-) -> tuple[list[Evidence], str]:
+) -> tuple[list[Evidence], list[str]]:
+    """Evidence of each view, and what is wrong with its pose."""
     parts: list[list[Evidence]] = [[] for _ in subjects]
-    message = ""
+    messages = [""] * len(subjects)
     if config.source in ("auto", "all", "measured"):
         for part, subject, log in zip(parts, subjects, logs, strict=True):
             if subject.measured is not None and subject.wanted:
@@ -111,15 +112,16 @@ def _gather(
         posed = [_posed(*each) for each in zip(subjects, logs, greys, strict=True)]
         if sum(view is not None for view in posed) > 1:
             seen = evidence_of_views(posed, config)
-            message = seen.message
+            messages = [seen.message if i in seen.wrong else "" for i in range(len(subjects))]
             for part, own in zip(parts, seen.evidence, strict=True):
                 part.append(own)
-    if config.source in ("auto", "all") and not message:
+    # Corners were triangulated at the same poses: where some are wrong, none is believed.
+    if config.source in ("auto", "all") and not any(messages):
         for part, subject, log in zip(parts, subjects, logs, strict=True):
             told = sum(len(own) for own in part)
             if subject.matches is not None and (config.source == "all" or told < DENSE * log.size):
                 part.append(evidence_of_corners(subject.matches, _size(subject.large), log))
-    return [Evidence.joined(part) for part in parts], message
+    return [Evidence.joined(part) for part in parts], messages
 
 
 def _posed(subject: Subject, log_depth: Map, grey: Map) -> Posed | None:
@@ -146,9 +148,11 @@ def _one(
     share = len(evidence) / log_depth.size
     shown = np.full(log_depth.shape, np.nan, np.float32)
     shown[evidence.rows, evidence.columns] = np.exp(evidence.log_depth)
-    report = ViewRefinement(False, message, evidence.counts(), share, evidence=shown, unrefined=subject.depth)
-    verdict = _verdict(log_depth, grey, evidence, message, config)
-    report = replace(report, message=verdict.message, before=verdict.before, after=verdict.after)
+    verdict = _verdict(log_depth, grey, evidence, config)
+    why = verdict.message and (message or verdict.message)
+    report = ViewRefinement(
+        False, why, evidence.counts(), share, verdict.before, verdict.after, shown, subject.depth, bool(message)
+    )
     if verdict.message:
         far = distances(log_depth.shape, Evidence.none(), np.zeros(0, np.float32))
         spread = deviation(log_depth, far, 0.0, 0.0, 0.0, network)
@@ -161,11 +165,10 @@ def _one(
     return Refined(depth, raised, depth * spread, replace(report, applied=True))
 
 
-def _verdict(log_depth: Map, grey: Map, evidence: Evidence, message: str, config: RefinementConfig) -> Verdict:
+def _verdict(log_depth: Map, grey: Map, evidence: Evidence, config: RefinementConfig) -> Verdict:
     nan = float("nan")
     if len(evidence) < LEAST:
-        text = message or f"{len(evidence)} pieces of evidence, {LEAST} are needed"
-        return Verdict(text, nan, nan)
+        return Verdict(f"{len(evidence)} pieces of evidence, {LEAST} are needed", nan, nan)
     order = same_order(log_depth, evidence)
     sensor = _of_sensor(evidence)
     if order < ORDER and not sensor:

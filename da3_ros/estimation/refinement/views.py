@@ -89,6 +89,8 @@ class Seen:
     evidence: list[Evidence]
     message: str = ""
     """Why some of it was thrown away."""
+    wrong: frozenset[int] = frozenset()
+    """Views of pairs that do not match at their poses: those that the message is about."""
 
 
 def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -> Seen:
@@ -114,9 +116,9 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -
         first = _Level.of(coarse, pairs, try_all, rules)
     corrected, wrong = _corrected(posed, coarse, first, pairs)
     pairs = [pair for pair in pairs if pair not in wrong]
-    message = _told(posed, corrected, wrong)
+    message, told_of = _told(wrong), frozenset(known[k] for pair in wrong for k in pair)
     if not pairs:
-        return Seen(found, message)
+        return Seen(found, message, told_of)
     if corrected is not None:
         posed = [replace(v, frame=replace(v.frame, pose=p)) for v, p in zip(posed, corrected.poses, strict=True)]
         if corrected.before > AGAIN:  # else the first level saw enough
@@ -130,7 +132,7 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -
         _add_sweep(parts, posed, coarse, first, across, rules)
     for k, own in zip(known, parts, strict=True):
         found[k] = Evidence.joined(own)
-    return Seen(found, message)
+    return Seen(found, message, told_of)
 
 
 @dataclass(frozen=True)
@@ -246,8 +248,7 @@ def _of(values: dict[Pair, float], pair: Pair) -> list[float]:
     return [values[p] for p in ((i, j), (j, i)) if p in values] or [0.0]
 
 
-def _told(views: Sequence[Posed], corrected: Corrected | None, wrong: set[Pair]) -> str:
-    del views, corrected
+def _told(wrong: set[Pair]) -> str:
     if not wrong:
         return ""
     return f"{len(wrong) // 2 or 1} pair(s) of views do not match at their poses: calibrate anew"
