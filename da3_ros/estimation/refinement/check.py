@@ -23,7 +23,7 @@ ORDER = 0.62
 CLEARLY = 0.15
 """Difference of log depth from which on an order counts."""
 PAIRS = 2000
-MUCH = 0.5
+MUCH = 0.75
 """Share to which the held-back residuals fall where another sensor is right, whatever the network says."""
 
 

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.estimation.refinement.evidence import Evidence
+from da3_ros.estimation.refinement.evidence import SOURCES, Evidence
 from da3_ros.estimation.refinement.frame import Map
 from da3_ros.estimation.refinement.solver import Field
-from da3_ros.estimation.refinement.trend import trend
+from da3_ros.estimation.refinement.trend import detail, trend
 
 STEP = 0.025
 """Standard deviation of the change of the correction from a pixel to the next one on the same surface."""
@@ -42,6 +42,10 @@ OUTLIER = 6.0
 """Standard deviations of the residuals from which on evidence loses its say."""
 
 
+SENSOR_OUTLIER = 25.0
+"""The same for another sensor's points: they may well stand against all of the network's surface around them."""
+
+
 @dataclass(frozen=True)
 class Fused:
     """What became of a view's depth."""
@@ -54,13 +58,15 @@ class Fused:
 
 def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS, accuracy: float = 0.01) -> Fused:
     """Log depth (h, w) that follows the evidence. grey: (h, w), 0 to 255."""
-    low = trend(log_depth, evidence)
+    low = np.float32(detail(log_depth, evidence) - 1) * (log_depth - np.float32(np.median(log_depth)))
+    low = low + trend(log_depth + low, evidence)
     start = log_depth + low
     field = Field(start, *links(start, grey))
     at = evidence.rows * log_depth.shape[1] + evidence.columns
     pull = _pull(log_depth.shape, evidence)
     residual = evidence.log_depth - start[evidence.rows, evidence.columns]
     full = np.minimum((STEP / np.maximum(evidence.sigma, 1e-4)) ** 2, LARGEST_WEIGHT).astype(np.float32)
+    tolerance = np.where(evidence.source == SOURCES.index("measured"), SENSOR_OUTLIER, OUTLIER)
     trust, correction = np.ones(len(evidence), np.float32), None
     for k in range(rounds):
         near = accuracy if k == rounds - 1 else max(accuracy, WHILE_ROBUST)
@@ -69,7 +75,7 @@ def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS,
         correction = field.solve(weight + pull, value, correction, accuracy=near)
         error = residual - correction.ravel()[at]
         spread = np.maximum(max(1.4826 * float(np.median(np.abs(error))), 0.005), evidence.sigma)
-        trust = (1 / (1 + (error / (OUTLIER * spread)) ** 2) ** 2).astype(np.float32)
+        trust = (1 / (1 + (error / (tolerance * spread)) ** 2) ** 2).astype(np.float32)
     assert correction is not None
     return Fused(start + correction, trust)
 
