@@ -101,23 +101,31 @@ def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> 
     h, w = frame.grey.shape
     nothing = Found(frame.log_depth, np.zeros((h, w), bool), np.zeros((h, w), np.float32), np.zeros((h, w), bool))
     projections = [Projection.between(frame, other) for other in others]
-    window = _window([_seen(projection, _ends(frame, steps)) for projection in projections])
-    if window is None:
+    ends = _ends(frame, steps)
+    windows = [_window([_seen(projection, ends)]) for projection in projections]
+    pairs = [each for each in zip(projections, others, windows, strict=True) if each[2] is not None]
+    if not pairs:
         return nothing
-    rows, columns = window
+    rows, columns = _around([window for _, _, window in pairs if window is not None])
     depth = np.exp(frame.log_depth[rows, columns])
     patch = _Patches(np.ascontiguousarray(frame.grey[rows, columns]), rules.window)
-    near = [projection.cropped(rows, columns) for projection in projections]
+    near = [projection.cropped(rows, columns) for projection, _, _ in pairs]
     own = steps.cropped(rows, columns)
+    # Each other view is asked where it sees something only.
+    parts = []
+    for projection, other, window in pairs:
+        assert window is not None
+        at = _shifted(window[0], rows), _shifted(window[1], columns)
+        parts.append((projection.cropped(*window), other, at, patch.part(*at)))
     scores = np.empty((steps.count, *depth.shape), np.float32)
     for k, z in enumerate(own.depths(depth)):
         total, count = np.zeros_like(depth), np.zeros_like(depth)
-        for projection, other in zip(near, others, strict=True):
-            u, v, ahead = projection(z)
+        for projection, other, at, own_patch in parts:
+            u, v, ahead = projection(np.ascontiguousarray(z[at]))
             seen = projection.inside(u, v, ahead)
-            score = patch.compare(cv2.remap(other.grey, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-            total += np.where(seen, score, 0)
-            count += seen
+            score = own_patch.compare(cv2.remap(other.grey, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+            total[at] += np.where(seen, score, 0)
+            count[at] += seen
         scores[k] = np.where(count > 0, total / np.maximum(count, 1), WORST)
     motion = _motion(near, depth, 0.01)
     unit = np.ones_like(depth) if own.unit is None else own.unit
@@ -160,6 +168,14 @@ class _Patches:
         self.variance = np.maximum(self._box(self._grey * self._grey) - self._mean * self._mean, 0)
         self._own = 1 / np.sqrt(self.variance + NOISE)
 
+    def part(self, rows: slice, columns: slice) -> _Patches:
+        """The same for a part of the image."""
+        out = object.__new__(_Patches)
+        out._size = self._size
+        for name in ("_grey", "_mean", "variance", "_own"):
+            setattr(out, name, np.ascontiguousarray(getattr(self, name)[rows, columns]))
+        return out
+
     def compare(self, image: Map) -> Map:
         """ZNCC (h, w), -1 to 1."""
         image -= np.float32(128)
@@ -185,6 +201,18 @@ def _window(seen: Sequence[NDArray[np.bool_]]) -> tuple[slice, slice] | None:
     if len(rows) < 8 or len(columns) < 8:
         return None
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _around(windows: Sequence[tuple[slice, slice]]) -> tuple[slice, slice]:
+    """The smallest window that holds all of these."""
+    rows, columns = (
+        slice(min(window[k].start for window in windows), max(window[k].stop for window in windows)) for k in (0, 1)
+    )
+    return rows, columns
+
+
+def _shifted(inner: slice, outer: slice) -> slice:
+    return slice(inner.start - outer.start, inner.stop - outer.start)
 
 
 def _motion(projections: Sequence[Projection], depth: Map, step: float) -> Map:

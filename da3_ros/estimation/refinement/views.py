@@ -15,8 +15,8 @@ from da3_ros.estimation.refinement.bearings import Corrected, Offsets, beside_li
 from da3_ros.estimation.refinement.config import RefinementConfig
 from da3_ros.estimation.refinement.evidence import Evidence
 from da3_ros.estimation.refinement.frame import Frame, Map, Projection
-from da3_ros.estimation.refinement.fusion import fuse
 from da3_ros.estimation.refinement.side_by_side import side_by_side
+from da3_ros.estimation.refinement.spread import spread
 from da3_ros.estimation.refinement.stereo import NOISE_PX as STEREO_NOISE
 from da3_ros.estimation.refinement.stereo import Disparities, Rectified, match, rectification
 from da3_ros.estimation.refinement.sweep import Found, Rules, Steps, confirmed, sweep, textured
@@ -41,7 +41,7 @@ fence fills the image."""
 DIFFERENT = 0.1
 """Log depth from which on they do."""
 LEAST_COMPARED = 200
-LEAST_TO_FUSE = 20
+LEAST_TO_SPREAD = 20
 """Pixels of the first level that the second one may lean on."""
 OVERLAP = 0.05
 """Least share of a view's pixels that another one must see."""
@@ -330,12 +330,10 @@ def _add_sweep(
         swept = first.found[i]
         if swept is None:
             return view.frame
-        sigma = _sigma(swept.pixels_per_log, SWEEP_NOISE, coarse[i].camera.fx, view.sigma[0])
-        own = _pieces(swept.log_depth, first.agreed[i], sigma)
-        if len(own) >= LEAST_TO_FUSE:
-            near = fuse(coarse[i].log_depth, coarse[i].grey, own, rounds=1, accuracy=0.1).log_depth
-            change = cv2.resize(near - coarse[i].log_depth, base.shape[::-1], interpolation=cv2.INTER_LINEAR)
-            base = base + change
+        agreed = first.agreed[i]
+        if agreed.sum() >= LEAST_TO_SPREAD:
+            change = spread(swept.log_depth - coarse[i].log_depth, agreed)
+            base = base + cv2.resize(change, base.shape[::-1], interpolation=cv2.INTER_LINEAR)
         return replace(view.frame, log_depth=np.ascontiguousarray(base, np.float32))
 
     frames = side_by_side(nearer, range(len(views)))
