@@ -35,7 +35,7 @@ away: the network is right there."""
 FADE = 30.0
 """Pixels over which a correction fades beyond."""
 LARGEST_WEIGHT = 30.0
-ROUNDS = 3
+ROUNDS = 2
 WHILE_ROBUST = 0.05
 """Accuracy of all rounds but the last: enough to tell which evidence is off."""
 OUTLIER = 6.0
