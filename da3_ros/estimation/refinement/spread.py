@@ -23,10 +23,10 @@ def spread(values: Map, known: NDArray[np.bool_]) -> Map:
     for width in WIDTHS:
         if not open_.any():
             break
-        share = cv2.blur(weight, (width, width), borderType=cv2.BORDER_CONSTANT)
+        share = cv2.blur(weight, (width, width), borderType=cv2.BORDER_REFLECT_101)
         least = ENOUGH if width < WIDTHS[-1] else 1e-6
         filled = open_ & (share > least)
-        total = cv2.blur(weighted, (width, width), borderType=cv2.BORDER_CONSTANT)
+        total = cv2.blur(weighted, (width, width), borderType=cv2.BORDER_REFLECT_101)
         out[filled] = total[filled] / share[filled]
         open_ &= ~filled
     return out
