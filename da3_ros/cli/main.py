@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from da3_ros.cli import bag, build, doctor, export, fleet, images, models, report
 
 VERBS = (models, images, bag, fleet, report, export, build, doctor)
-_BAGS = "rosbags mcap scipy tqdm"
+_BAGS = "rosbags mcap tqdm"
 REMEDIES = {
     "bag": f"pip install {_BAGS}",
     "fleet": f"pip install {_BAGS} ray fsspec",

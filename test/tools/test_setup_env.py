@@ -143,6 +143,7 @@ def test_the_plain_environment_holds_what_the_package_asks_for_and_pytest(requir
     needed = {
         "numpy",
         "opencv-python-headless",
+        "scipy",
         "pyyaml",
         "onnxruntime",
         "array-api-compat",
