@@ -105,7 +105,10 @@ def test_distributions_and_what_pip_brings_there():
     rows = JOBS["ros: ros"]["strategy"]["matrix"]["include"]
     assert [row["distro"] for row in rows] == ["humble", "jazzy", "kilted", "lyrical", "rolling"]
     declared = re.search(r"install_requires=\[(.*?)\]", (ROOT / "setup.py").read_text(), re.DOTALL).group(1)
-    from_rosdep = {"numpy", "opencv-python-headless", "pyyaml"}  # package.xml has their keys
+    keys = {"numpy": "numpy", "opencv-python-headless": "opencv", "pyyaml": "yaml", "scipy": "scipy"}
+    manifest = (ROOT / "package.xml").read_text()
+    from_rosdep = {name for name, key in keys.items() if f"<exec_depend>python3-{key}</exec_depend>" in manifest}
+    assert set(keys) == from_rosdep
     wanted = set(re.findall(r'"([\w-]+)', declared)) - from_rosdep
     for row in rows:
         packages = shlex.split(row["pip"])
