@@ -21,6 +21,8 @@ from da3_ros.estimation.refinement.trend import detail, trend
 
 STEP = 0.025
 """Standard deviation of the change of the correction from a pixel to the next one on the same surface."""
+SENSOR_STEP = 0.06
+"""The same against another sensor's points: they err each for itself, not in patches as matches do."""
 DEPTH_EDGE = 0.02
 """Change of log depth between neighbours at which a link has lost most of its strength."""
 GREY_EDGE = 4.0
@@ -65,8 +67,9 @@ def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS,
     at = evidence.rows * log_depth.shape[1] + evidence.columns
     pull = _pull(log_depth.shape, evidence)
     residual = evidence.log_depth - start[evidence.rows, evidence.columns]
-    full = np.minimum((STEP / np.maximum(evidence.sigma, 1e-4)) ** 2, LARGEST_WEIGHT).astype(np.float32)
-    tolerance = np.where(evidence.source == SOURCES.index("measured"), SENSOR_OUTLIER, OUTLIER)
+    sensor = evidence.source == SOURCES.index("measured")
+    step, tolerance = np.where(sensor, SENSOR_STEP, STEP), np.where(sensor, SENSOR_OUTLIER, OUTLIER)
+    full = np.minimum((step / np.maximum(evidence.sigma, 1e-4)) ** 2, LARGEST_WEIGHT).astype(np.float32)
     trust, correction = np.ones(len(evidence), np.float32), None
     for k in range(rounds):
         near = accuracy if k == rounds - 1 else max(accuracy, WHILE_ROBUST)

@@ -25,6 +25,8 @@ from da3_ros.geometry.cameras import CameraModel
 
 DENSE = 0.02
 """Share of a view's pixels with evidence from which on corners add nothing."""
+SPARSE_ACCURACY, DENSE_ACCURACY = 0.002, 0.007
+"""Of the solver: between far points much lies that no weight holds."""
 AGREES = 12.0
 """Pixels from trusted evidence within which confidence rises, up to twice what it was."""
 
@@ -157,7 +159,7 @@ def _one(
         far = distances(log_depth.shape, Evidence.none(), np.zeros(0, np.float32))
         spread = deviation(log_depth, far, 0.0, 0.0, 0.0, network)
         return Refined(subject.depth, subject.confidence, subject.depth * spread, report)
-    fused = fuse(log_depth, grey, evidence)
+    fused = fuse(log_depth, grey, evidence, accuracy=SPARSE_ACCURACY if _of_sensor(evidence) else DENSE_ACCURACY)
     depth = np.where(_usable(subject.depth), np.exp(fused.log_depth), subject.depth)
     distance = distances(log_depth.shape, evidence, fused.trust)
     spread = _spread(fused, distance, evidence, verdict, network)
@@ -181,7 +183,7 @@ def _verdict(log_depth: Map, grey: Map, evidence: Evidence, config: RefinementCo
     for held in held_back(evidence, config.held_back):
         if not held.any() or (~held).sum() < LEAST / 2:
             continue
-        tried = fuse(small, small_grey, thin.part(~held), rounds=1, accuracy=0.05)
+        tried = fuse(small, small_grey, thin.part(~held), rounds=1, accuracy=SPARSE_ACCURACY if sensor else 0.05)
         asked = thin.part(held)
         at = asked.rows, asked.columns
         before.append(asked.log_depth - small[at])

@@ -114,8 +114,13 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -
     if len(sound) < len(pairs):
         pairs = sound
         first = _Level.of(coarse, pairs, try_all, rules)
-    corrected, wrong = _corrected(posed, coarse, first, pairs)
-    pairs = [pair for pair in pairs if pair not in wrong]
+    wrong: set[Pair] = set()
+    corrected, new = _corrected(posed, coarse, first, pairs)
+    while new:  # again without them: what is wrong with one view must not go into the poses of the others
+        wrong |= new
+        pairs = [pair for pair in pairs if pair not in new]
+        first = _Level.of(coarse, pairs, try_all, rules)
+        corrected, new = _corrected(posed, coarse, first, pairs)
     message, told_of = _told(wrong), frozenset(known[k] for pair in wrong for k in pair)
     if not pairs:
         return Seen(found, message, told_of)
