@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import yaml
 
@@ -152,6 +153,62 @@ def test_names_of_the_architecture_exist():
     for path, name in found:
         file = next(f for f in (ROOT / path, ROOT / "da3_ros" / path) if f.exists())
         assert re.search(rf"\b{name}\b", file.read_text()), f"{path} has no {name}"
+
+
+REFINED = (DOCS / "refinement.md").read_text()
+
+
+def said_when_refused(case):
+    """What the code itself says of a view that it does not refine."""
+    from da3_ros.estimation import RefinementConfig
+    from da3_ros.estimation.refinement import Subject, refine
+    from da3_ros.estimation.refinement.check import judge
+    from da3_ros.estimation.refinement.views import _told
+    from da3_ros.geometry import CameraModel
+    from da3_ros.stream.refinements import in_words
+
+    if case == "few":
+        ones, grey = np.ones((28, 28), np.float32), np.full((28, 28, 3), 128, np.uint8)
+        camera = CameraModel.pinhole(28, 28, 28, 28, 13.5, 13.5)
+        points = np.array([[x / 10, 0, 1] for x in range(-2, 3)], np.float32)
+        subject = Subject(ones, ones, grey, grey, camera, None, measured=(points, camera))
+        return refine([subject], RefinementConfig(source="measured"))[0].report.message
+    if case == "no better":
+        return judge(np.full(9, 0.079), np.full(9, 0.081), 1.0, sensor=False).message
+    if case == "order":
+        return judge(np.full(9, 0.2), np.full(9, 0.1), 0.55, sensor=False).message
+    if case == "poses":
+        return _told({(0, 1), (1, 0), (1, 2), (2, 1)})
+    return in_words({}, metric=case == "off", milliseconds=0)[0]
+
+
+@pytest.mark.parametrize("case", ["few", "no better", "order", "poses", "off", "no unit"])
+def test_the_page_on_refined_depth_has_the_words_of_the_code(case):
+    assert f"`{said_when_refused(case)}`" in REFINED
+
+
+def test_the_page_on_refined_depth_has_every_parameter():
+    from da3_ros.stream.specs import SPECS
+
+    names = [spec.name for spec in SPECS if spec.name.startswith("refinement.")]
+    assert re.findall(r"^\| `(refinement\.\w+)` \|", REFINED, re.MULTILINE) == names
+
+
+def test_the_page_on_refined_depth_has_the_numbers_of_the_code():
+    from da3_ros.estimation.refinement import RefinementConfig, check, fusion, measured, subjects, views
+
+    (angle, place), (turn, way) = subjects.CALIBRATED, subjects.ODOMETRY
+    for words in (
+        f"what is less sure than {100 * views.LARGEST_SIGMA:g} % is left out",
+        f"{np.degrees(angle):g} degrees and {1000 * place:g} mm off",
+        f"odometry {np.degrees(turn):g} degrees and {100 * way:g} cm",
+        f"{100 * measured.RANGE_NOISE:g} % of the distance and {100 * measured.LEAST_NOISE:g} cm off",
+        f"a factor of {np.exp(RefinementConfig().reach):.2f} either way",
+        f"of {check.FEW} pieces and more",
+    ):
+        assert words in " ".join(REFINED.split())
+    assert (views.OVERLAP, views.PARTNERS, views.OF_MANY) == (1 / 20, 4, 2)
+    assert 24 <= fusion.IN_REACH[1] <= 60, "some dozens of pixels"
 
 
 @pytest.fixture(scope="module")
