@@ -73,8 +73,8 @@ def test_the_noise_is_the_sensors():
 
 
 def before_a_wall(network_near):
-    """A board, of which a LiDAR sees points, before a wall of which it sees points, too, from where it stands: also some
-    that the board hides from the camera. network_near: whether the network knows of the board.
+    """A board before a wall, and points that a LiDAR sees of both from where it stands: also some that the board hides
+    from the camera. network_near: whether the network knows of the board.
     """
     rows, columns = (part.ravel() for part in np.indices((30, 30)) + 40)
     board = points_at(rows[::2], columns[::2], 1.5)
