@@ -3,7 +3,7 @@
 
 from needs import needs
 
-needs("scipy")
+needs("h5py", "OpenEXR")
 
 
 import numpy as np
