@@ -147,6 +147,8 @@ def _one(
     config: RefinementConfig,
     network: float,
 ) -> Refined:
+    # Where the network has no depth there is nothing to be compared, and nothing to be refined.
+    evidence = evidence.part(_usable(subject.depth)[evidence.rows, evidence.columns])
     share = len(evidence) / log_depth.size
     shown = np.full(log_depth.shape, np.nan, np.float32)
     shown[evidence.rows, evidence.columns] = np.exp(evidence.log_depth)
