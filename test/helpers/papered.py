@@ -138,6 +138,32 @@ def _rgb(grey: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
+def room(seed: int, boards: int = 14) -> list[Sheet]:
+    """A back wall, a floor, and boards that stand and hang between: no two of it at one depth."""
+    rng = np.random.default_rng(seed)
+    out = [Sheet((0, 0, 5), across=(1, 0, rng.uniform(-0.3, 0.3)), paper=100 + seed)]
+    out.append(Sheet((0, 1.2, 2), down=(0, 0, 1), paper=200 + seed))
+    for k in range(boards):
+        z = rng.uniform(1.2, 4.5)
+        half = rng.uniform(0.05, 0.18) * z
+        place = rng.uniform(-0.6, 0.6) * z, rng.uniform(-0.4, 0.4) * z, z
+        turned, size = (1, 0, rng.uniform(-0.6, 0.6)), (half, half * rng.uniform(0.5, 2))
+        out.append(Sheet(place, across=turned, half=size, paper=300 + 20 * seed + k))
+    return out
+
+
+def network_error(camera: CameraModel, seed: int, spread: float, reach: float = 45.0) -> np.ndarray:
+    """Random error (h, w) of log depth of standard deviation `spread`, alike in pixels nearer than `reach`, and an error
+    of the scale.
+    """
+    h, w = 2 * camera.height, 2 * camera.width
+    rows, columns = (np.minimum(np.arange(n), n - np.arange(n)) for n in (h, w))
+    power = np.maximum(np.fft.fft2(np.exp(-np.hypot(rows[:, None], columns[None]) / reach)).real, 0)
+    rng = np.random.default_rng(seed)
+    field = np.fft.ifft2(np.fft.fft2(rng.normal(0, 1, (h, w))) * np.sqrt(power)).real
+    return (spread * field[: camera.height, : camera.width] + rng.normal(0, 0.1)).astype(np.float32)
+
+
 def bent(camera: CameraModel = SMALL, by: float = 0.3) -> np.ndarray:
     """Smooth error (h, w) of log depth, as a network's: `by` at most, and over the whole image."""
     x, y = np.arange(camera.width) / camera.width, np.arange(camera.height) / camera.height
