@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -99,6 +100,9 @@ class LookUp(InOneStep):
         if self.trajectory.metric:
             depth = apply_range(depth, c.min_range, c.max_range)
         depth = mask_low_confidence(depth, own.confidence, c.min_confidence)
+        # Without metres there is nothing that a standard deviation of them could be.
+        stddev = own.stddev
+        stddev = stddev * np.float32(scale) if stddev is not None and self.trajectory.metric else None
         confidence, camera = own.confidence, own.camera
         large = rectify(view.image, view.camera)[0]
         image = resize(large, depth.shape[1], depth.shape[0])
@@ -106,6 +110,10 @@ class LookUp(InOneStep):
             height, width = large.shape[:2]
             depth, confidence = upsample_depth(depth, large, image), upsample_confidence(confidence, height, width)
             camera, image = view.straight_camera() or camera.scaled(width, height), large
+            if stddev is not None:
+                stddev = cv2.resize(stddev, (width, height), interpolation=cv2.INTER_LINEAR)
+        if stddev is not None:
+            stddev = np.where(np.isfinite(depth), stddev, np.float32(np.nan))
         if view.pose is not None:
             pose = PoseEstimate(np.asarray(view.pose, np.float64), view.pose_source, _covariance(CALIBRATED_STD))
         elif anchor:
@@ -114,7 +122,7 @@ class LookUp(InOneStep):
             pose = PoseEstimate(T_anchor_camera, "matches", _covariance(_STEP_STD))
         else:
             pose = PoseEstimate(np.eye(4), "none", _covariance(NO_IDEA_STD))
-        return ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, pose)
+        return ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, pose, stddev, own.refinement)
 
     def _scale(self, index: int, factor: float) -> ScaleEstimate:
         own = self._scales[index]

@@ -14,10 +14,20 @@ from numpy.typing import NDArray
 
 from da3_ros.atomic import replacing
 from da3_ros.bag.motion.refined import has_rig, refine_chunk, refine_moments
-from da3_ros.estimation import Estimator, PoseEstimate, RefinementConfig, ScaleEstimate, View, ViewSet
+from da3_ros.estimation import (
+    Estimator,
+    PoseEstimate,
+    RefinementConfig,
+    ScaleEstimate,
+    View,
+    ViewEstimate,
+    ViewRefinement,
+    ViewSet,
+)
 from da3_ros.estimation.pose.features import Features, detect, match
 from da3_ros.estimation.pose.matches import MatchesConfig, PairMatches, poses_from_matches, sample_by
 from da3_ros.estimation.preprocess import rectify
+from da3_ros.estimation.refinement import Refined
 from da3_ros.estimation.steps import Stages
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import invert
@@ -42,6 +52,10 @@ class ChunkView:
     """(4, 4), in the chunk's unit."""
     found: bool
     """Whether matches or calibration tell the pose; else it is that of the set before."""
+    stddev: NDArray[np.float32] | None = None
+    """(h, w), standard deviation of depth in its unit; None: not refined."""
+    refinement: ViewRefinement | None = None
+    """What the refinement did, without its maps."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +121,15 @@ class ChunkEstimator:
             pairs = self._matches(views, keys, [view.camera for view in estimate.views])
             poses = self._poses(views, pairs, depths)
             clock.lap("poses")
-        confidences = [view.confidence for view in estimate.views]
+        refined: Sequence[Refined | None] = [None] * len(views)
         if self._refinement is not None and self._refinement.source != "none":
             metric = estimate.scale.metric
             if metric and not known and has_rig(views):
                 # The motion is known in the unit of depth only: leaning on it would keep what is wrong with that.
-                depths, confidences = refine_moments(views, estimate.views, self._refinement)
+                refined = refine_moments(views, estimate.views, self._refinement)
             else:
-                depths, confidences = refine_chunk(views, estimate.views, poses, self._refinement, metric=metric)
+                refined = refine_chunk(views, estimate.views, poses, self._refinement, metric=metric)
+            depths = [d if better is None else better.depth for d, better in zip(depths, refined, strict=True)]
             if not known:  # better depth tells better poses
                 poses = self._poses(views, pairs, depths)
             clock.lap("refinement")
@@ -122,10 +137,8 @@ class ChunkEstimator:
         placed, found = _held(views, [None if pose is None else pose.T_world_camera for pose in poses])
         mounts = {view.name: view.mount for view in views if view.mount is not None}
         chunk = tuple(
-            ChunkView(key, view.stamp_ns, depth, confidence, view.camera, np.asarray(pose), at)
-            for key, view, depth, confidence, pose, at in zip(
-                keys, estimate.views, depths, confidences, placed, found, strict=True
-            )
+            _chunk_view(key, view, np.asarray(pose), better, found=at)
+            for key, view, pose, better, at in zip(keys, estimate.views, placed, refined, found, strict=True)
         )
         return Chunk(track, chunk, mounts, known, estimate.scale, milliseconds)
 
@@ -155,6 +168,15 @@ class ChunkEstimator:
         return [
             None if pose is None else PoseEstimate(pose.T_world_camera, "matches", pose.covariance) for pose in matched
         ]
+
+
+def _chunk_view(key: Key, view: ViewEstimate, pose: Array, better: Refined | None, *, found: bool) -> ChunkView:
+    if better is None:
+        return ChunkView(key, view.stamp_ns, view.depth, view.confidence, view.camera, pose, found)
+    report = replace(better.report, evidence=None, unrefined=None)
+    return ChunkView(
+        key, view.stamp_ns, better.depth, better.confidence, view.camera, pose, found, better.stddev, report
+    )
 
 
 def _partners(views: Sequence[View]) -> list[tuple[int, int]]:
@@ -204,12 +226,14 @@ def write_chunk(path: Path, chunk: Chunk) -> None:
                 "camera": [view.camera.width, view.camera.height, view.camera.K.tolist()],
                 "pose": view.T_chunk_camera.tolist(),
                 "found": view.found,
+                "refinement": None if view.refinement is None else asdict(view.refinement),
             }
             for view in chunk.views
         ],
     }
     arrays: dict[str, Any] = {f"depth_{i}": view.depth for i, view in enumerate(chunk.views)}
     arrays.update({f"confidence_{i}": view.confidence for i, view in enumerate(chunk.views)})
+    arrays.update({f"stddev_{i}": v.stddev for i, v in enumerate(chunk.views) if v.stddev is not None})
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
 
@@ -230,6 +254,8 @@ def read_chunk(path: Path) -> Chunk:
                     CameraModel.from_matrix(np.array(k), width, height),
                     np.array(view["pose"]),
                     view["found"],
+                    content.get(f"stddev_{i}"),
+                    ViewRefinement(**view["refinement"]) if view.get("refinement") else None,
                 )
             )
     mounts = {name: np.array(mount) for name, mount in head["mounts"].items()}

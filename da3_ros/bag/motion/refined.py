@@ -6,14 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from da3_ros.estimation import PoseEstimate, RefinementConfig, View, ViewEstimate
 from da3_ros.estimation.preprocess import rectify
-from da3_ros.estimation.refinement import Subject, refine
+from da3_ros.estimation.refinement import Refined, Subject, refine
 from da3_ros.estimation.refinement.subjects import sigma_of
 
-Maps = list[NDArray[np.float32]]
 LEAST_MOVE = 0.002
 """Standard deviation of a matched position, at least, as a share of the median depth."""
 
@@ -25,8 +23,8 @@ def refine_chunk(
     config: RefinementConfig,
     *,
     metric: bool,
-) -> tuple[Maps, Maps]:
-    """Depth (h, w) in the chunk's unit and confidence (h, w) of every view.
+) -> list[Refined]:
+    """Every view, in the chunk's unit.
 
     poses: T_chunk_camera in that unit; None: not known, the view stays as it is. So do views without a calibration:
     what the network takes for the focal length is no measure. metric: the unit is the metre.
@@ -49,12 +47,11 @@ def refine_chunk(
                 measured=(view.measured, own) if metric and view.measured is not None and own is not None else None,
             )
         )
-    out, confidences = [], []
+    out = []
     for better in refine(subjects, config):
         assert better is not None, "every view is wanted"
-        out.append(better.depth)
-        confidences.append(better.confidence)
-    return out, confidences
+        out.append(better)
+    return out
 
 
 def has_rig(views: Sequence[View]) -> bool:
@@ -64,18 +61,17 @@ def has_rig(views: Sequence[View]) -> bool:
 
 def refine_moments(
     views: Sequence[View], estimates: Sequence[ViewEstimate], config: RefinementConfig
-) -> tuple[Maps, Maps]:
-    """Depth (h, w) in metres and confidence (h, w) of every view, by what the cameras of each body see of each other:
-    its calibration is known, whatever the motion.
+) -> list[Refined | None]:
+    """Every view, in metres, by what the cameras of its body see of each other: its calibration is known, whatever the
+    motion. None for views that are not mounted.
     """
-    depths = [estimate.depth for estimate in estimates]
-    confidences = [estimate.confidence for estimate in estimates]
+    out: list[Refined | None] = [None] * len(views)
     for own in _bodies(views):
         poses = [_mounted(views[i]) for i in own]
         found = refine_chunk([views[i] for i in own], [estimates[i] for i in own], poses, config, metric=True)
-        for i, depth, confidence in zip(own, *found, strict=True):
-            depths[i], confidences[i] = depth, confidence
-    return depths, confidences
+        for i, better in zip(own, found, strict=True):
+            out[i] = better
+    return out
 
 
 def _bodies(views: Sequence[View]) -> list[list[int]]:

@@ -16,7 +16,7 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.plan.plan import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.geometry.poses import invert
-from da3_ros.messages import matrix_from_pose
+from da3_ros.messages import decode_depth, matrix_from_pose
 
 FOUR = Path(__file__).resolve().parents[2] / "data" / "four_cameras"
 
@@ -161,5 +161,12 @@ def test_a_real_rig_keeps_its_path_and_its_metres(tmp_path):
     assert len(rows) == len(poses) == 20
     assert off.max() < 0.2 * length  # the small network's metres are 17 % too long here
     assert summary["trajectory"]["metric"]
+    assert all(view["refinement"]["applied"] for record in summary["sets"] for view in record["views"])
+    assert summary["refinement"].keys() == {"cam_0", "cam_1"}
+    depths = bags.read(tmp_path / "out", "/da3/cam_0/depth/image_rect")
+    deviations = bags.read(tmp_path / "out", "/da3/cam_0/depth/stddev")
+    assert len(deviations) == len(depths) == 20
+    share = np.nanmedian(decode_depth(deviations[3][1]) / decode_depth(depths[3][1]))
+    assert 0.01 < share < 0.3
     assert json.loads((tmp_path / "out.da3" / "run.json").read_text())["trajectory"]["lost"] == []
     print(f"largest error {off.max():.3f} m of {length:.2f} m")
