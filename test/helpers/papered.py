@@ -153,8 +153,8 @@ def room(seed: int, boards: int = 14) -> list[Sheet]:
 
 
 def network_error(camera: CameraModel, seed: int, spread: float, reach: float = 45.0) -> np.ndarray:
-    """Random error (h, w) of log depth of standard deviation `spread`, alike in pixels nearer than `reach`, and an error
-    of the scale.
+    """Random error (h, w) of log depth: of standard deviation `spread`, alike in pixels nearer to each other than
+    `reach`, and one of the scale.
     """
     h, w = 2 * camera.height, 2 * camera.width
     rows, columns = (np.minimum(np.arange(n), n - np.arange(n)) for n in (h, w))

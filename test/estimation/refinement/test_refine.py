@@ -3,12 +3,13 @@
 
 import tracemalloc
 from dataclasses import fields, replace
+from functools import cache
 
 import numpy as np
 import pytest
 from papered import NETWORK, SLANTED, SMALL, Sheet, bent, network_error, pose, render, room, subject
 
-from da3_ros.estimation.refinement import RefinementConfig, refine
+from da3_ros.estimation.refinement import RefinementConfig, Subject, refine
 from da3_ros.estimation.scale.rig import SparseDepth
 from da3_ros.geometry import CameraModel
 
@@ -294,53 +295,53 @@ def test_a_cloud_of_another_size_lies_where_it_belongs(alone):
     assert error(result, alone) > 0.02
 
 
-def shares(sheets_of, measure, seeds):
-    """Share of all pixels whose error is within one stated standard deviation, by view."""
-    out = []
-    for seed in seeds:
-        given, depths = measure(sheets_of(seed), seed)
-        for result, depth in zip(refine(given, CONFIG), depths, strict=True):
-            out.append((np.abs(result.depth - depth) < result.stddev).mean())
-    return out
+PAIR = (pose(0, 0, 0), pose(0.05, -0.2, 0))
 
 
-def seen(sheets, at, seed, **more):
-    """A view with a network's error, and its true depth."""
-    grey, depth = render(sheets, NETWORK, at)
-    rgb = np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
-    wrong = np.exp(network_error(NETWORK, seed, 0.15))
-    blank = {"image": rgb, "large": rgb, "camera": NETWORK, "pose": None}
-    return replace(
-        subject([SLANTED], None), depth=depth * wrong, confidence=np.ones_like(depth), **blank, **more
-    ), depth
+@cache
+def photographed(seed, which):
+    """Image (h, w, 3) and depth (h, w) of a random room from a place of PAIR."""
+    grey, depth = render(room(seed), NETWORK, PAIR[which])
+    return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2), depth
 
 
-def test_two_thirds_lie_within_one_standard_deviation_of_points():
+def seen(seed, which, error_seed):
+    """A view of a random room with a network's error, and its true depth."""
+    rgb, depth = photographed(seed, which)
+    wrong = np.exp(network_error(NETWORK, error_seed, 0.15))
+    return Subject(depth * wrong, np.ones_like(depth), rgb, rgb, NETWORK, None), depth
+
+
+def share_within(given, depths):
+    """Shares of all pixels whose error is within one stated standard deviation, by view."""
+    results = refine(given, CONFIG)
+    return [(np.abs(r.depth - depth) < r.stddev).mean() for r, depth in zip(results, depths, strict=True)]
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+def test_two_thirds_lie_within_one_standard_deviation_of_points(count):
     """As a LiDAR or a depth camera measures them, with a per cent of noise."""
-    for count in (100, 1000):
-
-        def measure(sheets, seed, count=count):
-            given, depth = seen(sheets, pose(0, 0, 0), seed)
-            cloud = points(depth, NETWORK, count, noise=0.01, seed=seed)
-            return [replace(given, measured=(cloud, NETWORK))], [depth]
-
-        assert 0.60 < np.mean(shares(room, measure, range(6))) < 0.76, count
+    shares = []
+    for seed in range(6):
+        given, depth = seen(seed, 0, seed)
+        cloud = points(depth, NETWORK, count, noise=0.01, seed=seed)
+        shares += share_within([replace(given, measured=(cloud, NETWORK))], [depth])
+    assert 0.60 < np.mean(shares) < 0.76
 
 
 def test_two_thirds_lie_within_one_standard_deviation_of_views():
     """At poses that are off by as much as is stated."""
-
-    def measure(sheets, seed):
+    shares = []
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         given, depths = [], []
-        for i, at in enumerate((pose(0, 0, 0), pose(0.05, -0.2, 0))):
-            view, depth = seen(sheets, at, 10 * seed + i)
+        for which, at in enumerate(PAIR):
+            view, depth = seen(seed, which, 10 * seed + which)
             off = pose(*rng.normal(0, 0.005, 3), turn=tuple(rng.normal(0, 0.15, 3)))
             given.append(replace(view, pose=at @ off, sigma=(np.radians(0.15), 0.005)))
             depths.append(depth)
-        return given, depths
-
-    assert 0.60 < np.mean(shares(room, measure, range(8))) < 0.76
+        shares += share_within(given, depths)
+    assert 0.60 < np.mean(shares) < 0.76
 
 
 def test_memory_of_four_views():

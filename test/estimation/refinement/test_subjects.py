@@ -111,6 +111,6 @@ def test_how_sure_a_pose_is():
     # No found angle is surer than a calibration, and no place certain.
     assert sigma_of(PoseEstimate(np.eye(4), "matches", covariance))[0] == CALIBRATED[0]
     assert sigma_of(PoseEstimate(np.eye(4), "estimated", NONE)) == (CALIBRATED[0], 1e-6)
-    assert CALIBRATED == (np.radians(0.15), 0.005)
+    assert pytest.approx((np.radians(0.15), 0.005)) == CALIBRATED
     assert ODOMETRY[0] > CALIBRATED[0]
     assert [subject.sigma for subject in subjects(known("odometry"))[2]] == [ODOMETRY] * 3
