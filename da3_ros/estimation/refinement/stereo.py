@@ -108,7 +108,7 @@ def match(
     edge = first + count
     wide = [cv2.copyMakeBorder(image, 0, 0, edge, 0, cv2.BORDER_REPLICATE) for image in (left, right)]
     disparity = matcher.compute(*wide)[:, edge:].astype(np.float32) / 16
-    disparity[(disparity < max(first, LEAST_DISPARITY)) | ~_both_see(disparity, map_a, map_b, image_a, image_b)] = 0
+    disparity[(disparity < max(low, LEAST_DISPARITY)) | ~_both_see(disparity, map_a, map_b, image_a, image_b)] = 0
     back = _seen_from_b(disparity)
     strength = focal * turned.baseline
     return (
