@@ -132,7 +132,7 @@ def test_a_jump_to_another_surface_tells_nothing_of_shapes():
     """Only what lies on one surface is compared: how far the box stands out is the trend's to say."""
     network = np.repeat((0.2 * np.sin(9 * U))[None], H, 0).astype(np.float32)
     truth = network.copy()
-    network[30:70, 40:80] -= 0.2
-    truth[30:70, 40:80] -= 1.2
+    network[30:70, 40:80] -= 1.5
+    truth[30:70, 40:80] -= 0.7
     rows, columns = scattered(2000)
     assert detail(network, evidence_at(rows, columns, truth[rows, columns])) > 0.95
