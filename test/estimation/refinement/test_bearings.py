@@ -130,7 +130,7 @@ def test_wrong_correspondences_hardly_count(frames):
     spoilt = []
     for pair in offsets:
         a = pair.a.copy()
-        a[::5] += rng.choice([-2.0, 2.0], (len(a[::5]), 2))
+        a[::5] += rng.normal((0, 2), 0.3, (len(a[::5]), 2))  # all to one side
         spoilt.append(replace(pair, a=a))
     found = correct_poses(given, spoilt, SIGMA)
     better = [replace(view, pose=at) for view, at in zip(frames, found.poses, strict=True)]
@@ -193,6 +193,24 @@ def test_images_tell_where_pixels_lie_whatever_the_poses_say(frames):
     assert turn_off(correct_poses(given, [found], SIGMA).poses) < 0.25  # of 0.5
 
 
+@pytest.mark.parametrize("shift", [(0.3, -0.4), (0.3, 0.4)])
+def test_each_pixel_is_found_where_it_is(shift):
+    """The second image is that of a camera whose principal point lies elsewhere: all of it is moved alike."""
+    wall = [replace(SLANTED, density=25.0)]
+    given = [frame(wall, SMALL, at) for at in (pose(0, 0, 0), pose(0.05, 0, 0))]
+    aside = replace(SMALL, cx=SMALL.cx + shift[0], cy=SMALL.cy + shift[1])
+    given[1] = replace(given[1], grey=frame(wall, aside, given[1].pose).grey)
+    found = offsets_between(given, 0, 1, given[0].log_depth, np.ones_like(given[0].grey, bool), 7)
+    u, v, _ = Projection.between(*given)(np.exp(given[0].log_depth))
+    # In b they lie where depth puts them, in a where the images say.
+    rows, columns = (np.rint(found.a + shift).astype(int)[:, k] for k in (1, 0))
+    same = np.abs(found.b - np.stack([u[rows, columns], v[rows, columns]], 1)).max(axis=1) < 1e-3
+    assert same.mean() > 0.97
+    off = np.hypot(*(found.a + shift - np.stack([columns, rows], 1)).T)
+    assert np.median(off) < 0.11
+    assert np.percentile(off, 90) < 0.3
+
+
 def test_exposure_does_not_move_pixels(frames):
     dim = replace(frames[1], grey=frames[1].grey * np.float32(0.6) + 20)
     accepted = np.ones_like(frames[0].grey, bool)
@@ -210,7 +228,11 @@ def test_only_accepted_corners_are_asked(frames):
     assert columns.min() >= 68
     assert rows.max() <= 61
     # Stripes tell one direction only.
-    striped = [replace(view, grey=np.repeat(view.grey[:, :1], view.grey.shape[1], 1)) for view in frames]
+    noise = np.random.default_rng(0).normal(0, 1, (2, *few.shape)).astype(np.float32)
+    striped = [
+        replace(view, grey=np.repeat(view.grey[:, :1], view.grey.shape[1], 1) + grain)
+        for view, grain in zip(frames, noise, strict=True)
+    ]
     assert offsets_between(striped, 0, 1, frames[0].log_depth, np.ones_like(few), 7) is None
     plain = [replace(view, grey=np.full_like(view.grey, 90)) for view in frames]
     assert offsets_between(plain, 0, 1, frames[0].log_depth, np.ones_like(few), 7) is None

@@ -86,6 +86,18 @@ def test_without_texture_nothing_is_accepted():
     assert textured(half, RULES)[:, W // 2 + 4 :].mean() > 0.95
 
 
+def test_what_is_hardly_to_be_seen_says_nothing_however_well_it_fits(others):
+    """Stains of a grey level or two: no better than noise."""
+    rules = Rules(score=0.3, margin=0.02, texture=8.0)
+    given = frame([SLANTED], SMALL, HOME, 0.1)
+    weak = [replace(view, grey=128 + (view.grey - 128) * np.float32(0.025)) for view in (given, *others)]
+    assert sweep(given, others, wide(given, others), rules).accepted.mean() > 0.7
+    assert sweep(weak[0], weak[1:], wide(weak[0], weak[1:]), rules).accepted.sum() == 0
+    true = replace(weak[0], log_depth=weak[0].log_depth - np.float32(0.1))
+    assert confirmed(true, weak[1], true.log_depth, rules).sum() == 0
+    assert confirmed(true, weak[1], true.log_depth, replace(rules, score=0.1, texture=1.0)).mean() > 0.5
+
+
 def test_what_another_view_does_not_see_is_not_accepted():
     given = frame([SLANTED], SMALL, HOME, 0.2)
     aside = [frame([SLANTED], SMALL, pose(0.9, 0, 0))]  # sees the right half only
