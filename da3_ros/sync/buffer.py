@@ -178,7 +178,9 @@ class FrameBuffer(Generic[T]):
             # Only the newest frame can ever be given out.
             self._drop_until(frame.camera, queue[-1].stamp_ns - 1, "superseded")
         elif len(queue) > self.config.capacity:
-            self._drop_until(frame.camera, queue[0].stamp_ns, "overflow")
+            oldest = queue[0]
+            self._drop_until(frame.camera, oldest.stamp_ns, "overflow")
+            return frame is not oldest  # one that comes late into a full queue is the one to go
         return True
 
     def _drop_until(self, camera: str, stamp_ns: int | None, cause: str) -> None:

@@ -136,6 +136,13 @@ def test_overflow_is_counted_and_bounds_memory():
     assert feed(buffer, ("a", 8)) == [{"a": 8, "b": 8}]
 
 
+def test_a_frame_that_comes_late_into_a_full_queue_is_the_one_that_goes():
+    buffer = make("abc", policy="exact", capacity=1)
+    assert feed(buffer, ("a", 1), ("b", 0), ("c", 0), ("a", 0)) == []
+    assert dropped(buffer, "a") == {"overflow": 1}
+    assert feed(buffer, ("b", 1), ("c", 1)) == [{"a": 1, "b": 1, "c": 1}]
+
+
 def test_late_and_repeated_frames():
     buffer = make()
     feed(buffer, ("a", 100), ("b", 100))
