@@ -227,12 +227,9 @@ def test_only_accepted_corners_are_asked(frames):
     columns, rows = np.rint(found.a).astype(int).T
     assert columns.min() >= 68
     assert rows.max() <= 61
-    # Stripes tell one direction only.
-    noise = np.random.default_rng(0).normal(0, 1, (2, *few.shape)).astype(np.float32)
-    striped = [
-        replace(view, grey=np.repeat(view.grey[:, :1], view.grey.shape[1], 1) + grain)
-        for view, grain in zip(frames, noise, strict=True)
-    ]
-    assert offsets_between(striped, 0, 1, frames[0].log_depth, np.ones_like(few), 7) is None
-    plain = [replace(view, grey=np.full_like(view.grey, 90)) for view in frames]
-    assert offsets_between(plain, 0, 1, frames[0].log_depth, np.ones_like(few), 7) is None
+    # Stripes, and however little else there is: they tell one direction only. Faint stains tell nothing.
+    for stripes, stains in ((1.0, 0.05), (0.0, 0.02), (0.0, 0.0)):
+        views = [
+            replace(view, grey=90 + stripes * (view.grey[:, :1] - 90) + stains * (view.grey - 90)) for view in frames
+        ]
+        assert offsets_between(views, 0, 1, frames[0].log_depth, np.ones_like(few), 7) is None

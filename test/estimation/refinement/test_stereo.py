@@ -8,7 +8,7 @@ import pytest
 from papered import NETWORK, SLANTED, SMALL, Sheet, frame, large, pose
 
 from da3_ros.estimation.refinement.frame import Projection
-from da3_ros.estimation.refinement.stereo import match, rectification
+from da3_ros.estimation.refinement.stereo import _seen_from_b, match, rectification
 from da3_ros.geometry.poses import invert, rotation_angle, transform
 
 A, B = pose(0, 0, 0, turn=(0.5, 1, 0.5)), pose(0.2, 0.01, -0.01, turn=(-0.5, -1.5, -1))
@@ -71,6 +71,13 @@ def test_cameras_that_do_not_stand_side_by_side_are_none(kind, b):
 @pytest.mark.parametrize("turn", [(0, 5, 0), (5, 0, 0), (0, 0, 5)])
 def test_a_few_degrees_do(turn):
     assert rectification(pose(0, 0, 0), pose(0.2, 0, 0, turn=turn)) is not None
+
+
+def test_both_are_turned_alike():
+    """Ten degrees between them are five for each."""
+    turned = rectification(pose(0, 0, 0, turn=(0, 5, 0)), pose(0.2, 0, 0, turn=(0, -5, 0)))
+    angles = [np.degrees(rotation_angle(turn)) for turn in (turned.turn_a, turned.turn_b)]
+    np.testing.assert_allclose(angles, 5, atol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [0.3, 0.0, -0.3])
@@ -136,25 +143,44 @@ def test_larger_images_are_more_exact():
 
 def test_a_long_range_is_cut_at_its_near_end():
     """Disparities up to 256 pixels are searched, from the farthest on."""
-    frames = [frame([SLANTED], NETWORK, at, 0.0) for at in (pose(0, 0, 0), pose(0.6, 0, 0))]
+    frames = [frame([SLANTED], NETWORK, at, 0.0) for at in (pose(0, 0, 0), pose(0.9, 0, 0))]
     images = [large([SLANTED], NETWORK, view.pose) for view in frames]
     turned = rectification(frames[0].pose, frames[1].pose)
     told = match(*frames, *images, turned, 2.0)[0]
-    disparity = 600 * 0.6 / np.exp(frames[0].log_depth)
-    farthest = 600 * 0.6 / np.exp(frames[0].log_depth.max() + 2)
+    disparity = 600 * 0.9 / np.exp(frames[0].log_depth)
+    farthest = 600 * 0.9 / np.exp(frames[0].log_depth.max() + 2)
     far = (disparity < farthest + 250) & seen_by_the_other(frames, [view.log_depth for view in frames], 0)
-    assert far.mean() > 0.3
+    assert far.mean() > 0.15
     assert told.accepted[far].mean() > 0.8
+    assert disparity.max() > farthest + 260
+    assert told.pixels_per_log.max() < farthest + 256
     assert np.median(np.abs(told.log_depth - frames[0].log_depth)[told.accepted]) < 0.004
 
 
 def test_cameras_of_two_kinds():
     """The second one has another focal length and another size."""
-    other = replace(SMALL, width=100, height=80, fx=80.0, fy=80.0, cx=50.0, cy=38.0)
+    other = replace(SMALL, width=100, height=80, fx=110.0, fy=110.0, cx=50.0, cy=38.0)
     frames = [frame([SLANTED], SMALL, A, 0.1), frame([SLANTED], other, B, 0.1)]
     images = [large([SLANTED], SMALL, A), large([SLANTED], other, B)]
     told = match(*frames, *images, rectification(A, B), 0.5)
-    for view, true in zip(told, frames, strict=True):
+    depths = [view.log_depth - np.float32(0.1) for view in frames]
+    for i, (view, true) in enumerate(zip(told, frames, strict=True)):
         assert view.log_depth.shape == true.grey.shape
-        assert view.accepted.mean() > 0.6
+        seen = seen_by_the_other(frames, depths, i)
+        assert view.accepted[seen].mean() > 0.8
+        assert view.accepted[~seen].sum() < 0.05 * seen.sum()  # the second one looks at a part only
         assert np.median(np.abs(view.log_depth - true.log_depth + np.float32(0.1))[view.accepted]) < 0.006
+
+
+def test_the_second_view_gets_what_the_first_one_sees():
+    """Each value where it is seen from there, lines that stay free from beside them, nothing elsewhere."""
+    disparity = np.zeros((3, 60), np.float32)
+    disparity[:, 20:50] = np.linspace(4, 9, 30)
+    disparity[1, 30:34] = 12
+    back = _seen_from_b(disparity)
+    for row, column in ((0, 20), (2, 41), (1, 31), (1, 45)):
+        there = int(np.rint(column - disparity[row, column]))
+        assert back[row, there] == disparity[row, column]
+    assert (back[0, 16:41] > 0).all()
+    assert back[0, :15].max() == back[0, 43:].max() == 0
+    assert (back[1, 18:22] == 12).all()  # the nearer surface, before what it hides there
