@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from papered import SLANTED, SMALL, bent, large, pose, render
 
+from da3_ros.bag.motion import refined as module
 from da3_ros.bag.motion.refined import LEAST_MOVE, has_rig, refine_chunk, refine_moments
 from da3_ros.estimation import PoseEstimate, RefinementConfig, View, ViewEstimate
+from da3_ros.estimation.refinement.subjects import CALIBRATED
 from da3_ros.geometry.poses import invert
 
 WIDE = SMALL.scaled(3 * SMALL.width, 3 * SMALL.height)
@@ -81,14 +83,21 @@ def test_so_does_a_view_without_a_calibration():
     assert error(found[0].depth, depths[0]) < 0.012
 
 
-def test_matches_are_no_surer_than_a_share_of_the_depth():
+def test_matches_are_no_surer_than_a_share_of_the_depth(monkeypatch):
     """However small their covariance: what all pieces share grows with it against the baseline."""
-    views, estimates, depths = chunk()
+    views, estimates, _ = chunk()
+    asked = []
+    monkeypatch.setattr(module, "refine", lambda subjects, config: asked.extend(subjects) or [1] * len(subjects))
+    for unit in (1.0, 0.2):
+        own, said, _ = chunk(unit=unit)
+        refine_chunk(own, said, matched(ROW, unit, 0 * COVARIANCE), CONFIG, metric=False)
+        for subject in asked[-2:]:
+            angle, distance = subject.sigma
+            assert angle == CALIBRATED[0]
+            assert distance == pytest.approx(LEAST_MOVE * 2 / unit, rel=0.1)
+    monkeypatch.undo()
     sure = refine_chunk(views, estimates, matched(ROW, covariance=0 * COVARIANCE), CONFIG, metric=False)[0]
     unsure = refine_chunk(views, estimates, matched(ROW, covariance=400 * COVARIANCE), CONFIG, metric=False)[0]
-    told = np.isfinite(sure.report.evidence)
-    least = 0.6 * LEAST_MOVE * 2.0 / 0.25  # of what is left of it once poses are corrected, at two metres
-    assert np.median((sure.stddev / depths[0])[told]) > least
     assert np.median(unsure.stddev) > 1.5 * np.median(sure.stddev)
     # Nearer to each other than that nothing is told.
     near = (pose(0, 0, 0), pose(2 * LEAST_MOVE, 0, 0))
@@ -97,6 +106,19 @@ def test_matches_are_no_surer_than_a_share_of_the_depth():
         refine_chunk(views, estimates, matched(near), CONFIG, metric=False), estimates, strict=True
     ):
         np.testing.assert_array_equal(better.depth, estimate.depth)
+
+
+def test_images_of_two_moments_are_not_those_of_one_body(monkeypatch):
+    """Between them things may have moved: only those of one body are matched as such. Points lie in the whole image."""
+    asked = []
+    monkeypatch.setattr(module, "refine", lambda subjects, config: asked.extend(subjects) or [1] * len(subjects))
+    views, estimates, _ = chunk()
+    views[0] = replace(views[0], measured=np.zeros((1, 3), np.float32))
+    refine_chunk(views, estimates, matched(ROW), CONFIG, metric=True)
+    assert [subject.body for subject in asked] == [0, 1]
+    assert asked[0].measured[1].width == WIDE.width
+    assert asked[0].camera.width == SMALL.width
+    assert asked[0].large.shape == views[0].image.shape
 
 
 def test_points_count_where_the_unit_is_the_metre():

@@ -75,7 +75,7 @@ def test_a_few_degrees_do(turn):
 
 def test_both_are_turned_alike():
     """Ten degrees between them are five for each."""
-    turned = rectification(pose(0, 0, 0, turn=(0, 5, 0)), pose(0.2, 0, 0, turn=(0, -5, 0)))
+    turned = rectification(pose(0, 0, 0, turn=(5, 0, 0)), pose(0.2, 0, 0, turn=(-5, 0, 0)))
     angles = [np.degrees(rotation_angle(turn)) for turn in (turned.turn_a, turned.turn_b)]
     np.testing.assert_allclose(angles, 5, atol=1e-6)
 
@@ -143,8 +143,9 @@ def test_larger_images_are_more_exact():
 
 def test_a_long_range_is_cut_at_its_near_end():
     """Disparities up to 256 pixels are searched, from the farthest on."""
-    frames = [frame([SLANTED], NETWORK, at, 0.0) for at in (pose(0, 0, 0), pose(0.9, 0, 0))]
-    images = [large([SLANTED], NETWORK, view.pose) for view in frames]
+    near_right = [replace(SLANTED, across=(1, 0, -0.3))]
+    frames = [frame(near_right, NETWORK, at, 0.0) for at in (pose(0, 0, 0), pose(0.9, 0, 0))]
+    images = [large(near_right, NETWORK, view.pose) for view in frames]
     turned = rectification(frames[0].pose, frames[1].pose)
     told = match(*frames, *images, turned, 2.0)[0]
     disparity = 600 * 0.9 / np.exp(frames[0].log_depth)
