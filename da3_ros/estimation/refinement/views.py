@@ -109,6 +109,11 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -
 
     first = _Level.of(coarse, pairs, try_all, rules)
     sound = [pair for pair in pairs if _in_common(coarse, pair, first, rules)]
+    if len(views) > 2:  # a view that shows something else spoils what others score: the rest is asked pair by pair
+        rest = [pair for pair in pairs if pair not in sound]
+        alone = {pair: _Level.of(coarse, [pair, pair[::-1]], try_all, rules) for pair in rest if pair[0] < pair[1]}
+        better = {pair for pair, level in alone.items() if _in_common(coarse, pair, level, rules)}
+        sound = [(i, j) for i, j in pairs if (i, j) in sound or (min(i, j), max(i, j)) in better]
     if not sound:
         return Seen(found)
     if len(sound) < len(pairs):
