@@ -203,7 +203,8 @@ def test_each_pixel_is_found_where_it_is(shift):
     found = offsets_between(given, 0, 1, given[0].log_depth, np.ones_like(given[0].grey, bool), 7)
     u, v, _ = Projection.between(*given)(np.exp(given[0].log_depth))
     # In b they lie where depth puts them, in a where the images say.
-    rows, columns = (np.rint(found.a + shift).astype(int)[:, k] for k in (1, 0))
+    h, w = given[0].grey.shape
+    rows, columns = np.rint(found.a + shift).astype(int).T[::-1].clip(0, [[h - 1], [w - 1]])
     same = np.abs(found.b - np.stack([u[rows, columns], v[rows, columns]], 1)).max(axis=1) < 1e-3
     assert same.mean() > 0.97
     off = np.hypot(*(found.a + shift - np.stack([columns, rows], 1)).T)

@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from papered import NETWORK, SLANTED, SMALL, Sheet, bent, pose, posed, render, stripes
@@ -56,6 +57,8 @@ def test_most_of_what_views_share_is_measured(kind, sheets):
     for evidence, view in zip(found.evidence, views, strict=True):
         assert share(evidence) > 0.6
         assert evidence.counts().keys() == {"views"}
+        if kind != "three":  # two ways of measuring
+            assert len(evidence) == round(share(evidence) * H * W)
         errors = off(evidence, view)
         assert np.median(errors) < 0.01
         assert (errors > 0.05).mean() < 0.02
@@ -137,6 +140,35 @@ def test_the_others_are_measured_as_well_without_a_knocked_camera():
         assert np.median(off(own, view)) < 1.2 * np.median(off(alone, view))
 
 
+def test_what_is_found_wrong_later_is_wrong_as_well(monkeypatch):
+    """Each time that some are left out, the others are looked at again."""
+    answers = [{(0, 2), (2, 0)}, {(1, 2), (2, 1)}, set()]
+    asked = []
+
+    def corrected(posed, coarse, first, pairs):
+        asked.append(set(pairs))
+        return None, answers[len(asked) - 1]
+
+    monkeypatch.setattr(module, "_corrected", corrected)
+    found = evidence_of_views([None, *seen_in("three")], CONFIG)
+    assert [len(pairs) for pairs in asked] == [6, 4, 2]
+    assert found.wrong == {1, 2, 3}
+    assert found.message.startswith("2 pair(s)")
+    assert [len(evidence) > 0 for evidence in found.evidence] == [False, True, True, False]
+
+
+def test_a_view_that_shows_something_else_is_left_out():
+    """Where it should see the same: it has no say in the others' scores."""
+    a, b, c = (replace(view, body=i) for i, view in enumerate(seen_in("three")))
+    other = posed([replace(SLANTED, paper=77)], KINDS["three"][2], BEND, body=2)
+    alone = evidence_of_views([a, b], CONFIG).evidence
+    found = evidence_of_views([a, b, other], CONFIG)
+    assert (found.message, found.wrong, len(found.evidence[2])) == ("", frozenset(), 0)
+    for k in (0, 1):
+        assert share(found.evidence[k]) > 0.98 * share(alone[k])
+    assert len(evidence_of_views([a, b, c], CONFIG).evidence[2]) > 0
+
+
 def test_a_camera_that_sees_nothing_of_it_is_not_to_blame():
     a, b = seen_in("beside")
     aside = posed([replace(SLANTED, paper=9), Sheet((0, 0, -2), paper=8)], pose(0, 0, 0, turn=(0, 180, 0)), BEND)
@@ -190,6 +222,22 @@ def test_calibration_that_is_less_sure_says_so():
     assert np.median(turned.sigma) > 2 * np.median(sure.sigma)
 
 
+@pytest.mark.parametrize(("angle", "rest"), [(0.4, 0.1), (0.05, 0.1)])
+def test_so_it_is_for_pairs_side_by_side(angle, rest):
+    """In pixels of the view: a tenth of one is left of matching in images three times as large."""
+    own = evidence_of_views(seen_in("beside", sigma=(np.radians(angle), 0.001)), CONFIG).evidence[0]
+    per_log = SMALL.fx * 0.25 / 2
+    assert np.median(own.sigma) == pytest.approx(np.hypot(rest, SMALL.fx * np.radians(angle)) / per_log, rel=0.2)
+    assert own.common == pytest.approx(np.hypot(0.001 / 0.25, SMALL.fx * np.radians(angle) / per_log), rel=0.2)
+
+
+def test_the_nearest_witness_tells_how_far_a_place_may_be_off():
+    """Among several that were taken together: what 2 cm are to a tenth of a metre."""
+    sigma = np.radians(0.01), 0.02
+    row = [posed([SLANTED], pose(0, y, 0), BEND, sigma=sigma, body=i) for i, y in enumerate((0, -0.1, -0.4))]
+    assert evidence_of_views(row, CONFIG).evidence[0].common == pytest.approx(0.2, rel=0.05)
+
+
 def test_weak_parallax_weighs_little():
     """An eighth of the baseline makes depth eight times less sure; where it is a guess, it is left out."""
     found = {}
@@ -200,12 +248,52 @@ def test_weak_parallax_weighs_little():
     assert len(found[0.02]) == 0  # it would move a pixel by 1 for a change of log depth by 1
 
 
+@pytest.mark.parametrize(("wrong", "used"), [(0.05, True), (0.3, False)])
+def test_where_both_ways_of_matching_are_at_odds_neither_is_believed(wrong, used, monkeypatch):
+    """Semi-global matching and the sweep: where they differ in more than a few pixels the texture repeats."""
+    match = module.match
+
+    def spoilt(*given):
+        return tuple(
+            replace(told, log_depth=told.log_depth + np.float32(0.2) * (np.arange(H) < wrong * H)[:, None])
+            for told in match(*given)
+        )
+
+    monkeypatch.setattr(module, "match", spoilt)
+    found = evidence_of_views(seen_in("beside"), CONFIG).evidence
+    assert [len(own) > 0 for own in found] == [used, used]
+
+
 def test_a_fence_gives_no_evidence():
     """Its stripes stand where the next ones would be, too, within reach of the network's depth."""
     fence = replace(SLANTED, paper=stripes(10))
     for kind, at in (("beside", pose(0.4, 0, 0)), ("behind", pose(0.4, 0.1, 0.05))):
         found = evidence_of_views([posed([fence], view, BEND) for view in (pose(0, 0, 0), at)], CONFIG)
         assert max(share(evidence) for evidence in found.evidence) < 0.03, kind
+
+
+def test_a_part_that_repeats_is_not_mistaken():
+    """A fence before a papered wall: its ends may tell which stripe is which, else it says nothing."""
+    fence = Sheet((0.1, 0, 1.9), across=(1, 0, 0.3), half=(0.35, 0.4), paper=stripes(10))
+    views = [posed([fence, SLANTED], at, BEND) for at in (pose(0, 0, 0), pose(0.4, 0, 0))]
+    for own, view in zip(evidence_of_views(views, CONFIG).evidence, views, strict=True):
+        assert share(own) > 0.3
+        assert (off(own, view) > 0.05).mean() < 0.02
+
+
+def test_a_part_without_texture_gives_none():
+    """Matching side by side goes on over it: between its borders it guesses."""
+    board = Sheet((0.1, 0, 1.7), half=(0.3, 0.3), paper=np.full((600, 900), 128, np.float32))
+    for kind in ("beside", "above"):
+        views = [posed([board, SLANTED], at, BEND) for at in KINDS[kind]]
+        found = evidence_of_views(views, CONFIG).evidence[0]
+        told = np.zeros((H, W), bool)
+        told[found.rows, found.columns] = True
+        depth = np.exp(views[0].frame.log_depth - BEND)
+        on_it = cv2.erode((np.abs(depth - 1.7) < 1e-3).astype(np.uint8), np.ones((9, 9))) > 0
+        assert on_it.sum() > 300
+        assert told[on_it].mean() < 0.02
+        assert told.mean() > 0.4
 
 
 def test_a_plain_wall_gives_no_evidence():
