@@ -21,6 +21,9 @@ WORST = np.float32(-1)
 NOISE = np.float32(4.0)
 """Variance of the grey levels that is taken for noise: patches of less say nothing."""
 
+MOTION_STEP = 0.01
+"""Change of log depth by which it is measured how far a place moves."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -78,7 +81,7 @@ class Steps:
         +-`reach` of log depth.
         """
         half = round(pixels / size)
-        most = _motion([Projection.between(frame, other) for other in others], np.exp(frame.log_depth), 0.01)
+        most = _motion([Projection.between(frame, other) for other in others], np.exp(frame.log_depth))
         unit = np.minimum(1 / np.maximum(most, 1e-3), np.float32(reach / (half * size)))
         return cls(-half * size, size, 2 * half + 1, unit)
 
@@ -127,7 +130,7 @@ def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> 
             total[at] += np.where(seen, score, 0)
             count[at] += seen
         scores[k] = np.where(count > 0, total / np.maximum(count, 1), WORST)
-    motion = _motion(near, depth, 0.01)
+    motion = _motion(near, depth)
     unit = np.ones_like(depth) if own.unit is None else own.unit
     place, top, alone = _best(scores, motion * unit * np.float32(steps.size), rules)
     good = alone & (patch.variance > rules.texture) & (motion > 0)
@@ -215,14 +218,12 @@ def _shifted(inner: slice, outer: slice) -> slice:
     return slice(inner.start - outer.start, inner.stop - outer.start)
 
 
-def _motion(projections: Sequence[Projection], depth: Map, step: float) -> Map:
-    """Pixels (h, w) that a place moves by in the view where it moves most, for a change of log depth by 1; taken from
-    one by `step`.
-    """
+def _motion(projections: Sequence[Projection], depth: Map) -> Map:
+    """Pixels (h, w) that a place moves by in the view where it moves most, for a change of log depth by 1."""
     most = np.zeros_like(depth)
     for projection in projections:
-        a, b = projection(depth), projection(depth * np.float32(np.exp(step)))
-        moved = np.hypot(b[0] - a[0], b[1] - a[1]) / np.float32(step)
+        a, b = projection(depth), projection(depth * np.float32(np.exp(MOTION_STEP)))
+        moved = np.hypot(b[0] - a[0], b[1] - a[1]) / np.float32(MOTION_STEP)
         most = np.maximum(most, np.where(projection.inside(*a) & projection.inside(*b), moved, 0))
     return most
 
