@@ -4,6 +4,8 @@
 The correction c minimises ``sum_i w_i (c_i - r_i)^2 + sum_pq g_pq (c_p - c_q)^2`` with the evidence's residuals r.
 Links g are weak across edges of image and depth; weights w come from the evidence's standard deviations and are made
 robust. Dense evidence is followed pixel by pixel, sparse evidence bends the surface smoothly, none leaves it as it is.
+Between another sensor's few points the links hold ``c_p - c_q`` not to zero but to the slope around, found in the round
+before: alternately, the total generalised variation of Bredies and others (2010) with squares.
 """
 
 from __future__ import annotations
@@ -38,8 +40,16 @@ FADE = 30.0
 """Pixels over which a correction fades beyond."""
 LARGEST_WEIGHT = 30.0
 ROUNDS = 2
+SLOPED_ROUNDS = 3
+"""Of a sensor's points, whose corrections are planes."""
+SLOPE_WIDTH = 15.0, 0.5
+"""Standard deviation of the window in which slopes are averaged, at least: pixels, and mean spacings."""
+STEEPER = 1.5
+"""What is found of a slope, in so few rounds, is less than all of it."""
 WHILE_ROBUST = 0.05
 """Accuracy of all rounds but the last: enough to tell which evidence is off."""
+WHILE_SLOPED = 0.02
+"""The same where a round must tell slopes, too."""
 OUTLIER = 6.0
 """Standard deviations of the residuals from which on evidence loses its say."""
 
@@ -63,7 +73,8 @@ def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS,
     low = np.float32(detail(log_depth, evidence) - 1) * (log_depth - np.float32(np.median(log_depth)))
     low = low + trend(log_depth + low, evidence)
     start = log_depth + low
-    field = Field(start, *links(start, grey))
+    across, down = links(start, grey)
+    field = Field(start, across, down)
     at = evidence.rows * log_depth.shape[1] + evidence.columns
     pull = _pull(log_depth.shape, evidence)
     residual = evidence.log_depth - start[evidence.rows, evidence.columns]
@@ -71,10 +82,16 @@ def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS,
     step, tolerance = np.where(sensor, SENSOR_STEP, STEP), np.where(sensor, SENSOR_OUTLIER, OUTLIER)
     full = np.minimum((step / np.maximum(evidence.sigma, 1e-4)) ** 2, LARGEST_WEIGHT).astype(np.float32)
     trust, correction = np.ones(len(evidence), np.float32), None
+    sloped = bool(sensor.all())
+    if sloped and rounds > 1:
+        rounds = max(rounds, SLOPED_ROUNDS)
+    width = max(SLOPE_WIDTH[0], SLOPE_WIDTH[1] * spacing(evidence))
     for k in range(rounds):
-        near = accuracy if k == rounds - 1 else max(accuracy, WHILE_ROBUST)
+        near = accuracy if k == rounds - 1 else max(accuracy, WHILE_SLOPED if sloped else WHILE_ROBUST)
         weight = _gather(full * trust, at, log_depth.shape)
         value = _gather(full * trust * residual, at, log_depth.shape) - pull * low
+        if sloped and correction is not None:
+            value += _towards_slopes(correction, across, down, width)
         correction = field.solve(weight + pull, value, correction, accuracy=near)
         error = residual - correction.ravel()[at]
         spread = np.maximum(max(1.4826 * float(np.median(np.abs(error))), 0.005), evidence.sigma)
@@ -92,6 +109,19 @@ def links(log_depth: Map, grey: Map) -> tuple[Map, Map]:
         return np.asarray(np.exp(-jump) + np.float32(LEAST_LINK), np.float32)
 
     return strength(1), strength(0)
+
+
+def _towards_slopes(correction: Map, across: Map, down: Map, width: float) -> Map:
+    """What links that ask for the slopes around add to the right side (h, w); width: of the average, in pixels."""
+    out = np.zeros_like(correction)
+    for axis, link in ((1, across), (0, down)):
+        slope = np.diff(correction, axis=axis)
+        around = cv2.GaussianBlur(slope * link, (0, 0), width) / (cv2.GaussianBlur(link, (0, 0), width) + 1e-6)
+        wanted = np.float32(STEEPER) * link * around
+        first, last = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+        out[first] -= wanted
+        out[last] += wanted
+    return out
 
 
 def _pull(shape: tuple[int, ...], evidence: Evidence) -> Map:

@@ -65,6 +65,21 @@ def edge(kind):
     return depth, grey
 
 
+def test_between_another_sensors_points_lie_planes():
+    """What it tells of a funnel is right between its points, too: not drawn towards what is around, as a sheet is."""
+    x, y = np.arange(W) - W / 2, np.arange(H) - H / 2
+    funnel = 0.8 * np.hypot(x[None], y[:, None]) / W
+    inner = np.s_[10:-10, 10:-10]
+    off = {
+        source: np.abs(fuse(FLAT, GREY, every(14, 1 + funnel, source=source)).log_depth - 1 - funnel)[inner]
+        for source in ("measured", "views")
+    }
+    assert off["measured"].mean() < 0.008
+    assert off["measured"].mean() < 0.4 * off["views"].mean()
+    assert np.percentile(off["measured"], 90) < 0.015
+
+
+
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("kind", ["depth", "grey", "none"])
 def test_it_does_not_bend_across_an_edge(kind, turned):
