@@ -27,6 +27,7 @@ from da3_ros.estimation.pose import (
 from da3_ros.estimation.preprocess import Prepared, prepare
 from da3_ros.estimation.refinement import Refined, refine
 from da3_ros.estimation.refinement.subjects import subjects_of
+from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu
 from da3_ros.estimation.scale import ScaleSource
 from da3_ros.estimation.steps import Inferred, KnownCameras, Later, Measured, Result, Settled, Stages, Task
 from da3_ros.estimation.views import Estimate, View, ViewSet
@@ -39,8 +40,14 @@ class Estimator:
     other, as `prepare`, `infer`, `settle` and `finish` say.
     """
 
-    def __init__(self, engine: Engine, record: ModelRecord, config: EstimatorConfig | None = None) -> None:
-        self.engine, self.record = engine, record
+    def __init__(
+        self,
+        engine: Engine,
+        record: ModelRecord,
+        config: EstimatorConfig | None = None,
+        sweeper: Sweeper = on_the_cpu,
+    ) -> None:
+        self.engine, self.record, self.sweeper = engine, record, sweeper
         self.config = config or EstimatorConfig()
         self.size = self.config.size or record.recommended_size
         if self.size % engine.info.patch:
@@ -212,6 +219,7 @@ class Estimator:
                 views, settled.task.prepared, settled.depths, confidences, settled.poses, settled.corners, wanted
             ),
             config,
+            sweeper=self.sweeper,
         )
 
     def _measure(self, task: Task, submit: Callable[..., Result]) -> Measured:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from da3_ros.estimation import Estimate, InOneStep, OdometryEstimate, PoseEstimate, ScaleEstimate, ViewEstimate
+from da3_ros.estimation.refinement.sweeper import on_the_cpu
 from da3_ros.geometry import CameraModel
 
 WIDTH, HEIGHT = 84, 56
@@ -15,6 +16,8 @@ CAMERA = CameraModel.pinhole(168, 112, 150.0, 151.0, 80.0, 60.0)
 
 class FakeEstimator(InOneStep):
     """A slope from 2 to 3 m, invalid in one corner, sky in another; metric where two views have poses."""
+
+    sweeper = staticmethod(on_the_cpu)
 
     def __init__(self, model, config, delay=0.0):
         self.model, self.config, self.delay = model, config, delay

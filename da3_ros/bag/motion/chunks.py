@@ -123,12 +123,12 @@ class ChunkEstimator:
             clock.lap("poses")
         refined: Sequence[Refined | None] = [None] * len(views)
         if self._refinement is not None and self._refinement.source != "none":
-            metric = estimate.scale.metric
+            metric, sweeper = estimate.scale.metric, self._estimator.sweeper
             if metric and not known and has_rig(views):
                 # The motion is known in the unit of depth only: leaning on it would keep what is wrong with that.
-                refined = refine_moments(views, estimate.views, self._refinement)
+                refined = refine_moments(views, estimate.views, self._refinement, sweeper)
             else:
-                refined = refine_chunk(views, estimate.views, poses, self._refinement, metric=metric)
+                refined = refine_chunk(views, estimate.views, poses, self._refinement, metric=metric, sweeper=sweeper)
             depths = [d if better is None else better.depth for d, better in zip(depths, refined, strict=True)]
             if not known:  # better depth tells better poses
                 poses = self._poses(views, pairs, depths)

@@ -11,6 +11,7 @@ from da3_ros.estimation import PoseEstimate, RefinementConfig, View, ViewEstimat
 from da3_ros.estimation.preprocess import rectify
 from da3_ros.estimation.refinement import Refined, Subject, refine
 from da3_ros.estimation.refinement.subjects import sigma_of
+from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu
 
 LEAST_MOVE = 0.002
 """Standard deviation of a matched position, at least, as a share of the median depth."""
@@ -23,11 +24,12 @@ def refine_chunk(
     config: RefinementConfig,
     *,
     metric: bool,
+    sweeper: Sweeper = on_the_cpu,
 ) -> list[Refined]:
     """Every view, in the chunk's unit.
 
     poses: T_chunk_camera in that unit; None: not known, the view stays as it is. So do views without a calibration:
-    what the network takes for the focal length is no measure. metric: the unit is the metre.
+    what the network takes for the focal length is no measure. metric: the unit is the metre. sweeper: who sweeps.
     """
     unit = float(np.median(np.concatenate([e.depth[::4, ::4].ravel() for e in estimates])))
     subjects = []
@@ -48,7 +50,7 @@ def refine_chunk(
             )
         )
     out = []
-    for better in refine(subjects, config):
+    for better in refine(subjects, config, sweeper=sweeper):
         assert better is not None, "every view is wanted"
         out.append(better)
     return out
@@ -60,7 +62,10 @@ def has_rig(views: Sequence[View]) -> bool:
 
 
 def refine_moments(
-    views: Sequence[View], estimates: Sequence[ViewEstimate], config: RefinementConfig
+    views: Sequence[View],
+    estimates: Sequence[ViewEstimate],
+    config: RefinementConfig,
+    sweeper: Sweeper = on_the_cpu,
 ) -> list[Refined | None]:
     """Every view, in metres, by what the cameras of its body see of each other: its calibration is known, whatever the
     motion. None for views that are not mounted.
@@ -68,7 +73,8 @@ def refine_moments(
     out: list[Refined | None] = [None] * len(views)
     for own in _bodies(views):
         poses = [_mounted(views[i]) for i in own]
-        found = refine_chunk([views[i] for i in own], [estimates[i] for i in own], poses, config, metric=True)
+        mine = [views[i] for i in own], [estimates[i] for i in own]
+        found = refine_chunk(*mine, poses, config, metric=True, sweeper=sweeper)
         for i, better in zip(own, found, strict=True):
             out[i] = better
     return out

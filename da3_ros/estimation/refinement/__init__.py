@@ -4,7 +4,7 @@
 Read `refine` (the whole), its `config` and its `subjects`; `evidence` (what is measured) and where it comes from:
 `views` (other cameras and moments: `frame`, `sweep`, `spread`, `agreement`, `bearings`, `stereo`) and `measured` (other
 sensors' points, and corners); then how it goes into depth: `fusion` (with `trend` and `solver`), `check` (whether to
-believe it), `uncertainty`. `side_by_side`: views on several cores.
+believe it), `uncertainty`. `side_by_side`: views on several cores; `sweeper`: who sweeps.
 """
 
 from da3_ros.estimation.refinement.config import SOURCES, RefinementConfig

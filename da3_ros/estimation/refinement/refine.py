@@ -17,6 +17,7 @@ from da3_ros.estimation.refinement.frame import Frame, Map
 from da3_ros.estimation.refinement.fusion import Fused, fuse, spacing
 from da3_ros.estimation.refinement.measured import evidence_of_corners, evidence_of_points
 from da3_ros.estimation.refinement.side_by_side import side_by_side
+from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu
 from da3_ros.estimation.refinement.uncertainty import NETWORK, OWN, deviation, distances, grown
 from da3_ros.estimation.refinement.views import Posed, evidence_of_views
 from da3_ros.estimation.scale.rig import SparseDepth
@@ -72,14 +73,19 @@ class Refined:
     report: ViewRefinement
 
 
-def refine(subjects: Sequence[Subject], config: RefinementConfig, network: float = NETWORK) -> list[Refined | None]:
+def refine(
+    subjects: Sequence[Subject],
+    config: RefinementConfig,
+    network: float = NETWORK,
+    sweeper: Sweeper = on_the_cpu,
+) -> list[Refined | None]:
     """Refine the views of a set; None for those that are not wanted.
 
-    network: standard deviation of log depth of what the network says alone.
+    network: standard deviation of log depth of what the network says alone. sweeper: who sweeps.
     """
     logs = [_logarithm(subject.depth) for subject in subjects]
     greys = [cv2.cvtColor(subject.image, cv2.COLOR_RGB2GRAY).astype(np.float32) for subject in subjects]
-    evidence, messages = _gather(subjects, logs, greys, config)
+    evidence, messages = _gather(subjects, logs, greys, config, sweeper)
 
     def one(i: int) -> Refined | None:
         if not subjects[i].wanted:
@@ -101,7 +107,11 @@ def _logarithm(depth: NDArray[np.float32]) -> Map:
 
 
 def _gather(
-    subjects: Sequence[Subject], logs: Sequence[Map], greys: Sequence[Map], config: RefinementConfig
+    subjects: Sequence[Subject],
+    logs: Sequence[Map],
+    greys: Sequence[Map],
+    config: RefinementConfig,
+    sweeper: Sweeper,
 ) -> tuple[list[Evidence], list[str]]:
     """Evidence of each view, and what is wrong with its pose."""
     parts: list[list[Evidence]] = [[] for _ in subjects]
@@ -113,7 +123,7 @@ def _gather(
     if config.source in ("auto", "all", "views"):
         posed = [_posed(*each) for each in zip(subjects, logs, greys, strict=True)]
         if sum(view is not None for view in posed) > 1:
-            seen = evidence_of_views(posed, config)
+            seen = evidence_of_views(posed, config, sweeper)
             messages = [seen.message if i in seen.wrong else "" for i in range(len(subjects))]
             for part, own in zip(parts, seen.evidence, strict=True):
                 part.append(own)

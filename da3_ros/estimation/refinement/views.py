@@ -19,7 +19,8 @@ from da3_ros.estimation.refinement.side_by_side import side_by_side
 from da3_ros.estimation.refinement.spread import spread
 from da3_ros.estimation.refinement.stereo import NOISE_PX as STEREO_NOISE
 from da3_ros.estimation.refinement.stereo import Disparities, Rectified, match, rectification
-from da3_ros.estimation.refinement.sweep import Found, Rules, Steps, confirmed, sweep, textured
+from da3_ros.estimation.refinement.sweep import Found, Rules, Steps, confirmed, textured
+from da3_ros.estimation.refinement.sweeper import Job, Sweeper, on_the_cpu
 from da3_ros.estimation.resize import resize
 
 Pair = tuple[int, int]
@@ -93,7 +94,7 @@ class Seen:
     """Views of pairs that do not match at their poses: those that the message is about."""
 
 
-def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -> Seen:
+def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig, sweeper: Sweeper = on_the_cpu) -> Seen:
     """Evidence of each view on the pixels of its depth map; none for a view whose pose is not known (None)."""
     known = [i for i, view in enumerate(views) if view is not None]
     posed = [view for view in views if view is not None]
@@ -107,24 +108,26 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -
     def try_all(frame: Frame, others: list[Frame]) -> Steps:
         return Steps.within(config.reach, frame, others, COARSE_STEP, config.hypotheses)
 
-    first = _Level.of(coarse, pairs, try_all, rules)
+    first = _Level.of(coarse, pairs, try_all, rules, sweeper)
     sound = [pair for pair in pairs if _in_common(coarse, pair, first, rules)]
     if len(views) > 2:  # a view that shows something else spoils what others score: the rest is asked pair by pair
         rest = [pair for pair in pairs if pair not in sound]
-        alone = {pair: _Level.of(coarse, [pair, pair[::-1]], try_all, rules) for pair in rest if pair[0] < pair[1]}
+        alone = {
+            pair: _Level.of(coarse, [pair, pair[::-1]], try_all, rules, sweeper) for pair in rest if pair[0] < pair[1]
+        }
         better = {pair for pair, level in alone.items() if _in_common(coarse, pair, level, rules)}
         sound = [(i, j) for i, j in pairs if (i, j) in sound or (min(i, j), max(i, j)) in better]
     if not sound:
         return Seen(found)
     if len(sound) < len(pairs):
         pairs = sound
-        first = _Level.of(coarse, pairs, try_all, rules)
+        first = _Level.of(coarse, pairs, try_all, rules, sweeper)
     wrong: set[Pair] = set()
     corrected, new = _corrected(posed, coarse, first, pairs)
     while new:  # again without them: what is wrong with one view must not go into the poses of the others
         wrong |= new
         pairs = [pair for pair in pairs if pair not in new]
-        first = _Level.of(coarse, pairs, try_all, rules)
+        first = _Level.of(coarse, pairs, try_all, rules, sweeper)
         corrected, new = _corrected(posed, coarse, first, pairs)
     message, told_of = _told(wrong), frozenset(known[k] for pair in wrong for k in pair)
     if not pairs:
@@ -133,13 +136,13 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig) -
         posed = [replace(v, frame=replace(v.frame, pose=p)) for v, p in zip(posed, corrected.poses, strict=True)]
         if corrected.before > AGAIN:  # else the first level saw enough
             coarse = [replace(frame, pose=p) for frame, p in zip(coarse, corrected.poses, strict=True)]
-            first = _Level.of(coarse, pairs, try_all, rules)
+            first = _Level.of(coarse, pairs, try_all, rules, sweeper)
     beside, across = _kinds(posed, pairs)
     parts: list[list[Evidence]] = [[] for _ in posed]
     for pair, turned in beside.items():
         _add_stereo(parts, posed, pair, turned, first, config)
     if across:
-        _add_sweep(parts, posed, coarse, first, across, rules)
+        _add_sweep(parts, posed, coarse, first, across, rules, sweeper)
     for k, own in zip(known, parts, strict=True):
         found[k] = Evidence.joined(own)
     return Seen(found, message, told_of)
@@ -156,15 +159,22 @@ class _Level:
 
     @classmethod
     def of(
-        cls, frames: Sequence[Frame], pairs: Sequence[Pair], steps: Callable[[Frame, list[Frame]], Steps], rules: Rules
+        cls,
+        frames: Sequence[Frame],
+        pairs: Sequence[Pair],
+        steps: Callable[[Frame, list[Frame]], Steps],
+        rules: Rules,
+        sweeper: Sweeper,
     ) -> _Level:
         """steps: what to try for a frame with others."""
 
-        def one(i: int) -> Found | None:
+        def job(i: int) -> Job:
             others = [frames[j] for a, j in pairs if a == i]
-            return sweep(frames[i], others, steps(frames[i], others), rules) if others else None
+            return Job(frames[i], others, steps(frames[i], others))
 
-        found = side_by_side(one, range(len(frames)))
+        asked = sorted({i for i, _ in pairs})
+        answers = dict(zip(asked, sweeper(side_by_side(job, asked), rules), strict=True))
+        found = [answers.get(i) for i in range(len(frames))]
         depths = [frame.log_depth if f is None else f.log_depth for f, frame in zip(found, frames, strict=True)]
         masks = [
             np.zeros(frame.grey.shape, bool) if f is None else f.accepted
@@ -334,6 +344,7 @@ def _add_sweep(
     first: _Level,
     pairs: Sequence[Pair],
     rules: Rules,
+    sweeper: Sweeper,
 ) -> None:
     def nearer(i: int) -> Frame:
         view, base = views[i], views[i].frame.log_depth
@@ -347,7 +358,7 @@ def _add_sweep(
         return replace(view.frame, log_depth=np.ascontiguousarray(base, np.float32))
 
     frames = side_by_side(nearer, range(len(views)))
-    level = _Level.of(frames, pairs, lambda frame, others: Steps.around(frame, others, *FINE), rules)
+    level = _Level.of(frames, pairs, lambda frame, others: Steps.around(frame, others, *FINE), rules, sweeper)
     for i, view in enumerate(views):
         found = level.found[i]
         if found is not None and view.wanted:

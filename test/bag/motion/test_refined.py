@@ -87,7 +87,9 @@ def test_matches_are_no_surer_than_a_share_of_the_depth(monkeypatch):
     """However small their covariance: what all pieces share grows with it against the baseline."""
     views, estimates, _ = chunk()
     asked = []
-    monkeypatch.setattr(module, "refine", lambda subjects, config: asked.extend(subjects) or [1] * len(subjects))
+    monkeypatch.setattr(
+        module, "refine", lambda subjects, config, sweeper: asked.extend(subjects) or [1] * len(subjects)
+    )
     for unit in (1.0, 0.2):
         own, said, _ = chunk(unit=unit)
         refine_chunk(own, said, matched(ROW, unit, 0 * COVARIANCE), CONFIG, metric=False)
@@ -111,7 +113,9 @@ def test_matches_are_no_surer_than_a_share_of_the_depth(monkeypatch):
 def test_images_of_two_moments_are_not_those_of_one_body(monkeypatch):
     """Between them things may have moved: only those of one body are matched as such. Points lie in the whole image."""
     asked = []
-    monkeypatch.setattr(module, "refine", lambda subjects, config: asked.extend(subjects) or [1] * len(subjects))
+    monkeypatch.setattr(
+        module, "refine", lambda subjects, config, sweeper: asked.extend(subjects) or [1] * len(subjects)
+    )
     views, estimates, _ = chunk()
     views[0] = replace(views[0], measured=np.zeros((1, 3), np.float32))
     refine_chunk(views, estimates, matched(ROW), CONFIG, metric=True)
