@@ -4,7 +4,7 @@
 Read `graph` (the whole export), `trace` (a network as a graph), `weights` (that stay in the checkpoint), `precision`
 (16 bits), `fused` (operators of a CPU), `scenes` (several sets at once); then plans: `ladder` (which precisions are
 tried), `build` (one plan), `gate` (is it as good), `bfloat16` (the same question of a processor), `record` (what was
-done).
+done). The plane sweep is a graph, too: `sweep` (the graph), `formula` (how it is written), `sweep_plan` (its plan).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from da3_ros.engines.engine import EngineError
 from da3_ros.estimation.refinement.frame import Frame
 from da3_ros.estimation.refinement.side_by_side import side_by_side
 from da3_ros.estimation.refinement.sweep import Found, Rules, Steps, sweep
@@ -29,3 +30,9 @@ Sweeper: TypeAlias = Callable[[Sequence[Job], Rules], list[Found]]
 def on_the_cpu(jobs: Sequence[Job], rules: Rules) -> list[Found]:
     """By `sweep`, frame by frame, on several cores."""
     return side_by_side(lambda k: sweep(jobs[k].frame, jobs[k].others, jobs[k].steps, rules), range(len(jobs)))
+
+
+def refused(jobs: Sequence[Job], rules: Rules) -> list[Found]:
+    """In place of `on_the_cpu` where a graph is tried: what it cannot do is an EngineError."""
+    del rules
+    raise EngineError(f"the graph of the sweep did not do {len(jobs)} frames, its words are above")
