@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 from da3_ros.engines.engine import EngineError
@@ -63,7 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Build, judge, and say what was done. Exit code 0: plans are ready, or bfloat16 passed; 1: nothing passed; 3: no
     GPU or no TensorRT, and no bfloat16 either.
     """
+    from da3_ros.export.build import BuildOptions
     from da3_ros.export.ladder import LADDER, LadderOptions, build_model
+    from da3_ros.export.sweep_plan import build_sweep
 
     record, folder = find_model(arguments.model)
     if min(arguments.views) < 1:
@@ -87,8 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
         images=arguments.images,
     )
     print(f"TensorRT {machine.version} on {machine.gpu}", flush=True)
-    result = build_model(folder, machine, options, lambda text: print(text, flush=True))
-    for path in result.plans:
+    say = partial(print, flush=True)
+    result = build_model(folder, machine, options, say)
+    ready = list(result.plans)
+    if result.precision:  # else another engine runs the model, and the sweep beside it
+        sweep = build_sweep(machine, BuildOptions(shapes, options.flags, options.timing_cache), say)
+        ready += [] if sweep is None else [sweep]
+    for path in ready:
         print(f"ready: {path}")
     return 0 if result.precision else 1
 

@@ -27,6 +27,8 @@ from da3_ros.engines.guard import Gpu
 
 MAGIC = b"DA3PLAN\x01"
 SUFFIX = ".plan"
+SWEEP = "sweep"
+"""Kind of the plans of the plane sweep, and name of their folder: they belong to no model."""
 LOG = "build.json"
 """What the last build did, in words, beside the plans: ``at`` and a list of ``steps``."""
 ENVIRONMENT = "DA3_PLANS"
@@ -170,7 +172,7 @@ def _parse(values: dict[str, Any]) -> PlanHeader:
     key["shapes"] = tuple(Shape(*(int(n) for n in shape)) for shape in key["shapes"])
     key["flags"] = Flags(**key["flags"])
     header = PlanHeader(key=PlanKey(**key), **values)
-    if header.key.kind not in KINDS or header.key.precision not in PRECISIONS:
+    if header.key.kind not in (*KINDS, SWEEP) or header.key.precision not in PRECISIONS:
         raise ValueError(f"kind {header.key.kind!r}, precision {header.key.precision!r}")
     return header
 

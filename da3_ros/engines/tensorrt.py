@@ -84,6 +84,8 @@ def find_plans(folder: Path, machine: Machine) -> tuple[dict[str, tuple[Path, Pl
     for path in paths:
         try:
             header = read_header(path)
+            if header.key.kind not in kinds:
+                raise PlanError(f"it is a plan of {header.key.kind}, which this model does not have")
             name = graph_name(header.key.kind, header.key.precision)
             if name not in graphs:
                 graphs[name] = GraphFile.read(folder / name)
@@ -155,6 +157,7 @@ class TensorRTEngine:
             raise
         self._workspace_bytes = needed
         key = self._headers[KINDS[0]].key
+        self.machine, self.shapes = machine, key.shapes
         self.info = EngineInfo(
             model=key.model,
             backend=f"TensorRT {machine.version} {key.precision} {machine.gpu.name}",

@@ -16,7 +16,8 @@ from typing import Any
 from da3_ros.atomic import write_atomically
 from da3_ros.engines.engine import EngineError
 from da3_ros.engines.files import MASK
-from da3_ros.engines.plan import Flags, Shape
+from da3_ros.engines.plan import SWEEP, Flags, Shape
+from da3_ros.engines.sweep import sweep_shapes
 from da3_ros.engines.tensorrt import input_shapes, make_logger
 
 Report = Callable[[str], None]
@@ -31,7 +32,8 @@ class BuildOptions:
     """What to build for."""
 
     shapes: tuple[Shape, ...]
-    """One optimisation profile each, with fixed dimensions: ranges cost memory and were wrong in TensorRT 10.3."""
+    """One optimisation profile each, with fixed dimensions: ranges cost memory and were wrong in TensorRT 10.3. Of the
+    sweep several each, see `sweep_shapes`."""
     flags: Flags = field(default_factory=Flags)
     timing_cache: Path | None = None
     """File of measured kernel times, made when it is missing; it makes later builds on the same GPU quick."""
@@ -60,7 +62,7 @@ class Built:
 
 
 def build_serialized(trt: Any, graph: Path, kind: str, options: BuildOptions, report: Report | None = None) -> Built:
-    """Parse `graph`, of a kind in `files.KINDS`, and build it.
+    """Parse `graph`, of a kind in `files.KINDS` or `SWEEP`, and build it.
 
     report: called with a line on the progress. Raises BuildError with the parser's or builder's errors, and
     KeyboardInterrupt soon after it is asked for.
@@ -115,21 +117,27 @@ def _configure(trt: Any, config: Any, options: BuildOptions) -> None:
 def _set_shapes(builder: Any, network: Any, config: Any, kind: str, shapes: Sequence[Shape]) -> None:
     tensors = [network.get_input(i) for i in range(network.num_inputs)]
     names = sorted(tensor.name for tensor in tensors)
-    mixes = MASK in names
-    expected = input_shapes(kind, shapes[0], mixes)
-    if names != sorted(expected):
-        raise BuildError(f"the {kind} graph takes {names}, expected {sorted(expected)}: export it again")
-    if len(shapes) == 1:
+    expected = _profiles(kind, shapes, mixes=MASK in names)
+    if names != sorted(expected[0]):
+        raise BuildError(f"the {kind} graph takes {names}, expected {sorted(expected[0])}: export it again")
+    if len(expected) == 1:
         # A network without any open dimension: the most room for fusion, and free of what 10.3 does wrong with them.
         for tensor in tensors:
-            tensor.shape = expected[tensor.name]
+            tensor.shape = expected[0][tensor.name]
         return
-    for shape in shapes:
+    for inputs in expected:
         profile = builder.create_optimization_profile()
-        for name, fixed in input_shapes(kind, shape, mixes).items():
+        for name, fixed in inputs.items():
             profile.set_shape(name, fixed, fixed, fixed)
         if config.add_optimization_profile(profile) < 0:
-            raise BuildError(f"TensorRT refuses the profile of {shape}: is it within the range of the export?")
+            raise BuildError(f"TensorRT refuses the profile of {inputs}: is it within the range of the export?")
+
+
+def _profiles(kind: str, shapes: Sequence[Shape], *, mixes: bool) -> list[dict[str, tuple[int, ...]]]:
+    """Shapes of the inputs by name, profile by profile."""
+    if kind == SWEEP:
+        return [one.inputs() for shape in shapes for one in sweep_shapes(*shape)]
+    return [input_shapes(kind, shape, mixes) for shape in shapes]
 
 
 def _open_timing_cache(config: Any, path: Path | None) -> Any:

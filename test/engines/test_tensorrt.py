@@ -165,11 +165,16 @@ def test_a_plan_that_tensorrt_refuses_ends_in_its_words(built, machine):
         TensorRTEngine(here, {"unposed": (header, b'ftrt{"version": "9.9", "portable": false}')})
 
 
+def engine_for(images, **more):
+    """What `fake_tensorrt` takes for an engine with one profile."""
+    spec = {"version": "10.3.0", "portable": False, "profiles": [{"images": images}], "inputs": ["images"]}
+    return b"ftrt" + json.dumps({**spec, **more}).encode()
+
+
 def test_an_engine_with_a_type_that_is_not_handled(built, machine, images):
     here = machine()
     path = next(plans_folder("tiny").glob("unposed*.plan"))
-    spec = {"version": "10.3.0", "portable": False, "profiles": [[2, 28, 42]], "inputs": ["images"], "dtype": "BF16"}
-    payload = b"ftrt" + json.dumps(spec).encode()
+    payload = engine_for([2, 28, 42, 3], dtype="BF16")
     engine = TensorRTEngine(here, {"unposed": (read_header(path), payload)})
     with pytest.raises(EngineError, match=r"depth is of type .*BF16"):
         engine.run(images)
@@ -179,7 +184,7 @@ def test_an_engine_with_a_type_that_is_not_handled(built, machine, images):
 def test_a_header_that_promises_more_than_the_engine(built, machine, images):
     here = machine()
     path = next(plans_folder("tiny").glob("unposed*.plan"))
-    payload = b'ftrt{"version": "10.3.0", "portable": false, "profiles": [[1, 28, 42]], "inputs": ["images"]}'
+    payload = engine_for([1, 28, 42, 3])
     engine = TensorRTEngine(here, {"unposed": (read_header(path), payload)})
     with pytest.raises(EngineError, match="out of the profile"):
         engine.run(images)

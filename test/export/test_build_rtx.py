@@ -15,7 +15,8 @@ import pytest
 from micro import MICRO
 
 from da3_ros.engines.files import graph_name
-from da3_ros.engines.plan import Shape
+from da3_ros.engines.plan import SWEEP, Shape
+from da3_ros.engines.sweep import GRAPH
 from da3_ros.export.build import BuildError, BuildOptions, build_serialized
 from da3_ros.network import PRESETS
 from da3_ros.network.presets import PATCH
@@ -76,6 +77,14 @@ def test_several_shapes_become_profiles():
     shapes = (Shape(1, 56, 70), Shape(2, 70, 56))
     built = build_serialized(trt, NANO / graph_name("posed"), "posed", BuildOptions(shapes, target="SM86"))
     assert len(built.payload) > 10_000
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_graph_of_the_sweep_builds_for_every_generation(target):
+    options = BuildOptions((Shape(2, 56, 70), Shape(4, 56, 70)), target=target)
+    built = build_serialized(trt, GRAPH, SWEEP, options)
+    assert len(built.payload) > 10_000
+    assert 0 < built.memory["Total Activation Memory"] < 60e6
 
 
 def test_a_gpu_that_it_does_not_know_is_named(half):

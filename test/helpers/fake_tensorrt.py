@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A `tensorrt` module that behaves as documented, over the pretended driver of fake_libcuda.c.
 
-Its engines compute depth = 1 + mean colour / 255, the function of `tiny_model`, times 1 + `drift` of the precision.
+Its engines compute depth = 1 + mean colour / 255, the function of `tiny_model`, times 1 + `drift` of the precision; for
+the sweep's graph they compute what ONNX Runtime computes, with the drift added to the depth that is found.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import types
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
+
+from da3_ros.engines import sweep
 
 HEAD = b"ftrt"
 OUTPUTS = {"depth": (), "confidence": (), "extrinsics": (3, 4), "intrinsics": (3, 3)}
@@ -37,7 +41,7 @@ class IProgressMonitor:
 
 
 def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
-    """The module. drift: by precision, a factor or NaN; "unbuildable" makes the build fail."""
+    """The module. drift: by precision, and of the ``sweep``, a factor or NaN; "unbuildable" makes the build fail."""
     trt = types.ModuleType(name)
     trt.__version__ = version
     library = ctypes.CDLL(str(driver))
@@ -83,8 +87,7 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
             return profile_index < self.engine.num_optimization_profiles
 
         def set_input_shape(self, name, shape):
-            fits = tuple(self.engine.profiles[self.index]) == tuple(shape[:3]) or name != "images"
-            if not fits:
+            if not self.engine.takes(self.index, name, tuple(shape)):
                 self.engine.logger.log(Severity.ERROR, f"{name}: {shape} is out of the profile")
                 return False
             self.shapes[name] = tuple(shape)
@@ -96,8 +99,7 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
         def get_tensor_shape(self, name):
             if name in self.shapes:
                 return self.shapes[name]
-            views, height, width = self.engine.profiles[self.index]
-            return (views, *(OUTPUTS[name] or (height, width)))
+            return self.engine.output_shape(self.index, name)
 
         def set_tensor_address(self, name, memory):
             self.addresses[name] = memory
@@ -105,41 +107,49 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
 
         def execute_async_v3(self, stream_handle):
             assert self.memory[1] >= self.engine.device_memory_size_v2, "no room for the activations"
-            assert set(self.addresses) == {*self.engine.inputs, *OUTPUTS}
-            work = WORK(lambda _: self._compute())
+            assert set(self.addresses) == {*self.engine.inputs, *self.engine.outputs}
+            work = WORK(lambda _: self.engine.compute(self.array))
             self.kept.append(work)
             return library.fake_enqueue(stream_handle, work, None) == 0
 
-        def _array(self, name, dtype):
+        def array(self, name, dtype=np.float32):
             shape = self.get_tensor_shape(name)
             count = int(np.prod(shape)) * np.dtype(dtype).itemsize
             raw = (ctypes.c_uint8 * count).from_address(self.addresses[name])
             return np.frombuffer(raw, dtype).reshape(shape)
 
-        def _compute(self):
-            depth = 1 + self._array("images", np.uint8).astype(np.float32).mean(-1) / 255
-            factor = 1 + self.engine.spec["drift"]
-            self._array("depth", np.float32)[:] = depth * factor
-            self._array("confidence", np.float32)[:] = depth + 1
-            self._array("extrinsics", np.float32)[:] = np.eye(3, 4)
-            self._array("intrinsics", np.float32)[:] = np.eye(3) * 100
-            if "known_extrinsics" in self.engine.inputs:
-                given = self._array("known_extrinsics", np.float32)[:, :3]
-                if "known_cameras" in self.engine.inputs:
-                    given = np.where(self._array("known_cameras", np.float32)[:, None, None] > 0.5, given, np.eye(3, 4))
-                self._array("extrinsics", np.float32)[:] = given
-
     class Engine:
+        outputs = tuple(OUTPUTS)
+
         def __init__(self, spec, logger):
             self.spec, self.logger = spec, logger
-            self.profiles = [tuple(p) for p in spec["profiles"]]
+            self.profiles = [{name: tuple(shape) for name, shape in p.items()} for p in spec["profiles"]]
             self.inputs = spec["inputs"]
             self.num_optimization_profiles = len(self.profiles)
             self.device_memory_size_v2 = 4096
-            self.num_io_tensors = len(self.inputs) + len(OUTPUTS)
+            self.num_io_tensors = len(self.inputs) + len(self.outputs)
+
+        def takes(self, profile, name, shape):
+            return self.profiles[profile][name] == shape
+
+        def output_shape(self, profile, name):
+            views, height, width, _ = self.profiles[profile]["images"]
+            return (views, *(OUTPUTS[name] or (height, width)))
+
+        def compute(self, array):
+            depth = 1 + array("images", np.uint8).astype(np.float32).mean(-1) / 255
+            array("depth")[:] = depth * (1 + self.spec["drift"])
+            array("confidence")[:] = depth + 1
+            array("extrinsics")[:] = np.eye(3, 4)
+            array("intrinsics")[:] = np.eye(3) * 100
+            if "known_extrinsics" in self.inputs:
+                given = array("known_extrinsics")[:, :3]
+                if "known_cameras" in self.inputs:
+                    given = np.where(array("known_cameras")[:, None, None] > 0.5, given, np.eye(3, 4))
+                array("extrinsics")[:] = given
 
         def get_tensor_name(self, index):
-            return [*self.inputs, *OUTPUTS][index]
+            return [*self.inputs, *self.outputs][index]
 
         def get_tensor_mode(self, name):
             return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
@@ -149,6 +159,22 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
 
         def create_execution_context(self, strategy):
             return Context(self, strategy)
+
+    class SweepEngine(Engine):
+        outputs = tuple(sweep.OUTPUTS)
+
+        def __init__(self, spec, logger):
+            super().__init__(spec, logger)
+            self.session = onnxruntime.InferenceSession(spec["path"])
+
+        def output_shape(self, profile, name):
+            frames, _, height, width = self.profiles[profile]["others"]
+            return (frames, height, width)
+
+        def compute(self, array):
+            found = self.session.run(list(self.outputs), {name: array(name) for name in self.inputs})
+            for output, values in zip(self.outputs, found, strict=True):
+                array(output)[:] = values + (self.spec["drift"] if output == "found" else 0)
 
     class Runtime:
         def __init__(self, logger):
@@ -160,7 +186,7 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
             if spec["version"] != version and not (spec["portable"] and self.engine_host_code_allowed):
                 self.logger.log(Severity.ERROR, f"version {version} does not match {spec['version']} of the plan")
                 return None
-            return Engine(spec, self.logger)
+            return (SweepEngine if "places" in spec["inputs"] else Engine)(spec, self.logger)
 
     class Tensor:
         def __init__(self, name):
@@ -198,6 +224,7 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
             posed = model.rsplit("/", 1)[-1].startswith("posed")
             names = ["images", *(["known_extrinsics", "known_intrinsics"] if posed else [])]
             names += ["known_cameras"] if b"known_cameras" in Path(model).read_bytes() else []
+            names = list(sweep.INPUTS) if model.endswith(sweep.GRAPH.name) else names
             self.network.inputs = [Tensor(name) for name in names]
             return True
 
@@ -260,7 +287,8 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
 
         def build_serialized_network(self, network, config):
             trt.calls.append(("build", network.path.rsplit("/", 1)[-1], len(config.profiles), set(config.flags)))
-            precision = next((p for p in ("fp16", "bf16") if f".{p}." in network.path), "fp32")
+            kinds = {"fp16": ".fp16.", "bf16": ".bf16.", "sweep": sweep.GRAPH.name}
+            precision = next((kind for kind, part in kinds.items() if part in network.path), "fp32")
             wrong = drift.get(precision, 0.0)
             if wrong == "unbuildable":
                 self.logger.log(Severity.ERROR, "could not find any implementation for node node_7")
@@ -277,13 +305,14 @@ def make_module(driver, version="10.3.0", drift=None, name="tensorrt"):
                         return None
                 monitor.phase_finish("Building")
             self.logger.log(Severity.INFO, "Total Activation Memory: 4096 bytes")
-            profiles = [p.shapes["images"][:3] for p in config.profiles] or [network.inputs[0].shape[:3]]
+            profiles = [p.shapes for p in config.profiles] or [{tensor.name: tensor.shape for tensor in network.inputs}]
             spec = {
                 "version": version,
                 "portable": BuilderFlag.VERSION_COMPATIBLE in config.flags,
                 "profiles": profiles,
                 "inputs": [tensor.name for tensor in network.inputs],
                 "drift": wrong,
+                "path": network.path,
             }
             return HEAD + json.dumps(spec).encode()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_tensorrt import make_module
 
-from da3_ros.engines import guard, tensorrt
+from da3_ros.engines import guard, tensorrt, tensorrt_sweep
 
 SOURCE = Path(__file__).resolve().parent / "fake_libcuda.c"
 
@@ -43,8 +43,10 @@ def leftovers(driver):
 def machine(driver, tmp_path, monkeypatch):
     """Function that puts a pretended GPU and TensorRT in place: machine(version, drift) -> Machine."""
     monkeypatch.setenv("DA3_PLANS", str(tmp_path / "plans"))
-    monkeypatch.delenv("DA3_ENGINE", raising=False)
-    monkeypatch.setattr(tensorrt, "DRIVER", driver)
+    for variable in ("DA3_ENGINE", "DA3_SWEEP"):
+        monkeypatch.delenv(variable, raising=False)
+    for module in (tensorrt, tensorrt_sweep):
+        monkeypatch.setattr(module, "DRIVER", driver)
     guard.find_gpu.cache_clear()
 
     def put(version="10.3.0", drift=None):

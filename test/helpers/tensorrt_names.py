@@ -13,7 +13,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [
     ROOT / "da3_ros" / name
-    for name in ("engines/tensorrt.py", "engines/program.py", "export/build.py", "export/ladder.py")
+    for name in (
+        "engines/tensorrt.py",
+        "engines/tensorrt_sweep.py",
+        "engines/program.py",
+        "export/build.py",
+        "export/ladder.py",
+    )
 ]
 CLASSES = {
     "builder": "Builder",
@@ -27,6 +33,7 @@ CLASSES = {
     "runtime": "Runtime",
     "_runtime": "Runtime",
     "engine": "ICudaEngine",
+    "_engine": "ICudaEngine",
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
 }

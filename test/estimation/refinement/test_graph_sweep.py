@@ -13,10 +13,11 @@ from da3_ros.engines.onnx_sweep import OnnxSweep
 from da3_ros.engines.sweep import SweepShape, sweep_shapes
 from da3_ros.estimation.refinement import RefinementConfig, refine
 from da3_ros.estimation.refinement.graph_sweep import GraphSweeper, needed
+from da3_ros.estimation.refinement.level import COARSE_STEP
 from da3_ros.estimation.refinement.sweep import Rules, Steps
 from da3_ros.estimation.refinement.sweeper import Job, on_the_cpu, refused
+from da3_ros.estimation.refinement.told import FINE
 from da3_ros.estimation.refinement.trial import difference
-from da3_ros.estimation.refinement.views import COARSE_STEP, FINE
 
 RULES = Rules()
 PLACES = (
@@ -51,7 +52,7 @@ def sweeper(program):
     return GraphSweeper(program, refused)
 
 
-def assert_same(found, expected, share=0.995, off=0.01):
+def assert_same(found, expected, share=0.995, off=0.001):
     alike, far = difference(found, expected)
     assert alike >= share
     assert far <= off
