@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from da3_ros.estimation.refinement.frame import Frame
+from da3_ros.estimation.refinement.pairs import Posed
 from da3_ros.estimation.refinement.refine import Subject
-from da3_ros.estimation.refinement.views import Posed
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import from_rotation_translation
 

@@ -195,11 +195,11 @@ def test_the_page_on_refined_depth_has_every_parameter():
 
 
 def test_the_page_on_refined_depth_has_the_numbers_of_the_code():
-    from da3_ros.estimation.refinement import RefinementConfig, check, fusion, measured, subjects, views
+    from da3_ros.estimation.refinement import RefinementConfig, check, fusion, measured, pairs, subjects, told
 
     (angle, place), (turn, way) = subjects.CALIBRATED, subjects.ODOMETRY
     for words in (
-        f"what is less sure than {100 * views.LARGEST_SIGMA:g} % is left out",
+        f"what is less sure than {100 * told.LARGEST_SIGMA:g} % is left out",
         f"{np.degrees(angle):g} degrees and {1000 * place:g} mm off",
         f"odometry {np.degrees(turn):g} degrees and {100 * way:g} cm",
         f"{100 * measured.RANGE_NOISE:g} % of the distance and {100 * measured.LEAST_NOISE:g} cm off",
@@ -207,7 +207,7 @@ def test_the_page_on_refined_depth_has_the_numbers_of_the_code():
         f"of {check.FEW} pieces and more",
     ):
         assert words in " ".join(REFINED.split())
-    assert (views.OVERLAP, views.PARTNERS, views.OF_MANY) == (1 / 20, 4, 2)
+    assert (pairs.OVERLAP, pairs.PARTNERS, pairs.OF_MANY) == (1 / 20, 4, 2)
     assert 24 <= fusion.IN_REACH[1] <= 60, "some dozens of pixels"
 
 

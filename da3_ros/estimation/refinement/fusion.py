@@ -56,6 +56,8 @@ OUTLIER = 6.0
 
 SENSOR_OUTLIER = 25.0
 """The same for another sensor's points: they may well stand against all of the network's surface around them."""
+AGREES = 0.07
+"""Log depth that a hint may differ from what evidence made of the surface there; twice as much takes all its say."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,20 @@ class Fused:
     """(N,), 0 to 1: how far each piece of evidence is believed."""
 
 
-def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS, accuracy: float = 0.01) -> Fused:
-    """Log depth (h, w) that follows the evidence. grey: (h, w), 0 to 255."""
+def fuse(
+    log_depth: Map,
+    grey: Map,
+    evidence: Evidence,
+    hints: Evidence | None = None,
+    *,
+    rounds: int = ROUNDS,
+    accuracy: float = 0.01,
+) -> Fused:
+    """Log depth (h, w) that follows the evidence. grey: (h, w), 0 to 255.
+
+    hints: what is likely, but shown by nothing of its own, as a matcher's answer on a blank wall: it counts from the
+    second round on, where it agrees with what evidence has made of the surface.
+    """
     low = np.float32(detail(log_depth, evidence) - 1) * (log_depth - np.float32(np.median(log_depth)))
     low = low + trend(log_depth + low, evidence)
     start = log_depth + low
@@ -85,6 +99,7 @@ def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS,
     sloped = bool(sensor.all())
     if sloped and rounds > 1:
         rounds = max(rounds, SLOPED_ROUNDS)
+    hinted = np.zeros_like(pull), np.zeros_like(pull)
     width = max(SLOPE_WIDTH[0], SLOPE_WIDTH[1] * spacing(evidence))
     for k in range(rounds):
         near = accuracy if k == rounds - 1 else max(accuracy, WHILE_SLOPED if sloped else WHILE_ROBUST)
@@ -92,10 +107,14 @@ def fuse(log_depth: Map, grey: Map, evidence: Evidence, *, rounds: int = ROUNDS,
         value = _gather(full * trust * residual, at, log_depth.shape) - pull * low
         if sloped and correction is not None:
             value += _towards_slopes(correction, across, down, width)
-        correction = field.solve(weight + pull, value, correction, accuracy=near)
+        weight += pull + hinted[0]
+        value += hinted[1]
+        correction = field.solve(weight, value, correction, accuracy=near)
         error = residual - correction.ravel()[at]
         spread = np.maximum(max(1.4826 * float(np.median(np.abs(error))), 0.005), evidence.sigma)
         trust = (1 / (1 + (error / (tolerance * spread)) ** 2) ** 2).astype(np.float32)
+        if hints is not None and len(hints) and k < rounds - 1:
+            hinted = _hinted(hints, start, correction)
     assert correction is not None
     return Fused(start + correction, trust)
 
@@ -109,6 +128,16 @@ def links(log_depth: Map, grey: Map) -> tuple[Map, Map]:
         return np.asarray(np.exp(-jump) + np.float32(LEAST_LINK), np.float32)
 
     return strength(1), strength(0)
+
+
+def _hinted(hints: Evidence, start: Map, correction: Map) -> tuple[Map, Map]:
+    """What hints add to weight and right side (h, w), where they agree with the correction so far."""
+    at = hints.rows * start.shape[1] + hints.columns
+    residual = hints.log_depth - start.ravel()[at]
+    error = residual - correction.ravel()[at]
+    full = np.minimum((STEP / np.maximum(hints.sigma, 1e-4)) ** 2, LARGEST_WEIGHT) / (1 + (error / AGREES) ** 2) ** 2
+    full = np.where(np.abs(error) < 2 * AGREES, full, 0).astype(np.float32)
+    return _gather(full, at, start.shape), _gather(full * residual, at, start.shape)
 
 
 def _towards_slopes(correction: Map, across: Map, down: Map, width: float) -> Map:

@@ -16,10 +16,11 @@ from da3_ros.estimation.refinement.evidence import Evidence
 from da3_ros.estimation.refinement.frame import Frame, Map
 from da3_ros.estimation.refinement.fusion import Fused, fuse, spacing
 from da3_ros.estimation.refinement.measured import evidence_of_corners, evidence_of_points
+from da3_ros.estimation.refinement.pairs import Posed
 from da3_ros.estimation.refinement.side_by_side import side_by_side
 from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu
 from da3_ros.estimation.refinement.uncertainty import NETWORK, OWN, deviation, distances, grown
-from da3_ros.estimation.refinement.views import Posed, evidence_of_views
+from da3_ros.estimation.refinement.views import evidence_of_views
 from da3_ros.estimation.scale.rig import SparseDepth
 from da3_ros.estimation.views import ViewRefinement
 from da3_ros.geometry.cameras import CameraModel
@@ -85,12 +86,12 @@ def refine(
     """
     logs = [_logarithm(subject.depth) for subject in subjects]
     greys = [cv2.cvtColor(subject.image, cv2.COLOR_RGB2GRAY).astype(np.float32) for subject in subjects]
-    evidence, messages = _gather(subjects, logs, greys, config, sweeper)
+    evidence, hints, messages = _gather(subjects, logs, greys, config, sweeper)
 
     def one(i: int) -> Refined | None:
         if not subjects[i].wanted:
             return None
-        return _one(subjects[i], logs[i], greys[i], evidence[i], messages[i], config, network)
+        return _one(subjects[i], logs[i], greys[i], evidence[i], hints[i], messages[i], config, network)
 
     return side_by_side(one, range(len(subjects)))
 
@@ -112,9 +113,10 @@ def _gather(
     greys: Sequence[Map],
     config: RefinementConfig,
     sweeper: Sweeper,
-) -> tuple[list[Evidence], list[str]]:
-    """Evidence of each view, and what is wrong with its pose."""
+) -> tuple[list[Evidence], list[Evidence], list[str]]:
+    """Evidence of each view, hints, and what is wrong with its pose."""
     parts: list[list[Evidence]] = [[] for _ in subjects]
+    hints = [Evidence.none() for _ in subjects]
     messages = [""] * len(subjects)
     if config.source in ("auto", "all", "measured"):
         for part, subject, log in zip(parts, subjects, logs, strict=True):
@@ -124,6 +126,7 @@ def _gather(
         posed = [_posed(*each) for each in zip(subjects, logs, greys, strict=True)]
         if sum(view is not None for view in posed) > 1:
             seen = evidence_of_views(posed, config, sweeper)
+            hints = seen.hints
             messages = [seen.message if i in seen.wrong else "" for i in range(len(subjects))]
             for part, own in zip(parts, seen.evidence, strict=True):
                 part.append(own)
@@ -133,7 +136,7 @@ def _gather(
             told = sum(len(own) for own in part)
             if subject.matches is not None and (config.source == "all" or told < DENSE * log.size):
                 part.append(evidence_of_corners(subject.matches, _size(subject.large), log))
-    return [Evidence.joined(part) for part in parts], messages
+    return [Evidence.joined(part) for part in parts], hints, messages
 
 
 def _posed(subject: Subject, log_depth: Map, grey: Map) -> Posed | None:
@@ -153,6 +156,7 @@ def _one(
     log_depth: Map,
     grey: Map,
     evidence: Evidence,
+    hints: Evidence,
     message: str,
     config: RefinementConfig,
     network: float,
@@ -171,7 +175,9 @@ def _one(
         far = distances(log_depth.shape, Evidence.none(), np.zeros(0, np.float32))
         spread = deviation(log_depth, far, 0.0, 0.0, 0.0, network)
         return Refined(subject.depth, subject.confidence, subject.depth * spread, report)
-    fused = fuse(log_depth, grey, evidence, accuracy=SPARSE_ACCURACY if _of_sensor(evidence) else DENSE_ACCURACY)
+    hints = hints.part(_usable(subject.depth)[hints.rows, hints.columns])
+    accuracy = SPARSE_ACCURACY if _of_sensor(evidence) else DENSE_ACCURACY
+    fused = fuse(log_depth, grey, evidence, hints, accuracy=accuracy)
     depth = np.where(_usable(subject.depth), np.exp(fused.log_depth), subject.depth)
     distance = distances(log_depth.shape, evidence, fused.trust)
     spread = _spread(fused, distance, evidence, verdict, network)

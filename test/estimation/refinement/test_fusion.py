@@ -79,7 +79,6 @@ def test_between_another_sensors_points_lie_planes():
     assert np.percentile(off["measured"], 90) < 0.015
 
 
-
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("kind", ["depth", "grey", "none"])
 def test_it_does_not_bend_across_an_edge(kind, turned):
@@ -157,6 +156,21 @@ def test_shapes_of_the_network_that_nobody_sees_go_between_the_pieces_too():
     assert np.abs(found - slope).mean() < 0.4 * np.abs(bumps).mean()
     seen = fuse((slope + bumps).astype(np.float32), GREY, every(10, slope + bumps)).log_depth
     assert np.abs(seen - slope - bumps).mean() < 0.2 * np.abs(bumps).mean()  # and those that are seen stay
+
+
+def test_hints_count_where_they_agree_with_the_evidence_around():
+    """Right ones sharpen what lies between sparse evidence, wrong ones change nothing, alone they are nothing."""
+    wave = 0.05 * np.sin(2 * np.pi * np.arange(W) / 25)[None] * np.ones((H, 1))
+    sparse = every(12, 1 + wave)
+
+    def error(hints):
+        return np.abs(fuse(FLAT, GREY, sparse, hints).log_depth - 1 - wave)[12:-12, 12:-12].mean()
+
+    without = error(None)
+    assert error(dense(1 + wave)) < 0.3 * without
+    assert error(dense(1 + wave + 0.3)) == pytest.approx(without, rel=1e-3)
+    assert error(dense(1 + wave - 0.3)) == pytest.approx(without, rel=1e-3)
+    assert error(Evidence.none()) == without
 
 
 def test_sure_evidence_outweighs_what_is_not_sure():

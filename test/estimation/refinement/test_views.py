@@ -6,11 +6,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from papered import NETWORK, SLANTED, SMALL, Sheet, bent, pose, posed, render, stripes
+from papered import NETWORK, SLANTED, SMALL, Sheet, bent, pose, posed, render, stripes, wallpaper
 
-from da3_ros.estimation.refinement import RefinementConfig
+from da3_ros.estimation.refinement import RefinementConfig, told
 from da3_ros.estimation.refinement import views as module
-from da3_ros.estimation.refinement.views import LARGEST_SIGMA, OF_MANY, _pairs, evidence_of_views
+from da3_ros.estimation.refinement.pairs import OF_MANY, worthwhile
+from da3_ros.estimation.refinement.told import LARGEST_SIGMA
+from da3_ros.estimation.refinement.views import evidence_of_views
 
 H, W = SMALL.height, SMALL.width
 CONFIG = RefinementConfig()
@@ -251,7 +253,7 @@ def test_weak_parallax_weighs_little():
 @pytest.mark.parametrize(("wrong", "used"), [(0.05, True), (0.3, False)])
 def test_where_both_ways_of_matching_are_at_odds_neither_is_believed(wrong, used, monkeypatch):
     """Semi-global matching and the sweep: where they differ in more than a few pixels the texture repeats."""
-    match = module.match
+    match = told.match
 
     def spoilt(*given):
         return tuple(
@@ -259,7 +261,7 @@ def test_where_both_ways_of_matching_are_at_odds_neither_is_believed(wrong, used
             for told in match(*given)
         )
 
-    monkeypatch.setattr(module, "match", spoilt)
+    monkeypatch.setattr(told, "match", spoilt)
     found = evidence_of_views(seen_in("beside"), CONFIG).evidence
     assert [len(own) > 0 for own in found] == [used, used]
 
@@ -279,6 +281,25 @@ def test_a_part_that_repeats_is_not_mistaken():
     for own, view in zip(evidence_of_views(views, CONFIG).evidence, views, strict=True):
         assert share(own) > 0.3
         assert (off(own, view) > 0.05).mean() < 0.02
+
+
+def test_a_blank_wall_does_not_get_the_depth_of_what_stands_before_it(monkeypatch):
+    """A dim post before the bare part of a papered wall: its outline is matched on both sides of its edge."""
+    paper = wallpaper(3)
+    y, x = np.indices(paper.shape)
+    bare = np.clip((np.hypot(y - 300, x - 450) - 25) / 12, 0, 1)
+    wall = replace(SLANTED, paper=(100 + bare * (paper - 100)).astype(np.float32))
+    post = Sheet((0.05, 0, 1.6), half=(0.09, 0.2), paper=90 + 0.12 * (wallpaper(5) - 128))
+    views = [posed([post, wall], at, BEND) for at in KINDS["beside"]]
+
+    def wrong():
+        found = evidence_of_views(views, CONFIG).evidence
+        return [(off(own, view) > 0.05).mean() for own, view in zip(found, views, strict=True)]
+
+    careful = wrong()
+    assert max(careful) < 0.003
+    monkeypatch.setattr(told, "OUTLINE", 0)
+    assert min(wrong()) > 2 * max(careful)
 
 
 def test_a_part_without_texture_gives_none():
@@ -333,8 +354,8 @@ def test_only_those_whose_place_is_known_tell():
 def test_two_witnesses_are_not_compared_for_their_own_sake():
     a, b, c = seen_in("three")
     wanted = [a, replace(b, wanted=False), replace(c, wanted=False)]
-    assert set(_pairs(wanted)) == {(0, 1), (1, 0), (0, 2), (2, 0)}
-    assert set(_pairs([a, b, c])) == {(i, j) for i in range(3) for j in range(3) if i != j}
+    assert set(worthwhile(wanted)) == {(0, 1), (1, 0), (0, 2), (2, 0)}
+    assert set(worthwhile([a, b, c])) == {(i, j) for i in range(3) for j in range(3) if i != j}
     found = evidence_of_views([replace(view, body=i) for i, view in enumerate(wanted)], CONFIG).evidence
     assert [len(evidence) > 0 for evidence in found] == [True, False, False]
 
@@ -342,23 +363,23 @@ def test_two_witnesses_are_not_compared_for_their_own_sake():
 def test_views_are_paired_where_it_pays():
     """They must overlap and stand clearly apart, against what is not sure of their places."""
     a, b = seen_in("beside")
-    assert _pairs([a, b]) == [(0, 1), (1, 0)]
-    assert _pairs([a, told_at(b, pose(0, 0, 0, turn=(0, 120, 0)))]) == []
-    assert _pairs([a, replace(b, frame=replace(b.frame, pose=pose(0.002, 0, 0)))]) == []
+    assert worthwhile([a, b]) == [(0, 1), (1, 0)]
+    assert worthwhile([a, told_at(b, pose(0, 0, 0, turn=(0, 120, 0)))]) == []
+    assert worthwhile([a, replace(b, frame=replace(b.frame, pose=pose(0.002, 0, 0)))]) == []
     unsure = [replace(view, sigma=(0.001, 0.15)) for view in (a, b)]
-    assert _pairs(unsure) == []
+    assert worthwhile(unsure) == []
     forward = replace(b, frame=replace(b.frame, pose=pose(0, 0, 0.02)))
-    assert _pairs([a, forward]) == []  # hardly a pixel moves
+    assert worthwhile([a, forward]) == []  # hardly a pixel moves
 
 
 def test_of_many_views_each_is_compared_with_a_few():
     row = [posed([SLANTED], pose(0.1 * i, 0, 0), BEND) for i in range(7)]
-    pairs = _pairs(row)
+    pairs = worthwhile(row)
     assert {(j, i) for i, j in pairs} == set(pairs)
     for i in range(7):
         assert len([pair for pair in pairs if pair[0] == i]) >= OF_MANY
     assert len(pairs) <= 2 * 7 * OF_MANY
-    assert len(_pairs(row[:5])) == 5 * 4
+    assert len(worthwhile(row[:5])) == 5 * 4
 
 
 def test_the_size_is_that_of_pairs_side_by_side():
