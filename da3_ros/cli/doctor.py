@@ -11,6 +11,7 @@ import sys
 from importlib import metadata
 
 from da3_ros.engines import explain_engines
+from da3_ros.engines.engine import EngineError
 from da3_ros.engines.guard import find_gpu
 from da3_ros.engines.plan import LOG, plans_folder
 from da3_ros.models import ModelError, find_model, load_zoo
@@ -71,7 +72,13 @@ def _refinement() -> str:
         return "not without OpenCV"
     import cv2
 
-    return f"on the CPU, by OpenCV {cv2.__version__}"
+    try:
+        from da3_ros.estimation.refinement.choose import explain_sweep
+
+        sweep = explain_sweep()
+    except (ImportError, EngineError) as error:
+        sweep = f"not measured: {error}"
+    return f"on the CPU, by OpenCV {cv2.__version__}, but for the plane sweep\nPlane sweep: {sweep}"
 
 
 def _models() -> bool:

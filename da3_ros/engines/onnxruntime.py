@@ -86,6 +86,7 @@ class OnnxRuntimeEngine(GraphEngine):
         if active != providers:
             dropped = ", ".join(name for name in providers if name not in active)
             log.warning("ONNX Runtime could not start %s and runs on %s", dropped, ", ".join(active))
+        self.providers = active
         # The CPU provider is always there; it is named where it does the work.
         shown = [name for name in active if name != CPU_PROVIDER] or [CPU_PROVIDER]
         backend = f"onnxruntime {onnxruntime.__version__} {'+'.join(_short(name) for name in shown)}"

@@ -26,6 +26,7 @@ from da3_ros.estimation.pose import (
 )
 from da3_ros.estimation.preprocess import Prepared, prepare
 from da3_ros.estimation.refinement import Refined, refine
+from da3_ros.estimation.refinement.choose import choose_sweeper
 from da3_ros.estimation.refinement.subjects import subjects_of
 from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu
 from da3_ros.estimation.scale import ScaleSource
@@ -73,7 +74,8 @@ class Estimator:
         """
         config = config or EstimatorConfig()
         record, folder = find_model(model)
-        return cls(load_engine(folder, config.threads), record, config)
+        engine = load_engine(folder, config.threads)
+        return cls(engine, record, config, choose_sweeper(engine, config.size or record.recommended_size).sweeper)
 
     def describe(self) -> dict[str, str]:
         """What runs, in words, for diagnostics and reports."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import argparse
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from da3_ros.cli.build import image_size
 from da3_ros.cli.main import main
 from da3_ros.engines import openvino, tensorrt
 from da3_ros.engines.openvino import Processor
+from da3_ros.engines.plan import SWEEP
 
 
 @pytest.fixture
@@ -53,20 +55,35 @@ def test_without_a_gpu_bfloat16_is_compared_where_the_processor_has_it(processor
 
 def test_plans_are_built_and_judged(machine, folder, capsys):
     machine()
-    arguments = ["build", str(folder), "--views", "2", "1", "--size", "28x42", "--workspace", "0.5"]
+    arguments = ["build", str(folder), "--views", "2", "1", "--size", "98x126", "--workspace", "0.5"]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "TensorRT 10.3.0 on Pretend GPU" in out
-    assert "1 view of 28x42, 2 views of 28x42" in out
-    assert out.count("ready: ") == 2
+    assert "1 view of 98x126, 2 views of 98x126" in out
+    assert "sweep: building sweep.onnx for 2 views of 98x126" in out
+    assert [line.split("/")[-2:][0] for line in out.splitlines() if line.startswith("ready: ")] == 2 * ["tiny"] + [
+        SWEEP
+    ]
     assert main([*arguments, "--precision", "bf16"]) == 0
-    assert "building unposed.bf16.onnx" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "building unposed.bf16.onnx" in out
+    assert "sweep: the plan is there and fits" in out
 
 
 def test_a_refused_plan_ends_with_code_1(machine, folder, capsys):
     machine(drift={"fp16": 0.2})
     assert main(["build", str(folder), "--views", "1", "--size", "28x42", "--precision", "fp16"]) == 1
-    assert "REFUSED" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "REFUSED" in out
+    assert "sweep" not in out, "nothing would run it"
+
+
+def test_a_refused_sweep_is_said_and_the_plans_are_ready_all_the_same(machine, folder, capsys):
+    machine(drift={"sweep": 0.2})
+    assert main(["build", str(folder), "--views", "2", "--size", "98x126", "--precision", "fp16"]) == 0
+    out = capsys.readouterr().out
+    assert "sweep is refused, the CPU does it: 2 views of 98x126: " in out
+    assert out.count("ready: ") == 2
 
 
 def test_bad_arguments_are_refused(machine, folder, capsys):
@@ -86,3 +103,7 @@ def test_the_doctor_says_which_engine_runs_and_why(no_gpu, capsys):
     assert "GPU: none usable" in out
     assert "not          tensorrt: no NVIDIA driver" in out
     assert "would run on onnxruntime" in out
+    line = next(line for line in out.splitlines() if line.startswith("Plane sweep: "))
+    assert re.fullmatch(
+        r"Plane sweep: the CPU code, [\d.]+ ms a view; the graph on onnxruntime CPU takes [\d.]+ ms", line
+    )
