@@ -57,7 +57,9 @@ def rehearsal(driver, tmp_path_factory):
 
 def test_the_whole_course_runs(rehearsal):
     _, content, _ = rehearsal
-    assert [part["part"] for part in content["parts"]] == ["machine", "driver", "network", "libraries"]
+    assert [part["part"] for part in content["parts"]] == [
+        "machine", "driver", "network", "libraries", "sweep",
+    ]  # fmt: skip
     assert {part["state"] for part in content["parts"]} == {"passed"}
     assert not any(part["not_reached"] for part in content["parts"])
     for part, said in zip(PARTS, content["parts"], strict=False):
@@ -86,16 +88,18 @@ def test_the_page_is_what_is_printed(rehearsal):
 
 def test_a_bare_machine_needs_pytorch_and_numpy_alone(driver, tmp_path):
     needs("torch", "scipy")
-    parts = ("machine", "driver", "network", "libraries")
+    parts = ("machine", "driver", "network", "libraries", "sweep")
     done = check(
         "--device", "cpu", "--quick", "--driver", driver, "--out", tmp_path / "out", "--parts", *parts,
         without=BARE, folder=tmp_path,
     )  # fmt: skip
     content = json.loads((tmp_path / "out" / "gpu_check.json").read_text())
     states = {part["part"]: part["state"] for part in content["parts"]}
-    assert states == {"machine": "passed", "driver": "passed", "network": "passed", "libraries": "missing"}, done.stdout
+    passed = dict.fromkeys(("machine", "driver", "network"), "passed")
+    assert states == {**passed, "libraries": "missing", "sweep": "missing"}, done.stdout
     assert content["parts"][2]["checks"][0]["values"]["array_api"].startswith("scipy")
     assert "onnxruntime is not installed" in content["parts"][3]["checks"][0]["message"]
+    assert "cv2 is not installed" in content["parts"][4]["checks"][0]["message"]
     assert done.returncode == 2
 
 

@@ -6,7 +6,8 @@ own, with limits of time). Then the parts: `machine` (what this ran on); `driver
 that it lacks), `stand_in` (in TensorRT's place) and `programs` (recorded work, again and again); `network`, the network
 in PyTorch, with `bench` (one network on two devices), `numerics` (weights, images, errors, tolerances) and `rounding`
 (where the tolerances come from); `compiled` (the same by torch.compile); `libraries` (our engine on what else is
-installed). At last `figures` (what others say) and `report` (files and tables).
+installed), `sweep` (the refinement's plane sweep on the same). At last `figures` (what others say) and `report` (files
+and tables).
 
 On a bare machine only torch and NumPy are there, so nothing else is imported before it is needed.
 """

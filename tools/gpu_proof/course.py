@@ -46,6 +46,7 @@ PARTS = (
     Part("driver", "gpu_proof.driver", 35),
     Part("network", "gpu_proof.network", 80),
     Part("libraries", "gpu_proof.libraries", 15),
+    Part("sweep", "gpu_proof.sweep", 10),
     Part("compiled", "gpu_proof.compiled", 20, optional=True),
 )
 """The first import of PyTorch on a fresh machine can take long; what is tried last may use up what the others leave."""

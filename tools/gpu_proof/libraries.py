@@ -42,7 +42,7 @@ def prove(options: Options, journal: Journal) -> None:
 def _onnxruntime(options: Options, scratch: Path, found: dict[str, Any]) -> None:
     from da3_ros.engines.onnxruntime import CPU_PROVIDER, GPU_PROVIDERS
 
-    module = _import("onnxruntime", "pip install onnxruntime-gpu")
+    module = need("onnxruntime", "pip install onnxruntime-gpu")
     available = module.get_available_providers()
     found.update(version=module.__version__, providers=available)
     usable = [name for name in GPU_PROVIDERS if name in available]
@@ -59,7 +59,7 @@ def _tensorrt(options: Options, scratch: Path, found: dict[str, Any]) -> None:
     """Plans are built and pass their gate before the engine takes them, as with `da3 build`."""
     if options.rehearsal:
         raise Missing("a rehearsal has no GPU for it, and TensorRT ends a process that has none")
-    module = _import("tensorrt", "pip install tensorrt")
+    module = need("tensorrt", "pip install tensorrt")
     found["version"] = module.__version__
 
     def build(folder: Path, shape: tuple[int, int, int]) -> None:
@@ -79,7 +79,7 @@ def _tensorrt(options: Options, scratch: Path, found: dict[str, Any]) -> None:
 
 
 def _rtx(options: Options, scratch: Path, found: dict[str, Any]) -> None:
-    module = _import("tensorrt_rtx", "pip install tensorrt-rtx-cu12")
+    module = need("tensorrt_rtx", "pip install tensorrt-rtx-cu12")
     raise Missing(
         f"tensorrt_rtx {module.__version__} is here; no engine of ours runs on it, it only builds "
         "(benchmark/tensorrt_build.py)"
@@ -179,7 +179,8 @@ def _graph(precision: str) -> str:
     return graph_name(KINDS[0], precision)
 
 
-def _import(name: str, remedy: str) -> Any:
+def need(name: str, remedy: str) -> Any:
+    """The module; raises Missing with the remedy where it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
