@@ -6,6 +6,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 import tracemalloc
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -15,15 +16,22 @@ from cases import Sources, load_cases
 from runs import Runner
 from sheet import Section, Table
 
+from da3_ros.engines.sweep_programs import any_sweep
 from da3_ros.estimation import Estimator, ViewSet
+from da3_ros.estimation.refinement.graph_sweep import GraphSweeper
+from da3_ros.estimation.refinement.sweeper import refused
+from da3_ros.estimation.refinement.trial import compare
 
 REPEATS = 15
 """Sets of each kind that are timed, after two that are not."""
+SWEPT = (2, 196, 252), (4, 196, 252), (4, 280, 504)
+"""Sets that are swept by either: views, height and width."""
 MB = 1e6
 
 
 def time_cost(runner: Runner, sources: Sources, out: Path) -> Section:
-    """Milliseconds of sets of four cameras and of the stereo pair, with and without refinement, in turn.
+    """Milliseconds of sets of four cameras and of the stereo pair, with and without refinement, in turn; and of the
+    plane sweep by the CPU code and by the graph.
 
     A whole set is what a caller waits for; the refinement's own time may be hidden behind the engine's.
     """
@@ -40,7 +48,25 @@ def time_cost(runner: Runner, sources: Sources, out: Path) -> Section:
         table.add(f"{name}, {views} views", engine, own, own / views, own / engine, before, after, after - before)
         section.figures |= {f"cost {name} ms_a_view": own / views, f"cost {name} of_engine": own / engine}
         section.figures |= {f"cost {name} whole before": before, f"cost {name} whole after": after}
+    section.tables.append(sweep_table(SWEPT))
     return section
+
+
+def sweep_table(sets: Sequence[tuple[int, int, int]]) -> Table:
+    """Milliseconds a view of the plane sweep, both levels of a made set, by the CPU code and by the graph on the best
+    program of this machine. sets: views, height and width.
+    """
+    program = any_sweep()
+    table = Table(
+        f"Plane sweep, the graph on {program.backend}",
+        ("", "CPU code, ms a view", "graph", "accepted alike", "log depth within"),
+        (".1f", ".1f", ".2%", ".4f"),
+        notes=["95 % of the pixels that both accept lie within; a made set (refinement/trial.py)"],
+    )
+    for views, height, width in sets:
+        trial = compare(GraphSweeper(program, refused), views, height, width)
+        table.add(f"{views} views of {height}x{width}", trial.cpu_ms, trial.other_ms, trial.alike, trial.off)
+    return table
 
 
 def measure_time(runner: Runner, case: Case, repeats: int) -> tuple[float, float, tuple[float, float]]:

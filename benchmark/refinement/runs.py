@@ -14,6 +14,7 @@ from scoring import Depth, Errors, Within, best_factor, errors, ratio, truth_at,
 from da3_ros.engines import load_engine
 from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, ScaleConfig, ViewSet
 from da3_ros.estimation.refinement import RefinementConfig
+from da3_ros.estimation.refinement.choose import choose_sweeper
 from da3_ros.models import find_model
 
 
@@ -80,10 +81,11 @@ class Runner:
 
     @classmethod
     def of_model(cls, model: str | Path, size: int = 0, source: str = "auto") -> Runner:
-        """On one engine for both. source: the evidence that is used, as in `RefinementConfig`."""
+        """On one engine for both; DA3_SWEEP counts. source: the evidence that is used, as in `RefinementConfig`."""
         record, folder = find_model(model)
         engine = load_engine(folder, 0)
-        return cls(*(Estimator(engine, record, config_of(name, size)) for name in ("none", source)))
+        sweeper = choose_sweeper(engine, size or record.recommended_size).sweeper
+        return cls(*(Estimator(engine, record, config_of(name, size), sweeper) for name in ("none", source)))
 
     def estimate(self, case: Case) -> Both:
         """Both estimates; nothing is remembered from earlier cases."""

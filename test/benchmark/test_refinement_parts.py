@@ -10,12 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cases import GROSS, OF_ROOMS, Sources
-from cost import measure_time
+from cost import measure_time, sweep_table
 from made_rig import made_case, ring_case
 from rig_files import rig_path, write_rig
 from robustness import gross, rigs
 from runs import Both, Runner
 from sections import stereo
+
+from da3_ros.estimation.refinement.graph_sweep import GraphSweeper
 
 
 class Known(Runner):
@@ -120,3 +122,21 @@ def test_times_are_medians_without_the_first_two():
     assert next(ticks) == 10
     assert before >= 0
     assert after >= 0
+
+
+def test_the_sweep_is_timed_by_either():
+    table = sweep_table([(2, 98, 126)])
+    ((name, cpu_ms, graph_ms, alike, off),) = table.rows
+    assert (name, table.title) == ("2 views of 98x126", "Plane sweep, the graph on onnxruntime CPU")
+    assert cpu_ms > 0
+    assert graph_ms > 0
+    assert 0.98 < alike <= 1
+    assert 0 <= off < 0.005
+
+
+@pytest.mark.parametrize("forced", ["cpu", "graph"])
+def test_who_sweeps_can_be_forced(monkeypatch, forced):
+    monkeypatch.setenv("DA3_SWEEP", forced)
+    runner = Runner.of_model("da3-nano")
+    assert isinstance(runner.after.sweeper, GraphSweeper) == (forced == "graph")
+    assert runner.before.sweeper is runner.after.sweeper
