@@ -177,4 +177,4 @@ def test_the_whole_estimator_refines_by_either(monkeypatch):
         assert np.nanmedian(np.abs(np.log(view.depth / true))) < 0.02, "it was 0.1"
     off = np.abs(np.log(found["graph"] / found["cpu"]))
     assert np.nanmax(off) > 0, "two ways of adding up"
-    assert np.nanpercentile(off, 99) < 0.01
+    assert np.nanpercentile(off, 99) < 0.02, "OpenCV before version 5 looks images up in 1/32 pixel"

@@ -203,5 +203,5 @@ def test_the_refinement_of_a_set_fits_into_its_plans(program):
         assert a.report.applied
         assert b.report.applied
         off = np.abs(np.log(a.depth / b.depth))
-        assert np.percentile(off, 99) < 0.01
+        assert np.percentile(off, 99) < 0.02, "OpenCV before version 5 looks images up in 1/32 pixel"
         assert np.abs(np.log(a.depth / view.depth)).mean() > 10 * off.mean(), "something was refined"
