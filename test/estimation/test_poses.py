@@ -9,7 +9,7 @@ import pytest
 from da3_ros.engines import EngineInfo, RawEstimate
 from da3_ros.estimation import Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
 from da3_ros.estimation.pose import PoseConfig
-from da3_ros.estimation.pose.adjustment import Links, Noise, adjust
+from da3_ros.estimation.pose.adjustment import Links, Noise, adjust, adjust_closely
 from da3_ros.estimation.pose.features import FeatureConfig, Features, detect, match
 from da3_ros.estimation.pose.matches import Matcher, MatchesConfig, PairMatches, poses_from_matches
 from da3_ros.geometry import CameraModel
@@ -125,6 +125,24 @@ def test_a_whole_views_depth_may_be_off():
     free = adjust(start, [there, back], fixed, Noise(depth=0.05, view=0.5))
     stiff = adjust(start, [there, back], fixed, Noise(depth=0.05, view=1e-3))
     assert errors(free.poses[1], POSES[1])[0] < errors(stiff.poses[1], POSES[1])[0]
+
+
+@pytest.mark.parametrize(("pixel_noise", "gain"), [(0.2, 2), (3.0, 0.99)])
+def test_matches_are_as_exact_as_they_turn_out(pixel_noise, gain):
+    """Depth that is too flat all over bends the poses; matches that are exact do not let it, others cannot help it."""
+    scene = Scene(pixel_noise=pixel_noise)
+    flat = [4 * (depth / 4) ** 0.5 for depth in scene.depths]
+    links = [
+        Links(i, j, CAMERA, CAMERA, scene.pixels[i], scene.pixels[j], flat[i])
+        for i in range(4)
+        for j in range(4)
+        if i != j
+    ]
+    fixed = np.array([True, False, False, False])
+    tolerant, close = (method(POSES, links, fixed, Noise(depth=0.3)) for method in (adjust, adjust_closely))
+    assert (close.covariance == tolerant.covariance).all()
+    turns = [np.mean([errors(found.poses[v], POSES[v])[0] for v in (1, 2, 3)]) for found in (tolerant, close)]
+    assert turns[1] * gain < turns[0] * (1 + 1e-9)
 
 
 def features(seed, camera=CAMERA):

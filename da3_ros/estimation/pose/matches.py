@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.estimation.pose.adjustment import Adjusted, Links, Noise, adjust
+from da3_ros.estimation.pose.adjustment import Adjusted, Links, Noise, adjust, adjust_closely
 from da3_ros.estimation.pose.features import FeatureConfig, Features, detect, match
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.poses import from_rotation_translation, invert
@@ -154,7 +154,7 @@ def poses_from_matches(
     out = [MatchedPose(pose, np.zeros((6, 6)), 0) if at else None for pose, at in zip(start, fixed, strict=True)]
     if active:
         bodies = [views + v if mount is None else mount[0] for v, mount in enumerate(mounts)]
-        result = adjust(start, active, fixed | lost, config.noise, bodies)
+        result = adjust_closely(start, active, fixed | lost, config.noise, bodies)
         inliers = _explained(active, result, bodies)
         for v in np.flatnonzero(~fixed & ~lost):
             if inliers[bodies[v]] >= config.min_matches:
