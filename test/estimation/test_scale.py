@@ -215,3 +215,14 @@ def test_given_and_none(rig):
 def test_bad_configuration_is_refused(bad):
     with pytest.raises(ValueError, match="scale"):
         ScaleConfig(**bad)
+
+
+def test_a_sample_in_the_sky_does_not_take_the_scale():
+    """Two corners that the network takes for very far: nothing else may follow them."""
+    rng = np.random.default_rng(0)
+    metric = rng.uniform(2, 9, 300)
+    relative = metric / 6 * np.exp(rng.normal(0, 0.1, 300))
+    relative[:2] = 60.0
+    found = fit_scale(relative, metric, np.ones(300))
+    assert found.scale == pytest.approx(6, rel=0.05)
+    assert found.inliers.sum() == 298

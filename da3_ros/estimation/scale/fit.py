@@ -156,7 +156,8 @@ def fit_scale(relative: NDArray[np.float64], metric: NDArray[np.float64], weight
     if valid.sum() < 8:
         raise AlignmentError(f"{int(valid.sum())} valid samples are too few to fix a scale, 8 are needed")
     ratio, weight = metric[valid] / relative[valid], weights[valid]
-    rough = weighted_median(ratio, weight / ratio)
+    # As `scale` below it would take its weights from what a single sample in the sky says: its ratio is next to nothing.
+    rough = weighted_median(ratio, weight)
     near = (ratio > rough / BAND) & (ratio < rough * BAND)
     # |s r - m| / m = |s - m / r| * r / m: minimised by the median of m / r with weights r / m.
     scale = weighted_median(ratio[near], weight[near] / ratio[near])
