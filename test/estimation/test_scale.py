@@ -226,3 +226,9 @@ def test_a_sample_in_the_sky_does_not_take_the_scale():
     found = fit_scale(relative, metric, np.ones(300))
     assert found.scale == pytest.approx(6, rel=0.05)
     assert found.inliers.sum() == 298
+
+
+def test_samples_that_agree_on_nothing_give_no_scale():
+    metric = np.geomspace(1e-3, 1e3, 30)
+    with pytest.raises(AlignmentError, match=r"\d of 30 samples agree on a scale, 8 are needed"):
+        fit_scale(np.ones(30), metric, np.ones(30))

@@ -150,15 +150,17 @@ def fit_scale(relative: NDArray[np.float64], metric: NDArray[np.float64], weight
 
     A consensus of the samples that agree best, as RANSAC's, takes the side of one surface where the network has
     several surfaces at different scales; a median stands between them, where the error of the whole image is least.
-    Raises AlignmentError for fewer than 8 samples that are positive and finite.
+    Raises AlignmentError for fewer than 8 samples that are positive and finite, or that agree.
     """
     valid = np.isfinite(relative) & np.isfinite(metric) & (relative > 0) & (metric > 0)
     if valid.sum() < 8:
         raise AlignmentError(f"{int(valid.sum())} valid samples are too few to fix a scale, 8 are needed")
     ratio, weight = metric[valid] / relative[valid], weights[valid]
-    # As `scale` below it would take its weights from what a single sample in the sky says: its ratio is next to nothing.
+    # Weighted as `scale` below, a single sample in the sky could take it: its ratio is next to nothing.
     rough = weighted_median(ratio, weight)
     near = (ratio > rough / BAND) & (ratio < rough * BAND)
+    if near.sum() < 8:
+        raise AlignmentError(f"{int(near.sum())} of {len(ratio)} samples agree on a scale, 8 are needed")
     # |s r - m| / m = |s - m / r| * r / m: minimised by the median of m / r with weights r / m.
     scale = weighted_median(ratio[near], weight[near] / ratio[near])
     inliers = np.zeros(len(valid), dtype=bool)
