@@ -156,8 +156,10 @@ def fit_scale(relative: NDArray[np.float64], metric: NDArray[np.float64], weight
     if valid.sum() < 8:
         raise AlignmentError(f"{int(valid.sum())} valid samples are too few to fix a scale, 8 are needed")
     ratio, weight = metric[valid] / relative[valid], weights[valid]
-    # Weighted as `scale` below, a single sample in the sky could take it: its ratio is next to nothing.
-    rough = weighted_median(ratio, weight)
+    # Far off the median there is the sky: weighted as below, a single sample there could take the scale.
+    middle = weighted_median(ratio, weight)
+    possible = (ratio > middle / BAND**2) & (ratio < middle * BAND**2)
+    rough = weighted_median(ratio[possible], weight[possible] / ratio[possible])
     near = (ratio > rough / BAND) & (ratio < rough * BAND)
     if near.sum() < 8:
         raise AlignmentError(f"{int(near.sum())} of {len(ratio)} samples agree on a scale, 8 are needed")
