@@ -175,6 +175,8 @@ def said_when_refused(case):
         return refine([subject], RefinementConfig(source="measured"))[0].report.message
     if case == "no better":
         return judge(np.full(9, 0.079), np.full(9, 0.081), 1.0, sensor=False).message
+    if case == "corners":
+        return judge(np.full(9, 0.2), np.full(9, 0.119), 1.0, sensor=False, corners=True).message
     if case == "order":
         return judge(np.full(9, 0.2), np.full(9, 0.1), 0.55, sensor=False).message
     if case == "poses":
@@ -182,7 +184,7 @@ def said_when_refused(case):
     return in_words({}, metric=case == "off", milliseconds=0)[0]
 
 
-@pytest.mark.parametrize("case", ["few", "no better", "order", "poses", "off", "no unit"])
+@pytest.mark.parametrize("case", ["few", "no better", "corners", "order", "poses", "off", "no unit"])
 def test_the_page_on_refined_depth_has_the_words_of_the_code(case):
     assert f"`{said_when_refused(case)}`" in REFINED
 

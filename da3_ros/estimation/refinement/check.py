@@ -25,6 +25,9 @@ CLEARLY = 0.15
 PAIRS = 2000
 MUCH = 0.75
 """Share to which the held-back residuals fall where another sensor is right, whatever the network says."""
+CORNERS = 0.5
+"""Share to which they must fall where triangulated corners are all there is: a few dozen, at poses that dense matching
+did not confirm."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,13 @@ def same_order(log_depth: Map, evidence: Evidence) -> float:
     return float((np.sign(told) == np.sign(found))[clear].mean())
 
 
-def judge(before: NDArray[np.floating], after: NDArray[np.floating], order: float, *, sensor: bool) -> Verdict:
+def judge(
+    before: NDArray[np.floating], after: NDArray[np.floating], order: float, *, sensor: bool, corners: bool = False
+) -> Verdict:
     """What residuals (N,) of log depth of held-back evidence say, before and after.
 
-    order: of `same_order`. sensor: all evidence is another sensor's, which may be right against the network.
+    order: of `same_order`. sensor: all evidence is another sensor's, which may be right against the network; corners:
+    all of it is triangulated corners, which must tell clearly more than the network.
     """
     first, second = float(np.median(np.abs(before))), float(np.median(np.abs(after)))
     message = ""
@@ -75,4 +81,6 @@ def judge(before: NDArray[np.floating], after: NDArray[np.floating], order: floa
         message = f"evidence and network disagree on what is nearer in {100 * (1 - order):.0f} % of pairs of pixels"
     elif second > first:
         message = f"evidence held back is explained no better: {second:.3f} after {first:.3f} of log depth"
+    elif corners and second > CORNERS * first:
+        message = f"corners alone must halve what the network is off by: {second:.3f} after {first:.3f} of log depth"
     return Verdict(message, first, second)

@@ -208,7 +208,8 @@ def _verdict(log_depth: Map, grey: Map, evidence: Evidence, config: RefinementCo
         after.append(asked.log_depth - tried.log_depth[at])
     if not before:
         return Verdict("", nan, nan)
-    return judge(np.concatenate(before), np.concatenate(after), order, sensor=sensor)
+    corners = set(evidence.counts()) == {"matches"}
+    return judge(np.concatenate(before), np.concatenate(after), order, sensor=sensor, corners=corners)
 
 
 def _spread(fused: Fused, distance: Map, evidence: Evidence, verdict: Verdict, network: float) -> Map:

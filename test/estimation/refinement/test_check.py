@@ -70,6 +70,13 @@ def test_order_of_near_and_far():
     assert same_order(network, evidence(500, seed=1, log_depth=network)) == 1
 
 
+def test_corners_alone_must_tell_clearly_more():
+    before = np.full(20, 0.2)
+    assert judge(before, np.full(20, 0.09), 1.0, sensor=False, corners=True).message == ""
+    assert "corners alone must halve" in judge(before, np.full(20, 0.11), 1.0, sensor=False, corners=True).message
+    assert judge(before, np.full(20, 0.11), 1.0, sensor=False).message == ""
+
+
 def test_only_clear_differences_have_an_order():
     """On a wall all is about as near: noise would toss a coin."""
     network, wall = ramp(), np.random.default_rng(0).normal(1, 0.02, (H, W))
