@@ -89,6 +89,11 @@ class PlanKey:
         """Name of the plan's file."""
         return f"{self.kind}.{self.precision}.{self.digest()[:16]}{SUFFIX}"
 
+    def same_gpu(self, other: PlanKey) -> bool:
+        """Whether both were built for one kind of GPU."""
+        mine, its = ((key.gpu, key.capability, key.multiprocessors) for key in (self, other))
+        return mine == its
+
 
 @dataclass(frozen=True)
 class PlanHeader:

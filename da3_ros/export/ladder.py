@@ -165,5 +165,5 @@ class _Job:
                 old = read_header(path).key
             except PlanError:
                 continue
-            if (old.gpu, old.capability, old.multiprocessors) == (key.gpu, key.capability, key.multiprocessors):
+            if old.same_gpu(key):
                 path.unlink(missing_ok=True)

@@ -91,10 +91,5 @@ def _remove_superseded(new: Path, header: PlanHeader) -> None:
             old = read_header(path).key
         except PlanError:
             continue
-        if (old.gpu, old.capability, old.multiprocessors, set(old.shapes)) == (
-            key.gpu,
-            key.capability,
-            key.multiprocessors,
-            set(key.shapes),
-        ):
+        if old.same_gpu(key) and set(old.shapes) == set(key.shapes):
             path.unlink(missing_ok=True)
