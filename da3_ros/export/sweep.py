@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from onnx import ModelProto
 
 from da3_ros.engines.sweep import INPUTS, MARGIN, METADATA, OUTPUTS, WINDOW
-from da3_ros.estimation.refinement.sweep import MOTION_STEP, NOISE, WORST
+from da3_ros.estimation.refinement.patches import NOISE
+from da3_ros.estimation.refinement.sweep import WORST
 from da3_ros.export.formula import Formula, Value
 
 OPSET = 18
@@ -67,6 +67,14 @@ class _Projection:
         seen = ahead & u.within(0.0, self.last[0]) & v.within(0.0, self.last[1])
         return u, v, seen
 
+    def motion(self, depth: Value) -> Value:
+        """Pixels that a place moves by for 1 of log depth; 0 where it is not seen. depth: (B, 1, ?, H, W)."""
+        plane, shift = self.planes, self.shift
+        x, y = (plane[k] * shift[2] - shift[k] * plane[2] for k in (0, 1))
+        z = (depth * plane[2] + shift[2]).at_least(1e-9)
+        moved = depth.formula.op("Sqrt", x * x + y * y) * depth / (z * z)
+        return self(depth)[2].where(moved, 0.0)
+
 
 def _scores(given: dict[str, Value], projection: _Projection) -> tuple[Value, Value]:
     """Mean score (B, K, h, w) of each depth in the views that see it, and the variance (B, 1, h, w) of the patches."""
@@ -111,12 +119,8 @@ def _looked_up(others: Value, places: tuple[Value, Value], last: tuple[Value, Va
 
 def _motion(log_depth: Value, projection: _Projection) -> Value:
     """Pixels (B, 1, h, w) that a place moves by, for 1 of log depth, in the view where it moves most."""
-    near = projection.inner()
     depth = log_depth.formula.op("Exp", _inner(log_depth)).unsqueezed(1, 2)
-    here, there = near(depth), near(depth * float(np.exp(MOTION_STEP)))
-    x, y = (b - a for a, b in zip(here[:2], there[:2], strict=True))
-    moved = depth.formula.op("Sqrt", x * x + y * y) / MOTION_STEP
-    return (here[2] & there[2]).where(moved, 0.0).reduced("Max", 1)
+    return projection.inner().motion(depth).reduced("Max", 1)
 
 
 def _best(given: dict[str, Value], scores: Value, variance: Value, motion: Value) -> dict[str, Value]:

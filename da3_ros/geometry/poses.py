@@ -21,6 +21,12 @@ def invert(t: Array) -> Array:
     return from_rotation_translation(r_inv, -(r_inv @ t[..., :3, 3:])[..., 0])
 
 
+def relative(t_world_a: Array, t_world_b: Array) -> tuple[Array, Array]:
+    """``T_b_a`` from the poses (..., 3 or 4, 4) of both: rotation (..., 3, 3), translation (..., 3)."""
+    r_b_world = _transpose(t_world_b[..., :3, :3])
+    return r_b_world @ t_world_a[..., :3, :3], (r_b_world @ (t_world_a - t_world_b)[..., :3, 3:])[..., 0]
+
+
 def from_rotation_translation(rotation: Array, translation: Array) -> Array:
     """Assemble (..., 4, 4) from rotations (..., 3, 3) and translations (..., 3)."""
     xp = array_namespace(rotation, translation)

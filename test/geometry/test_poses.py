@@ -37,6 +37,14 @@ def test_invert_and_transform_go_back():
     np.testing.assert_allclose(poses.transform(poses.invert(t), poses.transform(t, points)), points, atol=1e-12)
 
 
+def test_relative_is_what_leads_from_one_to_the_other():
+    rng = np.random.default_rng(2)
+    q = rng.normal(size=(2, 5, 4))
+    a, b = poses.from_rotation_translation(poses.matrix_from_quaternion(q), rng.normal(size=(2, 5, 3)))
+    R, t = poses.relative(a, b)
+    np.testing.assert_allclose(poses.from_rotation_translation(R, t), poses.invert(b) @ a, atol=1e-12)
+
+
 def test_normalised_baseline_has_unit_mean_distance_and_keeps_ratios():
     t = np.tile(np.eye(4), (3, 1, 1))
     t[:, 0, 3] = [1.0, 1.5, 3.0]

@@ -26,30 +26,27 @@ def agreeing(
     difference of log depth, (h, w) of each frame.
     """
     out, counts = [np.zeros_like(mask) for mask in accepted], dict.fromkeys(pairs, 0)
+    pixels = [np.nonzero(mask) for mask in accepted]
     for i, j in pairs:
-        if not accepted[i].any() or not accepted[j].any():
+        rows, columns = pixels[i]
+        if not len(rows) or not len(pixels[j][0]):
             continue
-        rows, columns = np.nonzero(accepted[i])
-        at = places(frames[i], frames[j], log_depths[i], rows, columns)
-        there_row, there_column, depth, inside = at
-        rows, columns = rows[inside], columns[inside]
-        r, c = there_row[inside], there_column[inside]
-        difference = np.abs(log_depths[j][r, c] - np.log(depth[inside]))
-        good = accepted[j][r, c] & (difference < tolerance[i][rows, columns] + tolerance[j][r, c])
+        there, depth, inside = places(frames[i], frames[j], log_depths[i][rows, columns], rows, columns)
+        rows, columns, there = rows[inside], columns[inside], (there[0][inside], there[1][inside])
+        difference = np.abs(log_depths[j][there] - np.log(depth[inside]))
+        good = accepted[j][there] & (difference < tolerance[i][rows, columns] + tolerance[j][there])
         out[i][rows[good], columns[good]] = True
         counts[i, j] = int(good.sum())
     return out, counts
 
 
 def places(
-    a: Frame, b: Frame, log_depth: Map, rows: NDArray[np.intp], columns: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32], Mask]:
-    """Nearest pixels of b (row, column), depth there, and whether b sees them, of some pixels of a; each (N,)."""
-    part = Projection.between(a, b)
-    planes = tuple(plane[rows, columns] for plane in part.p)
-    u, v, z = Projection((planes[0], planes[1], planes[2]), part.t, part.width, part.height)(
-        np.exp(log_depth[rows, columns])
-    )
+    a: Frame, b: Frame, log_depth: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32], Mask]:
+    """Nearest pixels of b (rows, columns), depth there, and whether b sees them, of some pixels of a and their log
+    depth; each (N,).
+    """
+    u, v, z = (part := Projection.of_pixels(a, b, rows, columns))(np.exp(log_depth))
     inside = part.inside(u, v, z)
-    u, v = np.where(inside, u, 0), np.where(inside, v, 0)
-    return np.rint(v).astype(np.intp), np.rint(u).astype(np.intp), z, inside
+    u[~inside] = v[~inside] = 0
+    return (np.rint(v).astype(np.intp), np.rint(u).astype(np.intp)), z, inside

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from da3_ros.estimation.refinement.frame import Frame, Map, Projection
 from da3_ros.geometry.cameras import CameraModel
-from da3_ros.geometry.poses import from_rotation_translation, invert
+from da3_ros.geometry.poses import from_rotation_translation, relative
 
 MOST = 120
 """Pixels of a pair that are asked."""
@@ -101,7 +101,7 @@ def offsets_between(
 
 def beside_lines(frames: Sequence[Frame], pair: Offsets) -> float:
     """Median distance of corresponding pixels from the epipolar lines of the frames' poses, in pixels."""
-    return _middle(_across(frames, pair, [frame.pose for frame in frames]))
+    return _middles(_Lines.of(frames, [pair], [frame.pose for frame in frames]).distance(), [pair])[0]
 
 
 def correct_poses(
@@ -111,79 +111,103 @@ def correct_poses(
     poses = [frame.pose for frame in frames]
     seen = sorted({k for pair in offsets for k in (pair.i, pair.j)})
     off = np.zeros(len(poses))
-    before = max((_middle(_across(frames, pair, poses)) for pair in offsets), default=0.0)
     if not seen:
-        return Corrected(poses, off, before, {})
+        return Corrected(poses, off, 0.0, {})
     column = {view: 6 * k for k, view in enumerate(seen)}
     prior = np.concatenate([[1 / sigma[view][0]] * 3 + [1 / sigma[view][1]] * 3 for view in seen])
     total = np.zeros(6 * len(seen))
+    lines = _Lines.of(frames, offsets, poses)
+    residual = lines.distance()
+    before = max(_middles(residual, offsets))
+    counts = np.array([len(pair.a) for pair in offsets])
+    ends = np.cumsum(counts)
     for _ in range(ROUNDS):
+        robust = np.maximum(1.4826 * np.array(_middles(residual, offsets)), NOISE_PX)
+        weight = np.repeat(np.minimum(1.0, COUNT / counts) / robust**2, counts)
+        robust = 2 * np.repeat(robust, counts)
+        weight *= np.minimum(1.0, robust / np.maximum(np.abs(residual), 1e-9))
         normal, right = np.diag(prior**2), -(prior**2) * total
-        for pair in offsets:
-            lines = _Lines.of(frames, pair, poses)
-            residual, jacobian = lines.distance(), np.zeros((len(pair.a), len(total)))
-            for view, derivative in zip((pair.i, pair.j), lines.derivatives(), strict=True):
-                jacobian[:, column[view] : column[view] + 6] = derivative
-            robust = max(1.4826 * _middle(residual), NOISE_PX)
-            weight = np.where(np.abs(residual) < 2 * robust, 1.0, 2 * robust / np.maximum(np.abs(residual), 1e-9))
-            weight *= min(1.0, COUNT / len(residual)) / robust**2
-            normal += jacobian.T @ (jacobian * weight[:, None])
-            right -= jacobian.T @ (weight * residual)
+        both = np.concatenate(lines.derivatives(), axis=1)
+        for pair, end, count in zip(offsets, ends, counts, strict=True):
+            own = slice(end - count, end)
+            at = [column[view] + k for view in (pair.i, pair.j) for k in range(6)]
+            weighted = both[own] * weight[own, None]
+            normal[np.ix_(at, at)] += weighted.T @ both[own]
+            right[at] -= weighted.T @ residual[own]
         step = np.asarray(np.linalg.solve(normal, right), np.float64)
         total += step
         for view in seen:
             poses[view] = np.asarray(poses[view] @ _small(step[column[view] : column[view] + 6]))
+        lines = _Lines.of(frames, offsets, poses)
+        residual = lines.distance()
     for view in seen:
         off[view] = float(np.linalg.norm((total * prior)[column[view] : column[view] + 6]))
-    left = {(pair.i, pair.j): _middle(_across(frames, pair, poses)) for pair in offsets}
+    left = {(pair.i, pair.j): middle for pair, middle in zip(offsets, _middles(residual, offsets), strict=True)}
     return Corrected(poses, off, before, left)
 
 
-def _middle(values: NDArray[np.float64]) -> float:
-    return float(np.median(np.abs(values)))
+def _middles(values: NDArray[np.float64], offsets: Sequence[Offsets]) -> list[float]:
+    """Median of |values| (N,) of each pair."""
+    parts = np.split(np.abs(values), np.cumsum([len(pair.a) for pair in offsets])[:-1])
+    return [float(np.median(part)) for part in parts]
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """Pixels of one frame and the epipolar lines of their partners: ``d_b . (t x R d_a) = 0`` for rays d (z = 1)."""
+    """Pixels of frames and the epipolar lines of their partners: ``d_b . (t x R d_a) = 0`` for rays d (z = 1). All
+    pixels of all pairs, one after the other: N.
+    """
 
     d_a: NDArray[np.float64]
+    """(N, 3)."""
     d_b: NDArray[np.float64]
+    """(N, 3)."""
     R: NDArray[np.float64]
+    """R_b_a (N, 3, 3)."""
     t: NDArray[np.float64]
+    """t_b_a (N, 3)."""
     per_pixel: NDArray[np.float64]
     """(N,), what the product changes by where the pixel moves across its line by 1."""
 
     @classmethod
-    def of(cls, frames: Sequence[Frame], pair: Offsets, poses: Sequence[NDArray[np.float64]]) -> _Lines:
-        a, b = frames[pair.i].camera, frames[pair.j].camera
-        T_j_i = invert(poses[pair.j]) @ poses[pair.i]
-        d_a, d_b, R, t = _rays(pair.a, a), _rays(pair.b, b), T_j_i[:3, :3], T_j_i[:3, 3]
-        line = _cross(d_b, t) @ R
-        return cls(d_a, d_b, R, t, np.maximum(np.hypot(line[:, 0] / a.fx, line[:, 1] / a.fy), 1e-12))
+    def of(cls, frames: Sequence[Frame], offsets: Sequence[Offsets], poses: Sequence[NDArray[np.float64]]) -> _Lines:
+        counts = [len(pair.a) for pair in offsets]
+        d_a = np.concatenate([_rays(pair.a, frames[pair.i].camera) for pair in offsets])
+        d_b = np.concatenate([_rays(pair.b, frames[pair.j].camera) for pair in offsets])
+        first, second = (np.stack([poses[getattr(pair, side)] for pair in offsets]) for side in ("i", "j"))
+        R, t = (np.repeat(part, counts, axis=0) for part in relative(first, second))
+        focal = np.repeat([(frames[pair.i].camera.fx, frames[pair.i].camera.fy) for pair in offsets], counts, axis=0)
+        line = _turned_back(R, _cross(d_b, t))[:, :2] / focal
+        return cls(d_a, d_b, R, t, np.maximum(np.hypot(line[:, 0], line[:, 1]), 1e-12))
 
     def distance(self) -> NDArray[np.float64]:
         """(N,), pixels."""
-        return np.asarray((self.d_b * _cross(self.t, self.d_a @ self.R.T)).sum(axis=1) / self.per_pixel)
+        return np.asarray((self.d_b * _cross(self.t, _turned(self.R, self.d_a))).sum(axis=1) / self.per_pixel)
 
     def derivatives(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Of `distance`, (N, 6) each, by a small turn and move of the first camera and of the second, in their axes.
 
         The distance does not change with the length of the baseline, though the product does.
         """
-        seen, normal = self.d_a @ self.R.T, _cross(self.d_b, self.t) @ self.R
-        along = self.t / max(float(np.linalg.norm(self.t)), 1e-12)
-        moved_a, moved_b = _cross(self.d_a, self.d_b @ self.R), _cross(self.d_b, seen)
-        moved_a -= np.outer(moved_a @ (along @ self.R), along @ self.R)
-        moved_b -= np.outer(moved_b @ along, along)
+        seen, normal = _turned(self.R, self.d_a), _turned_back(self.R, _cross(self.d_b, self.t))
+        along_b = self.t / np.maximum(np.linalg.norm(self.t, axis=1, keepdims=True), 1e-12)
+        along_a = _turned_back(self.R, along_b)
+        moved_a, moved_b = _cross(self.d_a, _turned_back(self.R, self.d_b)), _cross(self.d_b, seen)
+        moved_a -= (moved_a * along_a).sum(axis=1, keepdims=True) * along_a
+        moved_b -= (moved_b * along_b).sum(axis=1, keepdims=True) * along_b
         first = np.concatenate([_cross(self.d_a, normal), moved_a], axis=1)
         second = np.concatenate([_cross(self.d_b, _cross(self.t, seen)), moved_b], axis=1)
         return first / self.per_pixel[:, None], second / self.per_pixel[:, None]
 
 
-def _across(frames: Sequence[Frame], pair: Offsets, poses: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Distance (N,) of the pixels in frame i from the epipolar lines of those in frame j, in pixels."""
-    return _Lines.of(frames, pair, poses).distance()
+def _turned(R: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations (N, 3, 3) of vectors (N, 3)."""
+    return np.asarray(np.einsum("nij,nj->ni", R, vectors))
+
+
+def _turned_back(R: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inverse rotations, given (N, 3, 3), of vectors (N, 3)."""
+    return np.asarray(np.einsum("nji,nj->ni", R, vectors))
 
 
 def _rays(pixels: NDArray[np.float64], camera: CameraModel) -> NDArray[np.float64]:
@@ -192,7 +216,7 @@ def _rays(pixels: NDArray[np.float64], camera: CameraModel) -> NDArray[np.float6
 
 
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Vector products (N, 3) of vectors (N, 3) or (3,): NumPy's own takes five times as long for so few."""
+    """Vector products of vectors, (N, 3): NumPy's own takes five times as long for so few."""
     x, y, z = a.T
     u, v, w = b.T
     return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)

@@ -50,10 +50,10 @@ WHILE_ROBUST = 0.05
 """Accuracy of all rounds but the last: enough to tell which evidence is off."""
 WHILE_SLOPED = 0.02
 """The same where a round must tell slopes, too."""
+MEDIAN_OF = 4000
+"""Residuals that are enough to tell their median."""
 OUTLIER = 6.0
 """Standard deviations of the residuals from which on evidence loses its say."""
-
-
 SENSOR_OUTLIER = 25.0
 """The same for another sensor's points: they may well stand against all of the network's surface around them."""
 AGREES = 0.07
@@ -111,7 +111,8 @@ def fuse(
         value += hinted[1]
         correction = field.solve(weight, value, correction, accuracy=near)
         error = residual - correction.ravel()[at]
-        spread = np.maximum(max(1.4826 * float(np.median(np.abs(error))), 0.005), evidence.sigma)
+        middle = float(np.median(np.abs(error[:: max(1, len(error) // MEDIAN_OF)])))
+        spread = np.maximum(max(1.4826 * middle, 0.005), evidence.sigma)
         trust = (1 / (1 + (error / (tolerance * spread)) ** 2) ** 2).astype(np.float32)
         if hints is not None and len(hints) and k < rounds - 1:
             hinted = _hinted(hints, start, correction)

@@ -60,7 +60,7 @@ def _worth(a: Posed, b: Posed) -> float:
     if np.linalg.norm(a.frame.pose[:3, 3] - b.frame.pose[:3, 3]) < 2 * max(a.sigma[1], b.sigma[1]):
         return 0.0
     depth = np.exp(a.frame.log_depth[::8, ::8])
-    projection = Projection.between(a.frame, b.frame).cropped(slice(None, None, 8), slice(None, None, 8))
+    projection = Projection.between(a.frame, b.frame, every=8)
     here, there = projection(depth), projection(depth * np.float32(1.1))
     seen = projection.inside(*here) & projection.inside(*there)
     share = float(seen.mean())

@@ -11,18 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.estimation.refinement.frame import Frame, Map, Projection
+from da3_ros.estimation.refinement.frame import Frame, Map, Projection, mirrored
+from da3_ros.estimation.refinement.patches import Patches, Stack, looked_up
 
 WORST = np.float32(-1)
-NOISE = np.float32(4.0)
-"""Variance of the grey levels that is taken for noise: patches of less say nothing."""
-
-MOTION_STEP = 0.01
-"""Change of log depth by which it is measured how far a place moves."""
+TOGETHER = 2**16
+"""Pixels, of several depths together, that are compared in one call."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class Steps:
         depth = np.exp(frame.log_depth[::4, ::4])
         moved = [0.0]
         for other in others:
-            part = Projection.between(frame, other).cropped(slice(None, None, 4), slice(None, None, 4))
+            part = Projection.between(frame, other, every=4)
             a, b = part(depth * np.float32(np.exp(-reach))), part(depth * np.float32(np.exp(reach)))
             both = part.inside(*a) | part.inside(*b)
             if both.any():
@@ -90,13 +87,10 @@ class Steps:
         unit = None if self.unit is None else np.ascontiguousarray(self.unit[rows, columns])
         return Steps(self.first, self.size, self.count, unit)
 
-    def depths(self, depth: Map) -> Iterator[Map]:
-        """Depths (h, w) to try, one after the other."""
-        one = np.float32(1) if self.unit is None else self.unit
-        factor, z = np.exp(np.float32(self.size) * one), depth * np.exp(np.float32(self.first) * one)
-        for _ in range(self.count):
-            yield z
-            z = z * factor
+    def start(self, log_depth: Map) -> tuple[Map, Map]:
+        """The first depth to try (h, w), and the factor from each to the next."""
+        one = np.ones_like(log_depth) if self.unit is None else self.unit
+        return np.exp(log_depth + np.float32(self.first) * one), np.exp(np.float32(self.size) * one)
 
 
 def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> Found:
@@ -105,41 +99,83 @@ def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> 
     nothing = Found(frame.log_depth, np.zeros((h, w), bool), np.zeros((h, w), np.float32), np.zeros((h, w), bool))
     projections = [Projection.between(frame, other) for other in others]
     ends = _ends(frame, steps)
-    windows = [_window([_seen(projection, ends)]) for projection in projections]
-    pairs = [each for each in zip(projections, others, windows, strict=True) if each[2] is not None]
+    windows = [_window(_seen(projection, ends)) for projection in projections]
+    pairs = [(p, other, window) for p, other, window in zip(projections, others, windows, strict=True) if window]
     if not pairs:
         return nothing
-    rows, columns = _around([window for _, _, window in pairs if window is not None])
-    depth = np.exp(frame.log_depth[rows, columns])
-    patch = _Patches(np.ascontiguousarray(frame.grey[rows, columns]), rules.window)
-    near = [projection.cropped(rows, columns) for projection, _, _ in pairs]
-    own = steps.cropped(rows, columns)
-    # Each other view is asked where it sees something only.
-    parts = []
-    for projection, other, window in pairs:
-        assert window is not None
+    rows, columns = _around([window for _, _, window in pairs])
+    log_depth, own = frame.log_depth[rows, columns], steps.cropped(rows, columns)
+    patch = Patches(np.ascontiguousarray(frame.grey[rows, columns]), rules.window)
+    scores, depths = _Scores(steps.count, log_depth.shape), own.start(log_depth)
+    for projection, other, window in pairs:  # each is asked where it sees something only
         at = _shifted(window[0], rows), _shifted(window[1], columns)
-        parts.append((projection.cropped(*window), other, at, patch.part(*at)))
-    scores = np.empty((steps.count, *depth.shape), np.float32)
-    for k, z in enumerate(own.depths(depth)):
-        total, count = np.zeros_like(depth), np.zeros_like(depth)
-        for projection, other, at, own_patch in parts:
-            u, v, ahead = projection(np.ascontiguousarray(z[at]))
-            seen = projection.inside(u, v, ahead)
-            score = own_patch.compare(cv2.remap(other.grey, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-            total[at] += np.where(seen, score, 0)
-            count[at] += seen
-        scores[k] = np.where(count > 0, total / np.maximum(count, 1), WORST)
-    motion = _motion(near, depth)
-    unit = np.ones_like(depth) if own.unit is None else own.unit
-    place, top, alone = _best(scores, motion * unit * np.float32(steps.size), rules)
-    good = alone & (patch.variance > rules.texture) & (motion > 0)
+        part = _Part(
+            projection.cropped(*window, patch.margin),
+            *(mirrored(plane[at], patch.margin) for plane in depths),
+            patch.part(*at),
+            steps.count,
+        )
+        for first, score, seen in part.tried(other.grey):
+            scores.add(first, at, score, seen)
+    motion = _motion([projection.cropped(rows, columns) for projection, _, _ in pairs], np.exp(log_depth))
+    unit = np.ones_like(log_depth) if own.unit is None else own.unit
+    place, accepted, ambiguous = _best(scores.means(), motion * unit * np.float32(steps.size), rules)
     out = Found(frame.log_depth.copy(), nothing.accepted, nothing.pixels_per_log, nothing.ambiguous)
     out.log_depth[rows, columns] += (np.float32(steps.first) + place * np.float32(steps.size)) * unit
-    out.accepted[rows, columns] = good
+    out.accepted[rows, columns] = accepted & (patch.variance > rules.texture) & (motion > 0)
     out.pixels_per_log[rows, columns] = motion
-    out.ambiguous[rows, columns] = (top > rules.score) & ~alone
+    out.ambiguous[rows, columns] = ambiguous
     return out
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one other view may see of the frame, with mirrored rows above and below."""
+
+    projection: Projection
+    depth: Map
+    """The first that is tried, (h, w)."""
+    factor: Map
+    """From each to the next."""
+    patch: Patches
+    count: int
+
+    def tried(self, grey: Map) -> Iterator[tuple[int, Stack, NDArray[np.bool_]]]:
+        """Number of the first depth of some, their scores (K, h, w), and where the other view sees them. As many at
+        once as keep NumPy busy: calls on few pixels cost more than their work, and hold up other threads.
+        """
+        z, margin = self.depth, self.patch.margin
+        inner = slice(margin, len(z) - margin)
+        together = max(1, TOGETHER // z.size)
+        for first in range(0, self.count, together):
+            depths = np.empty((min(together, self.count - first), *z.shape), np.float32)
+            for each in depths:
+                each[:] = z
+                z = z * self.factor
+            u, v, ahead = self.projection(depths)
+            score = self.patch.compare(looked_up(grey, u, v))
+            yield first, score[:, inner], self.projection.inside(u[:, inner], v[:, inner], ahead[:, inner])
+
+
+class _Scores:
+    """Mean score of each depth over the views that see it."""
+
+    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+        self._total = np.zeros((count, *shape), np.float32)
+        self._seen = np.zeros((count, *shape), np.uint8)
+
+    def add(self, first: int, at: tuple[slice, slice], score: Stack, seen: NDArray[np.bool_]) -> None:
+        """Of one view: scores (K, h, w) of the depths from `first` on, of the pixels `at`, where they are seen."""
+        depths = slice(first, first + len(score))
+        score *= seen
+        self._total[depths, at[0], at[1]] += score
+        self._seen[depths, at[0], at[1]] += seen
+
+    def means(self) -> Stack:
+        """(count, h, w); WORST where no view sees the place."""
+        self._total /= np.maximum(self._seen, 1)
+        self._total += WORST * (self._seen == 0)
+        return self._total
 
 
 def _ends(frame: Frame, steps: Steps) -> tuple[Map, Map]:
@@ -150,45 +186,15 @@ def _ends(frame: Frame, steps: Steps) -> tuple[Map, Map]:
 
 def textured(frame: Frame, rules: Rules) -> NDArray[np.bool_]:
     """Pixels (h, w) around which there is something to compare."""
-    return _Patches(frame.grey, rules.window).variance > rules.texture
+    return Patches(frame.grey, rules.window).variance > rules.texture
 
 
 def confirmed(frame: Frame, other: Frame, log_depth: Map, rules: Rules) -> NDArray[np.bool_]:
     """Pixels (h, w) of the frame that have texture and look the same in another one at `log_depth` (h, w)."""
-    patch = _Patches(frame.grey, rules.window)
+    patch = Patches(frame.grey, rules.window)
     u, v, ahead = (projection := Projection.between(frame, other))(np.exp(log_depth))
-    score = patch.compare(cv2.remap(other.grey, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    score = patch.compare(looked_up(other.grey, u[None], v[None]))[0]
     return projection.inside(u, v, ahead) & (patch.variance > rules.texture) & (score > rules.score)
-
-
-class _Patches:
-    """Square windows of one image, to be compared with those of others."""
-
-    def __init__(self, grey: Map, side: int) -> None:
-        self._size = (side, side)
-        self._grey = grey - np.float32(128)  # squares of small numbers keep their digits
-        self._mean = self._box(self._grey)
-        self.variance = np.maximum(self._box(self._grey * self._grey) - self._mean * self._mean, 0)
-        self._own = 1 / np.sqrt(self.variance + NOISE)
-
-    def part(self, rows: slice, columns: slice) -> _Patches:
-        """The same for a part of the image."""
-        out = object.__new__(_Patches)
-        out._size = self._size
-        for name in ("_grey", "_mean", "variance", "_own"):
-            setattr(out, name, np.ascontiguousarray(getattr(self, name)[rows, columns]))
-        return out
-
-    def compare(self, image: Map) -> Map:
-        """ZNCC (h, w), -1 to 1."""
-        image -= np.float32(128)
-        mean = self._box(image)
-        variance = self._box(image * image) - mean * mean
-        both = self._box(self._grey * image) - self._mean * mean
-        return np.asarray(both * self._own / np.sqrt(np.maximum(variance, 0) + NOISE))
-
-    def _box(self, image: Map) -> Map:
-        return np.asarray(cv2.blur(image, self._size, borderType=cv2.BORDER_REFLECT_101), np.float32)
 
 
 def _seen(projection: Projection, ends: Sequence[Map]) -> NDArray[np.bool_]:
@@ -197,10 +203,9 @@ def _seen(projection: Projection, ends: Sequence[Map]) -> NDArray[np.bool_]:
     return a | b
 
 
-def _window(seen: Sequence[NDArray[np.bool_]]) -> tuple[slice, slice] | None:
-    """The smallest part of the image that holds all pixels that any view sees."""
-    any_view = np.logical_or.reduce(seen)
-    rows, columns = np.flatnonzero(any_view.any(axis=1)), np.flatnonzero(any_view.any(axis=0))
+def _window(seen: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """The smallest part of the image that holds all pixels that are seen."""
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     if len(rows) < 8 or len(columns) < 8:
         return None
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
@@ -222,31 +227,30 @@ def _motion(projections: Sequence[Projection], depth: Map) -> Map:
     """Pixels (h, w) that a place moves by in the view where it moves most, for a change of log depth by 1."""
     most = np.zeros_like(depth)
     for projection in projections:
-        a, b = projection(depth), projection(depth * np.float32(np.exp(MOTION_STEP)))
-        moved = np.hypot(b[0] - a[0], b[1] - a[1]) / np.float32(MOTION_STEP)
-        most = np.maximum(most, np.where(projection.inside(*a) & projection.inside(*b), moved, 0))
+        np.maximum(most, projection.motion(depth), out=most)
     return most
 
 
-def _best(scores: NDArray[np.float32], motion: Map, rules: Rules) -> tuple[Map, Map, NDArray[np.bool_]]:
-    """Place (h, w) of the best score, in steps from the first, its score, and whether it stands alone: no other one,
-    farther away than a matching patch is wide, comes near it, as where things repeat. motion: pixels (h, w) from one
-    step to the next.
+def _best(
+    scores: Stack, motion: Map, rules: Rules
+) -> tuple[Map, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Place (h, w) of the best score, in steps from the first; whether it is good and stands alone, and whether it is
+    good and does not: another one, farther away than a matching patch is wide, comes near it, as where things repeat.
+    motion: pixels (h, w) from one step to the next.
     """
-    count = len(scores)
-    best = scores.argmax(axis=0)
-    top = np.take_along_axis(scores, best[None], 0)[0]
-    # The best of all may lie outside of what was tried.
-    top = np.where((best > 0) & (best < count - 1), top, WORST)
-    place, alone = best.astype(np.float32), top > rules.score
-    rows, columns = np.nonzero(alone)
-    part, at = scores[:, rows, columns], best[rows, columns]
-    apart = np.maximum(np.ceil(2.0 / np.maximum(motion[rows, columns], 0.25)), 2)
-    near = np.abs(np.arange(count, dtype=np.float32)[:, None] - at) <= apart
-    second = np.where(near, WORST, part).max(axis=0)
-    alone[rows, columns] = part[at, np.arange(len(at))] - second > rules.margin
-    before, here, after = (part[at + k, np.arange(len(at))] for k in (-1, 0, 1))
+    count, best = len(scores), scores.argmax(axis=0)
+    place, accepted, ambiguous = best.astype(np.float32), np.zeros(best.shape, bool), np.zeros(best.shape, bool)
+    good = np.take_along_axis(scores, best[None], 0)[0] > rules.score
+    good &= (best > 0) & (best < count - 1)  # at the ends of what was tried, the best of all may lie beyond
+    pixels = np.flatnonzero(good)
+    at, part = best.take(pixels), scores.reshape(count, -1).take(pixels, axis=1)
+    before, here, after = (part.ravel().take((at + k) * len(at) + np.arange(len(at))) for k in (-1, 0, 1))
+    apart = np.maximum(np.ceil(2.0 / np.maximum(motion.take(pixels), 0.25)), 2)
+    near = np.abs(np.arange(count, dtype=np.float32)[:, None] - at.astype(np.float32)) <= apart
+    part += 2 * WORST * near  # out of the running
+    alone = here - part.max(axis=0) > rules.margin
     bend = before - 2 * here + after
     with np.errstate(divide="ignore", invalid="ignore"):
-        place[rows, columns] += np.where(bend < -1e-6, np.clip((before - after) / (2 * bend), -1, 1), 0)
-    return place, top, alone
+        place.flat[pixels] += np.where(bend < -1e-6, np.clip((before - after) / (2 * bend), -1, 1), 0)
+    accepted.flat[pixels], ambiguous.flat[pixels] = alone, ~alone
+    return place, accepted, ambiguous

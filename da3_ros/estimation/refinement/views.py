@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from da3_ros.estimation.refinement.agreement import Mask
 from da3_ros.estimation.refinement.bearings import Corrected, Offsets, beside_lines, correct_poses, offsets_between
 from da3_ros.estimation.refinement.config import RefinementConfig
 from da3_ros.estimation.refinement.evidence import Evidence
@@ -60,13 +61,14 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig, s
         return Steps.within(config.reach, frame, others, COARSE_STEP, config.hypotheses)
 
     first = Level.of(coarse, pairs, try_all, rules, sweeper)
-    sound = [pair for pair in pairs if _in_common(coarse, pair, first, rules)]
+    texture = side_by_side(lambda i: textured(coarse[i], rules), range(len(coarse)))
+    sound = [pair for pair in pairs if _in_common(coarse, pair, first, texture)]
     if len(views) > 2:  # a view that shows something else spoils what others score: the rest is asked pair by pair
         rest = [pair for pair in pairs if pair not in sound]
         alone = {
             pair: Level.of(coarse, [pair, pair[::-1]], try_all, rules, sweeper) for pair in rest if pair[0] < pair[1]
         }
-        better = {pair for pair, level in alone.items() if _in_common(coarse, pair, level, rules)}
+        better = {pair for pair, level in alone.items() if _in_common(coarse, pair, level, texture)}
         sound = [(i, j) for i, j in pairs if (i, j) in sound or (min(i, j), max(i, j)) in better]
     if not sound:
         return Seen(found, hints)
@@ -98,13 +100,13 @@ def evidence_of_views(views: Sequence[Posed | None], config: RefinementConfig, s
     return Seen(found, hints, message, told_of)
 
 
-def _in_common(frames: Sequence[Frame], pair: Pair, level: Level, rules: Rules) -> bool:
+def _in_common(frames: Sequence[Frame], pair: Pair, level: Level, texture: Sequence[Mask]) -> bool:
     """Whether the two agree on more than chance would have it."""
     shares = []
     for i, j in (pair, pair[::-1]):
         projection = Projection.between(frames[i], frames[j])
         seen = projection.inside(*projection(np.exp(frames[i].log_depth)))
-        shares.append(level.counts[i, j] / max(int((seen & textured(frames[i], rules)).sum()), 1))
+        shares.append(level.counts[i, j] / max(int((seen & texture[i]).sum()), 1))
     return max(shares) > COMMON
 
 

@@ -90,7 +90,7 @@ def test_depth_is_compared_in_the_other_view(frames):
 
 def test_places_are_the_nearest_pixels(frames):
     rows, columns = np.array([10, 50, 90, 40]), np.array([120, 60, 100, 0])
-    r, c, depth, seen = places(frames[0], frames[1], frames[0].log_depth, rows, columns)
+    (r, c), depth, seen = places(frames[0], frames[1], frames[0].log_depth[rows, columns], rows, columns)
     u, v, z = Projection.between(frames[0], frames[1])(np.exp(frames[0].log_depth))
     np.testing.assert_array_equal(seen, [True, True, True, False])
     np.testing.assert_array_equal(r[seen], np.rint(v[rows, columns][seen]))

@@ -150,8 +150,8 @@ def test_a_view_that_nothing_is_told_of_stays(frames):
 
 def test_the_jacobian_is_that_of_finite_differences(frames):
     offsets = pairs_of(frames, count=60)[0]
-    first, second = _Lines.of(frames, offsets, TRUE).derivatives()
-    assert np.abs(_Lines.of(frames, offsets, TRUE).distance()).max() < 1e-2
+    first, second = _Lines.of(frames, [offsets], TRUE).derivatives()
+    assert np.abs(_Lines.of(frames, [offsets], TRUE).distance()).max() < 1e-2
     size = 1e-5
     for camera, analytic in ((0, first), (1, second)):
         for k in range(6):
@@ -159,7 +159,7 @@ def test_the_jacobian_is_that_of_finite_differences(frames):
             for sign in (1, -1):
                 poses = [at.copy() for at in TRUE]
                 poses[camera] = poses[camera] @ _small(sign * size * np.eye(6)[k])
-                ends.append(_Lines.of(frames, offsets, poses).distance())
+                ends.append(_Lines.of(frames, [offsets], poses).distance())
             numeric = (ends[0] - ends[1]) / (2 * size)
             np.testing.assert_allclose(analytic[:, k], numeric, atol=0.02 * np.abs(second).max(), rtol=0.02)
             assert np.corrcoef(analytic[:, k], numeric)[0, 1] > 0.999
@@ -176,7 +176,7 @@ def test_the_distance_is_in_pixels_across_the_line(frames):
     along = replace(offsets, a=offsets.a + 1.5 * direction)
     across = replace(offsets, a=offsets.a + 0.7 * direction[:, ::-1] * (1, -1))
     assert beside_lines(frames, along) < 1e-2
-    np.testing.assert_allclose(np.abs(_Lines.of(frames, across, TRUE).distance()), 0.7, atol=0.01)
+    np.testing.assert_allclose(np.abs(_Lines.of(frames, [across], TRUE).distance()), 0.7, atol=0.01)
 
 
 def test_images_tell_where_pixels_lie_whatever_the_poses_say(frames):

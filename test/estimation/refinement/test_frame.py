@@ -86,3 +86,36 @@ def test_a_part_is_the_same_as_that_part_of_all(between, depth):
     for own, whole in zip(part(depth[rows, columns]), between(depth), strict=True):
         np.testing.assert_array_equal(own, whole[rows, columns])
     assert (part.width, part.height) == (B.width, B.height)
+
+
+def test_some_pixels_are_the_same_as_among_all(between, depth):
+    rows, columns = np.array([0, 7, 29, 12]), np.array([39, 3, 0, 21])
+    some = Projection.of_pixels(frame(A, AT_A), frame(B, AT_B), rows, columns)
+    for own, whole in zip(some(depth[rows, columns]), between(depth), strict=True):
+        np.testing.assert_allclose(own, whole[rows, columns], rtol=1e-5)
+    each = Projection.between(frame(A, AT_A), frame(B, AT_B), every=4)
+    for own, whole in zip(each(depth[::4, ::4]), between(depth), strict=True):
+        np.testing.assert_allclose(own, whole[::4, ::4], rtol=1e-5)
+
+
+def test_several_depths_at_once(between, depth):
+    together = between(np.stack([depth, 2 * depth]))
+    for k, factor in enumerate((1, 2)):
+        for own, whole in zip(together, between(depth * np.float32(factor)), strict=True):
+            np.testing.assert_array_equal(own[k], whole)
+
+
+def test_motion_is_that_of_a_small_change_of_depth(between, depth):
+    step = 1e-2
+    (u, v, _), (x, y, _) = (between(depth * np.float32(np.exp(sign * step))) for sign in (-1, 1))
+    moved = np.hypot(x - u, y - v) / (2 * step)
+    motion, inside = between.motion(depth), between.inside(*between(depth))
+    assert 0.2 < inside.mean() < 0.95
+    assert motion[~inside].max() == 0
+    np.testing.assert_allclose(motion[inside], moved[inside], rtol=0.01)
+    # Twice as near, what moves sideways moves twice as much.
+    aside = Projection.between(frame(A, pose(0, 0, 0)), frame(A, pose(0.3, 0, 0)))
+    near, far = (aside.motion(np.full((A.height, A.width), d, np.float32)) for d in (2, 4))
+    np.testing.assert_allclose(near[10, 30], A.fx * 0.3 / 2, rtol=1e-4)
+    np.testing.assert_allclose(far[10, 30], A.fx * 0.3 / 4, rtol=1e-4)
+    assert far[10, 0] == 0  # out of the other image

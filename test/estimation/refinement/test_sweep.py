@@ -22,6 +22,12 @@ def wide(given, others, pixels=1.0, reach=0.5):
     return Steps.within(reach, given, others, pixels, 64)
 
 
+def tried(steps, log_depth):
+    """Depths (h, w), one after the other."""
+    first, factor = steps.start(log_depth)
+    return [first * factor**k for k in range(steps.count)]
+
+
 def seen_by(others, depth_of):
     """Pixels (h, w) of a frame that lie in the image of one of the others."""
     return np.logical_or.reduce(
@@ -183,7 +189,7 @@ def test_steps_reach_both_ends_and_are_fine_enough(others):
     given = frame([SLANTED], SMALL, HOME)
     for pixels, reach in ((1.0, 0.5), (0.5, 0.3), (2.0, 1.0)):
         steps = Steps.within(reach, given, others, pixels, 200)
-        depths = list(steps.depths(np.exp(given.log_depth)))
+        depths = tried(steps, given.log_depth)
         assert len(depths) == steps.count
         np.testing.assert_allclose(np.log(depths[0]) - given.log_depth, -reach, atol=1e-4)
         np.testing.assert_allclose(np.log(depths[-1]) - given.log_depth, reach, atol=1e-4)
@@ -209,7 +215,7 @@ def test_fine_steps_move_by_pixels_of_the_view_that_sees_most(others):
     given = frame([SLANTED], SMALL, HOME)
     steps = Steps.around(given, others, 3.0, 1.5, 5.0)
     assert steps.count == 5
-    depths = list(steps.depths(np.exp(given.log_depth)))
+    depths = tried(steps, given.log_depth)
     np.testing.assert_allclose(np.log(depths[2]), given.log_depth, atol=1e-5)
     most = np.zeros((H, W), np.float32)
     for other in others:
@@ -219,7 +225,7 @@ def test_fine_steps_move_by_pixels_of_the_view_that_sees_most(others):
     assert np.median(most[most > 0]) == pytest.approx(1.5, rel=0.1)
     # Where little moves they go no farther than that.
     short = Steps.around(given, others, 3.0, 1.5, 0.05)
-    ends = list(short.depths(np.exp(given.log_depth)))
+    ends = tried(short, given.log_depth)
     assert np.abs(np.log(ends[-1]) - given.log_depth).max() == pytest.approx(0.05, abs=1e-4)
     assert np.abs(np.log(ends[0]) - given.log_depth).max() == pytest.approx(0.05, abs=1e-4)
 
@@ -236,7 +242,7 @@ def test_a_part_of_the_steps(others):
     given = frame([SLANTED], SMALL, HOME)
     steps, at = Steps.around(given, others, 3.0, 1.5, 0.15), (slice(5, 40), slice(60, 90))
     part = steps.cropped(*at)
-    for own, whole in zip(part.depths(np.exp(given.log_depth[at])), steps.depths(np.exp(given.log_depth)), strict=True):
+    for own, whole in zip(tried(part, given.log_depth[at]), tried(steps, given.log_depth), strict=True):
         np.testing.assert_array_equal(own, whole[at])
 
 
