@@ -231,9 +231,7 @@ def _motion(projections: Sequence[Projection], depth: Map) -> Map:
     return most
 
 
-def _best(
-    scores: Stack, motion: Map, rules: Rules
-) -> tuple[Map, NDArray[np.bool_], NDArray[np.bool_]]:
+def _best(scores: Stack, motion: Map, rules: Rules) -> tuple[Map, NDArray[np.bool_], NDArray[np.bool_]]:
     """Place (h, w) of the best score, in steps from the first; whether it is good and stands alone, and whether it is
     good and does not: another one, farther away than a matching patch is wide, comes near it, as where things repeat.
     motion: pixels (h, w) from one step to the next.
