@@ -106,12 +106,13 @@ def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> 
     rows, columns = _around([window for _, _, window in pairs])
     log_depth, own = frame.log_depth[rows, columns], steps.cropped(rows, columns)
     patch = Patches(np.ascontiguousarray(frame.grey[rows, columns]), rules.window)
-    scores, depths = _Scores(steps.count, log_depth.shape), own.start(log_depth)
+    scores, (start, factor), margin = _Scores(steps.count, log_depth.shape), own.start(log_depth), patch.margin
     for projection, other, window in pairs:  # each is asked where it sees something only
         at = _shifted(window[0], rows), _shifted(window[1], columns)
         part = _Part(
-            projection.cropped(*window, patch.margin),
-            *(mirrored(plane[at], patch.margin) for plane in depths),
+            projection.cropped(*window, margin),
+            mirrored(start[at], margin),
+            mirrored(factor[at], margin),
             patch.part(*at),
             steps.count,
         )
