@@ -8,12 +8,12 @@ from case import Case, Truth
 from numpy.typing import NDArray
 
 from da3_ros.estimation import Estimate
-from da3_ros.estimation.clouds import fuse_views
+from da3_ros.estimation.clouds import MAX_STDDEV, fuse_views
 from da3_ros.geometry import unproject_depth
 from da3_ros.geometry.poses import invert, transform
 
 VOXEL = 0.02
-"""Metres: the node's own."""
+"""Metres: the node's own, as is what it leaves out."""
 SAMPLES = 20_000
 """Points of a cloud that are compared."""
 
@@ -29,7 +29,8 @@ def cloud_distances(case: Case, estimate: Estimate) -> NDArray[np.float64]:
     given = [pose for pose in poses if pose is not None]
     if len(given) < len(poses):
         raise ValueError(f"case {case.name!r}: a cloud is fused of views with known poses")
-    points = fuse_views(estimate.views, given, voxel_size=VOXEL).points.astype(np.float64)
+    cloud = fuse_views(estimate.views, given, voxel_size=VOXEL, max_stddev=MAX_STDDEV)
+    points = cloud.points.astype(np.float64)
     surface, seen = [], np.zeros(len(points), dtype=bool)
     for pose, truth in zip(given, case.truth, strict=True):
         if truth is not None:

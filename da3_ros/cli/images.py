@@ -23,6 +23,7 @@ from da3_ros.estimation import (
     ViewEstimate,
     ViewSet,
 )
+from da3_ros.estimation.clouds import MAX_STDDEV
 from da3_ros.estimation.refinement import SOURCES as REFINEMENTS
 from da3_ros.files.gaussians import write_gaussian_ply
 from da3_ros.files.images import read_image
@@ -77,6 +78,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "gaussians: 3D Gaussians as PLY, from a graph of `da3 export --gaussians`",
     )
     parser.add_argument("--min-confidence", type=float, default=0.0, help="least confidence of a point in a cloud")
+    parser.add_argument(
+        "--max-stddev",
+        type=float,
+        default=MAX_STDDEV,
+        help="largest standard deviation of a point in a cloud, as a share of its depth; 0: any (default: %(default)s)",
+    )
     parser.add_argument("--voxel", type=float, default=0.0, help="grid of the cloud in its own unit, 0: every pixel")
 
 
@@ -100,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{view.name}: its camera is assumed to see 60 degrees, since {estimator.record.name} cannot tell")
 
     def cloud(voxel: float = arguments.voxel) -> tuple:
-        return colored_points(estimate.views, arguments.min_confidence, voxel)[:2]
+        return colored_points(estimate.views, arguments.min_confidence, voxel, arguments.max_stddev)[:2]
 
     def colmap() -> Path:
         grid = arguments.voxel or COLMAP_GRID * _median_depth(estimate)

@@ -13,6 +13,11 @@ from da3_ros.estimation.filters import depth_edges
 from da3_ros.estimation.views import ViewEstimate
 from da3_ros.geometry import fuse, voxel_downsample
 
+MAX_STDDEV = 0.3
+"""Share of its depth that a point of a fused cloud may be off by, as the node has it: more than what is taken for the
+network's own error, so that only places go of which evidence says that the network is worse there.
+"""
+
 
 class Cloud(NamedTuple):
     """Points of several views in one frame."""
@@ -25,6 +30,12 @@ class Cloud(NamedTuple):
     """(N,)."""
     view: NDArray[np.intp]
     """(N,), index of the view that each point comes from."""
+    doubt: NDArray[np.float32]
+    """(N,), standard deviation of depth as a share of it; infinite where the view does not tell."""
+
+    def part(self, rows: NDArray[np.intp]) -> Cloud:
+        """Some of the points, in this order."""
+        return Cloud(self.points[rows], self.colours[rows], self.confidence[rows], self.view[rows], self.doubt[rows])
 
 
 def fuse_views(
@@ -35,14 +46,16 @@ def fuse_views(
     filter_edges: bool = True,
     min_confidence: float = 0.0,
     max_range: float = 0.0,
+    max_stddev: float = 0.0,
 ) -> Cloud:
     """Cloud of `views` in the frame a of their poses ``T_a_camera`` (4, 4).
 
     voxel_size: side of the grid that keeps one point a cell, 0 for none. filter_edges: leave out points next to a jump
     of depth, which hang in the air. min_confidence: least confidence of a point. max_range: farthest
-    distance of a point along its camera's axis, 0 for none.
+    distance of a point along its camera's axis, 0 for none. max_stddev: largest standard deviation of a point's depth
+    as a share of it, 0 for none; points of views that do not tell theirs stay.
     """
-    clouds = []
+    clouds, doubts = [], []
     for view in views:
         points = view.points()
         if filter_edges:
@@ -52,6 +65,9 @@ def fuse_views(
         if max_range > 0:
             with np.errstate(invalid="ignore"):
                 points[view.depth > max_range] = np.nan
+        doubts.append(doubt(view))
+        if max_stddev > 0 and view.stddev is not None:
+            points[doubts[-1] > max_stddev] = np.nan
         clouds.append(points)
     points, rows = fuse(clouds, list(poses))
     if voxel_size > 0:
@@ -60,4 +76,14 @@ def fuse_views(
     colours = np.concatenate([view.image.reshape(-1, 3) for view in views])
     confidence = np.concatenate([view.confidence.reshape(-1) for view in views])
     ends = np.cumsum([view.depth.size for view in views])
-    return Cloud(points, colours[rows], confidence[rows], np.searchsorted(ends, rows, side="right"))
+    doubtful = np.concatenate([each.reshape(-1) for each in doubts])
+    return Cloud(points, colours[rows], confidence[rows], np.searchsorted(ends, rows, side="right"), doubtful[rows])
+
+
+def doubt(view: ViewEstimate) -> NDArray[np.float32]:
+    """Standard deviation of a view's depth as a share of it (h, w); infinite where it is not known."""
+    if view.stddev is None:
+        return np.full(view.depth.shape, np.inf, np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = view.stddev / view.depth
+    return np.where(np.isfinite(share), share, np.float32(np.inf))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.estimation import Estimate, ViewEstimate
-from da3_ros.estimation.clouds import fuse_views
+from da3_ros.estimation.clouds import MAX_STDDEV, fuse_views
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import invert, quaternion_from_matrix
 
@@ -28,17 +28,21 @@ class SceneFileError(RuntimeError):
 
 
 def colored_points(
-    views: tuple[ViewEstimate, ...], min_confidence: float = 0.0, voxel: float = 0.0
+    views: tuple[ViewEstimate, ...],
+    min_confidence: float = 0.0,
+    voxel: float = 0.0,
+    max_stddev: float = MAX_STDDEV,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.intp]]:
     """Points (N, 3) of all views in the world, colours (N, 3), and the view (N,) that each comes from.
 
-    min_confidence: least confidence of a point. voxel: side of the grid that keeps one point a cell, 0 for none. Points
-    next to a jump of depth are left out: they hang in the air. So are views of which no pose is known.
+    min_confidence: least confidence of a point. voxel: side of the grid that keeps one point a cell, 0 for none.
+    max_stddev: largest standard deviation of depth, as a share of it, 0 for any. Points next to a jump of depth are
+    left out: they hang in the air. So are views of which no pose is known.
     """
     known = [i for i, view in enumerate(views) if view.pose.source != "none"]
     kept = [views[i] for i in known]
     poses = [view.pose.T_world_camera for view in kept]
-    cloud = fuse_views(kept, poses, voxel_size=voxel, min_confidence=min_confidence)
+    cloud = fuse_views(kept, poses, voxel_size=voxel, min_confidence=min_confidence, max_stddev=max_stddev)
     return cloud.points, cloud.colours, np.array(known)[cloud.view]
 
 

@@ -64,7 +64,7 @@ class PublishedView:
     pose_frame: str  # frame of the pose, marked while the pose has no unit
     pose_parent: str  # the same, never marked
     child_frame: str  # frame of the pose on /tf
-    has_unit: bool  # whether depth is in metres
+    in_unit: bool  # whether depth is in the unit of its set: metres, or that of a chunk
 
 
 class CameraOutputs:
@@ -118,7 +118,7 @@ class CameraOutputs:
             self.millimetres.publish(encode_depth_mm(types, estimate.depth, header))
         if _wanted(self.confidence):
             self.confidence.publish(encode_float(types, estimate.confidence, header))
-        if estimate.stddev is not None and view.has_unit and _wanted(self.stddev):
+        if estimate.stddev is not None and view.in_unit and _wanted(self.stddev):
             self.stddev.publish(encode_float(types, estimate.stddev, header))
         if _wanted(self.color):
             self.color.publish(encode_rgb(types, depth_to_color(estimate.depth), header))
@@ -224,6 +224,7 @@ class Outputs:
             filter_edges=chosen.filter_edges,
             min_confidence=chosen.min_confidence,
             max_range=chosen.max_range,
+            max_stddev=chosen.max_stddev,
         )
         header = self._types.header(stamp_ns, frame_id)
         self._fused.publish(self._encode_fused(cloud.points, cloud.colours, cloud.confidence, header, is_dense=True))

@@ -60,6 +60,8 @@ class CloudParameters:
     min_confidence: float
     max_range: float
     """0: no limit of its own."""
+    max_stddev: float
+    """Share of the depth; 0: no limit."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ def read_parameters(get: Callable[[str], Any]) -> NodeParameters:
             reader.flag("cloud.filter_edges"),
             reader.number("cloud.min_confidence", 0),
             reader.number("cloud.max_range", 0),
+            reader.number("cloud.max_stddev", 0),
         ),
         "odometry": OdometryParameters(reader.frame("odometry.frame"), reader.flag("odometry.publish_tf")),
         "input_qos": QosParameters(reader.choice("input_qos", QOS), reader.whole("input_qos_depth", 1)),

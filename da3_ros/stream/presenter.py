@@ -114,13 +114,13 @@ class Presenter:
                 pose_frame=world + pose_mark,
                 pose_parent=world,
                 child_frame=parameters.tf_prefix + source.frame_id + pose_mark,
-                has_unit=has_unit,
+                in_unit=has_unit == metric,
             )
             views.append(published)
             self._outputs.cameras[view.name].publish(published)
             # One cloud wants one unit; in the rig's frame also poses that are known, not guessed.
             known = view.pose.source in (*GIVEN, "matches") or (not in_rig and view.pose.source != "none")
-            if has_unit == metric and known:
+            if published.in_unit and known:
                 fusible.append(view)
         self._outputs.publish_transforms(views)
         stamp_ns = estimate.views[0].stamp_ns

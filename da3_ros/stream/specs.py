@@ -100,6 +100,13 @@ SPECS = (
     Spec("cloud.rate", 2.0, "Fused clouds a second at most; 0: one for each set.", ">= 0"),
     Spec("cloud.filter_edges", True, "Leave points at depth jumps out of the fused cloud."),
     Spec("cloud.min_confidence", 0.0, "Less confident points are left out of the fused cloud.", ">= 0"),
+    Spec(
+        "cloud.max_stddev",
+        0.3,
+        "Points whose depth has a standard deviation of more than this share of it are left out of the fused cloud; 0: "
+        "none.",
+        ">= 0",
+    ),
     Spec("cloud.max_range", 0.0, "Farther points are left out of the fused cloud, in metres; 0: max_range.", ">= 0"),
     Spec("depth.millimetres", False, "Also offer <camera>/depth/image_raw as 16UC1.", "", False),
     Spec("depth.resolution", "network", "Size of depth and confidence images and clouds.", ", ".join(RESOLUTIONS)),

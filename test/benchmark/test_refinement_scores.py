@@ -194,7 +194,7 @@ def test_the_cloud_is_as_far_from_the_surface_as_it_was_put():
             z = truth.depth + np.float32(metres)
             points = np.stack([(x - 79.5) / 150 * z, (y - 59.5) / 150 * z, z], axis=-1).astype(np.float32)
             colour, one = view.image, np.ones_like(z)
-            views.append(SimpleNamespace(depth=z, points=lambda p=points: p, image=colour, confidence=one))
+            views.append(SimpleNamespace(depth=z, points=lambda p=points: p, image=colour, confidence=one, stddev=None))
         distances = cloud_distances(case, SimpleNamespace(views=views))
         assert len(distances) > 1000
         assert np.median(distances) == pytest.approx(metres, abs=0.01)

@@ -50,6 +50,10 @@ def test_filters_take_effect(estimate):
     torn_depth = np.tile(np.where(np.arange(8) < 4, 2.0, 4.0).astype(np.float32), (6, 1))
     torn = dataclasses.replace(estimate.views[0], depth=torn_depth)
     assert len(colored_points((torn,))[0]) == 6 * 6
+    unsure = dataclasses.replace(view("a"), stddev=np.where(np.arange(8) < 2, 0.8, 0.1) * np.ones((6, 8), np.float32))
+    assert len(colored_points((unsure,))[0]) == 6 * 6
+    assert len(colored_points((unsure,), max_stddev=0.01)[0]) == 0
+    assert len(colored_points((unsure,), max_stddev=0.0)[0]) == 48
     assert len(colored_points((view("a"), view("b", source="none")))[0]) == 48
 
 

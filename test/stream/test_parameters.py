@@ -71,6 +71,7 @@ CHANGES = {
     "odometry_frame": ("odom", lambda p: p.odometry_frame),
     "cloud.min_confidence": (1.5, lambda p: p.cloud.min_confidence),
     "cloud.max_range": (5, lambda p: p.cloud.max_range),
+    "cloud.max_stddev": (0.1, lambda p: p.cloud.max_stddev),
     "inference.condition_on_poses": ("never", lambda p: p.estimator.condition_on_poses),
     "depth.resolution": ("camera", lambda p: p.estimator.full_resolution),
     "odometry.frame": ("vo", lambda p: p.odometry.frame),

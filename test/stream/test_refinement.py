@@ -122,6 +122,25 @@ def test_the_topic_of_the_uncertainty(beside):
     assert wires.depth(STDDEV).shape == wires.depth().shape == (240, 320)
 
 
+def test_what_is_less_sure_is_left_out_of_the_fused_cloud(beside):
+    """Live; where no view says how sure it is, nothing is left out."""
+    wires = Wires(beside, ("points", STDDEV, DEPTH), refinement__source="views", cloud__rate=0.0, cloud__max_stddev=0.0)
+
+    def points(**parameters):
+        wires.reconfigure(**parameters)
+        wires.send()
+        message = wires.topics["points"].messages[-1]
+        return message.width * message.height
+
+    everything = points()
+    share = np.nanmedian(wires.depth(STDDEV) / wires.depth())
+    some = points(cloud__max_stddev=float(share))
+    assert 0.3 * everything < some < 0.7 * everything
+    assert points(cloud__max_stddev=1e-4) == 0
+    unsaid = points(refinement__source="none")
+    assert unsaid == points(cloud__max_stddev=0.0) > 0  # nobody says how sure it is
+
+
 def test_it_is_made_only_for_those_who_want_it(beside):
     wires = Wires(beside, (DEPTH,))
     assert wires.send().views[0].stddev is not None

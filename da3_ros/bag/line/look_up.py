@@ -100,9 +100,7 @@ class LookUp(InOneStep):
         if self.trajectory.metric:
             depth = apply_range(depth, c.min_range, c.max_range)
         depth = mask_low_confidence(depth, own.confidence, c.min_confidence)
-        # Without metres there is nothing that a standard deviation of them could be.
-        stddev = own.stddev
-        stddev = stddev * np.float32(scale) if stddev is not None and self.trajectory.metric else None
+        stddev = None if own.stddev is None else own.stddev * np.float32(scale)
         confidence, camera = own.confidence, own.camera
         large = rectify(view.image, view.camera)[0]
         image = resize(large, depth.shape[1], depth.shape[0])

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One cloud of many views: what is confident, and what other views see at the same place."""
+"""One cloud of many views: what is sure, and what other views see at the same place."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.estimation import ViewEstimate
-from da3_ros.estimation.clouds import Cloud, fuse_views
+from da3_ros.estimation.clouds import Cloud, doubt, fuse_views
 from da3_ros.geometry import voxel_downsample
 from da3_ros.geometry.poses import invert
 
@@ -17,12 +18,10 @@ AGREE = 0.05
 """Largest relative difference of depth of two views that see the same point."""
 NEIGHBOURS = 6
 """Views that a view is compared with: those whose cameras look at the same things."""
-SUPPORT = 2
-"""Of them that must agree; fewer where fewer see the place."""
 VOXEL_SHARE = 0.006
 """Voxel as a share of the median depth where depth has no unit."""
 QUANTILE = 0.2
-"""So much of a view's depth, the least confident, is left out where no confidence is asked for."""
+"""So much of a view's depth, the least sure, is left out where no confidence is asked for."""
 NEAR = 0.02
 """Views whose cameras are nearer than this share of the median depth err alike: they confirm little."""
 _BATCH = 40
@@ -32,13 +31,21 @@ class Fusion:
     """Fuses views that have poses in one world."""
 
     def __init__(
-        self, views: Sequence[ViewEstimate], voxel: float = 0.0, min_confidence: float = 0.0, max_range: float = 0.0
+        self,
+        views: Sequence[ViewEstimate],
+        voxel: float = 0.0,
+        min_confidence: float = 0.0,
+        max_range: float = 0.0,
+        max_stddev: float = 0.0,
     ) -> None:
-        """voxel: side of the grid that keeps its most confident point, 0: by the depth. min_confidence: 0: each view's
-        own least confident fifth is left out. max_range: farthest depth, 0: any.
+        """voxel: side of the grid that keeps its surest point, 0: by the depth. min_confidence: 0: each view's own
+        least sure fifth is left out. max_range: farthest depth, 0: any. max_stddev: largest standard deviation of
+        depth, as a share of it, 0: any.
+
+        How sure a point is tells its standard deviation, and its confidence among those that are alike in that.
         """
         self._views = list(views)
-        self._min_confidence, self._max_range = min_confidence, max_range
+        self._min_confidence, self._max_range, self._max_stddev = min_confidence, max_range, max_stddev
         depths = [view.depth[::4, ::4] for view in self._views]
         every = np.concatenate([depth[np.isfinite(depth) & (depth > 0)] for depth in depths]) if depths else np.ones(0)
         self._middle = float(np.median(every)) if len(every) else 1.0
@@ -54,36 +61,36 @@ class Fusion:
         for begin in range(0, len(self._views), _BATCH):
             numbers = range(begin, min(begin + _BATCH, len(self._views)))
             kept = [self._filtered(number) for number in numbers]
-            cloud = fuse_views(kept, [view.pose.T_world_camera for view in kept], max_range=self._max_range)
+            poses = [view.pose.T_world_camera for view in kept]
+            cloud = fuse_views(kept, poses, max_range=self._max_range, max_stddev=self._max_stddev)
             cloud = cloud._replace(view=cloud.view + begin)
             merged = self._thinned(cloud if merged is None else _joined(merged, cloud))
         assert merged is not None, "a cloud needs a view"
         return merged
 
     def _thinned(self, cloud: Cloud) -> Cloud:
-        """The most confident point of each voxel."""
-        order = np.argsort(-cloud.confidence, kind="stable")
+        """The surest point of each voxel."""
+        order = np.lexsort((-cloud.confidence, cloud.doubt))
         rows = order[voxel_downsample(cloud.points[order], self.voxel)]
-        return Cloud(cloud.points[rows], cloud.colours[rows], cloud.confidence[rows], cloud.view[rows])
+        return cloud.part(rows)
 
     def _filtered(self, number: int) -> ViewEstimate:
         view = self._views[number]
         depth = np.where(np.isfinite(view.depth) & (view.depth > 0), view.depth, np.float32(np.nan))
-        least = self._min_confidence or float(np.quantile(view.confidence, QUANTILE))
-        depth[view.confidence < least] = np.nan
+        if self._min_confidence:
+            depth[view.confidence < self._min_confidence] = np.nan
+        else:
+            depth[_least_sure(view)] = np.nan
         agree, seen = self._support(number, depth)
-        needed = np.minimum(SUPPORT, np.maximum(seen, 1)) if len(self._views) > 1 else 0
-        depth[agree < needed] = np.nan
-        return ViewEstimate(view.name, view.stamp_ns, view.image, depth, view.confidence, view.camera, view.pose)
+        if len(self._views) > 1:  # most of those that see the place agree
+            depth[2 * agree <= seen] = np.nan
+        return replace(view, depth=depth)
 
     def _support(self, number: int, depth: NDArray[np.float32]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
         """By how many neighbours each pixel (h, w) is confirmed, and how many see the place at all."""
         view = self._views[number]
         agree, seen = np.zeros(depth.shape, int), np.zeros(depth.shape, int)
-        points = ViewEstimate(
-            view.name, view.stamp_ns, view.image, depth, view.confidence, view.camera, view.pose
-        ).points()
-        flat = points.reshape(-1, 3).T
+        flat = replace(view, depth=depth).points().reshape(-1, 3).T
         for other in self._neighbours(number):
             b = self._views[other]
             T_b_a = (invert(b.pose.T_world_camera) @ view.pose.T_world_camera).astype(np.float32)
@@ -111,10 +118,20 @@ class Fusion:
         return [int(other) for other in order if np.isfinite(cost[other])]
 
 
+def _least_sure(view: ViewEstimate) -> NDArray[np.bool_]:
+    """Pixels (h, w) that are less sure than all but QUANTILE of the view's depth."""
+    unsure, confidence = doubt(view), view.confidence
+    order = np.lexsort((-confidence.ravel(), unsure.ravel()))
+    last = order[max(round((1 - QUANTILE) * len(order)) - 1, 0)]
+    limit, least = unsure.flat[last], confidence.flat[last]
+    return np.asarray((unsure > limit) | ((unsure == limit) & (confidence < least)))
+
+
 def _joined(a: Cloud, b: Cloud) -> Cloud:
     return Cloud(
         np.concatenate([a.points, b.points]),
         np.concatenate([a.colours, b.colours]),
         np.concatenate([a.confidence, b.confidence]),
         np.concatenate([a.view, b.view]),
+        np.concatenate([a.doubt, b.doubt]),
     )

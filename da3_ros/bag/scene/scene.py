@@ -36,6 +36,7 @@ MOST_COLUMNS = 320
 """Of a view in a scene: larger ones are thinned out."""
 COLMAP_POINTS = 100_000
 _NEEDED = ("depth/image_rect", "depth/camera_info", "confidence/image")
+_HELPFUL = ("depth/stddev",)
 
 
 def check_scene(kinds: Sequence[str], plan: Plan, *, chunk: bool) -> None:
@@ -106,7 +107,13 @@ def write_scene(
         return [f"no {', '.join(kinds)}: no set has a place in a common world"]
     parameters = plan.parameters.cloud
     voxel = parameters.voxel_size if metric else 0.0
-    fusion = Fusion([view.estimate for view in views], voxel, parameters.min_confidence, parameters.max_range)
+    fusion = Fusion(
+        [view.estimate for view in views],
+        voxel,
+        parameters.min_confidence,
+        parameters.max_range,
+        parameters.max_stddev,
+    )
     cloud = fusion.cloud()
     if "ply" in kinds:
         write_ply(folder / "cloud.ply", cloud.points, cloud.colours)
@@ -139,7 +146,7 @@ def scene_views(
         camera = topics[message.topic]
         key = (camera.name, header_stamp(message.raw, is_ros1=recording.is_ros1))
         parts = geometry.pop(key, None)
-        if parts is None or len(parts) < len(_NEEDED):
+        if parts is None or not parts.keys() >= set(_NEEDED):
             continue
         image = decode_image(recording.read(message.topic, message.raw))
         model = None
@@ -150,9 +157,12 @@ def scene_views(
 
 
 def _geometry(output: Path, plan: Plan, places: Mapping[Any, Any]) -> dict[tuple[str, int], dict[str, Any]]:
-    """Depth, confidence and camera of the views by camera and stamp, thinned out to a moderate size."""
+    """Depth, confidence, standard deviation and camera of the views by camera and stamp, thinned out to a moderate
+    size.
+    """
     found: dict[tuple[str, int], dict[str, Any]] = {}
-    topics = {f"/da3/{camera}/{kind}": (camera, kind) for camera in plan.parameters.names for kind in _NEEDED}
+    kinds, names = (*_NEEDED, *_HELPFUL), plan.parameters.names
+    topics = {f"/da3/{camera}/{kind}": (camera, kind) for camera in names for kind in kinds}
     with Recording(output) as bag:
         for message in bag.messages(topics):
             camera, kind = topics[message.topic]
@@ -185,7 +195,8 @@ def _scene_view(place: tuple[int, Mapping[str, Any], Array], parts: Mapping[str,
     camera = large if large.width == w else _thinned(large, _thin_by(large.width), w, h)
     known = PoseEstimate(pose, view["pose_source"], np.zeros((6, 6)))
     small = resize(image, w, h)
-    estimate = ViewEstimate(view["camera"], view["stamp_ns"], small, depth, parts["confidence/image"], camera, known)
+    confidence, stddev = parts["confidence/image"], parts.get("depth/stddev")
+    estimate = ViewEstimate(view["camera"], view["stamp_ns"], small, depth, confidence, camera, known, stddev)
     return SceneView(estimate, image, index)
 
 

@@ -6,6 +6,7 @@ from needs import needs
 needs("mcap", "rosbags", "scipy", "trimesh")
 
 import sys
+from dataclasses import replace
 
 import bags
 import cv2
@@ -133,24 +134,74 @@ def test_missing_rerun_is_said_before_the_run(bag, tmp_path, monkeypatch):
         reprocess(request, load=bags.load_fake)
 
 
+def before_a_wall(number, step=0.1):
+    """A camera that looks at a flat wall 2 m before it, a step to the right of the one before."""
+    camera = CameraModel.pinhole(WIDTH, HEIGHT, 80.0, 80.0, WIDTH / 2, HEIGHT / 2)
+    pose = np.eye(4)
+    pose[0, 3] = step * number
+    confidence = np.full((HEIGHT, WIDTH), 2.0, np.float32)
+    image = np.full((HEIGHT, WIDTH, 3), 50 * number, np.uint8)
+    known = PoseEstimate(pose, "matches", np.eye(6))
+    depth = np.full((HEIGHT, WIDTH), 2.0, np.float32)
+    return ViewEstimate(f"v{number}", number, image, depth, confidence, camera, known)
+
+
+def test_the_surest_point_of_a_voxel_stays():
+    """The second camera is the surest, whatever its confidence; where none says how sure it is, confidence counts."""
+    views = [before_a_wall(number) for number in range(3)]
+    views[0].confidence[:] = 5.0
+    sigmas = 0.1, 0.02, 0.1
+    told = [replace(view, stddev=np.full_like(view.depth, own)) for view, own in zip(views, sigmas, strict=True)]
+    cloud, silent = (Fusion(each, voxel=0.2).cloud() for each in (told, views))
+    # Both see most of the wall: its middle is that of the second camera, or of the first one.
+    middle = np.abs(cloud.points[:, 0] - 0.1) < 0.3
+    assert set(cloud.view[middle]) == {1}
+    assert set(silent.view[np.abs(silent.points[:, 0] - 0.05) < 0.25]) == {0}
+
+
+def test_a_fifth_of_each_view_is_left_out_the_least_sure():
+    view = before_a_wall(0)
+    stddev = np.full_like(view.depth, 0.1)
+    stddev[:5], stddev[5:30] = 0.3, 0.2
+    view.confidence[5:11] = 1.0  # it counts among those that are alike
+    cloud = Fusion([replace(view, stddev=stddev)], voxel=1e-3).cloud()
+    assert 11 < HEIGHT / 5 < 12
+    assert len(np.unique(cloud.points[:, 1].round(4))) == HEIGHT - 11
+    assert cloud.doubt.max() == pytest.approx(0.1)
+    assert cloud.confidence.min() == 2.0
+    wanted = Fusion([replace(view, stddev=stddev)], voxel=1e-3, max_stddev=0.07).cloud()
+    assert wanted.doubt.max() == pytest.approx(0.05)
+
+
+def test_most_of_those_that_see_a_place_must_agree():
+    """Six cameras before a wall; a board that only some of them see before it."""
+    for seen, stays in ((3, False), (4, True)):
+        views = [before_a_wall(number, 0.02) for number in range(6)]
+        for view in views[:seen]:
+            view.depth[:] = 1.0
+        points = Fusion(views, voxel=0.02).cloud().points
+        all_see = np.abs(points[:, 0] - 0.05) < 0.2
+        assert (np.abs(points[all_see, 2] - 1.0) < 1e-5).any() == stays, seen
+
+
+def test_the_parameter_of_the_cloud_holds_for_a_recording(beside, bag, tmp_path):
+    """The fake estimator is sure to a tenth: that is in its output, and the scene reads it from there."""
+    counts = []
+    for share in (0.11, 0.09):
+        assignments = ("odometry_frame:=odom", "cloud.voxel_size:=0.01", f"cloud.max_stddev:={share}")
+        output = tmp_path / f"out_{share}"
+        reprocess(Request(bag, output, assignments=assignments, options=Options(scene=("ply",))), load=bags.load_fake)
+        path = output.parent / f"{output.name}.da3" / "cloud.ply"
+        counts.append(int(path.read_bytes().split(b"element vertex ")[1].split()[0]))
+    assert counts == [len(trimesh.load(beside / "cloud.ply").vertices), 0]
+
+
 def test_what_other_views_contradict_is_left_out():
     """A flat wall 2 m before four cameras; one of them sees something at 1 m that is not there."""
-    camera = CameraModel.pinhole(WIDTH, HEIGHT, 80.0, 80.0, WIDTH / 2, HEIGHT / 2)
-    views = []
-    for number in range(4):
-        pose = np.eye(4)
-        pose[0, 3] = 0.1 * number
-        depth = np.full((HEIGHT, WIDTH), 2.0, np.float32)
-        if number == 1:
-            depth[20:30, 30:40] = 1.0
-        confidence = np.full((HEIGHT, WIDTH), 2.0, np.float32)
-        confidence[:5] = 1.1
-        image = np.full((HEIGHT, WIDTH, 3), 50 * number, np.uint8)
-        views.append(
-            ViewEstimate(
-                f"v{number}", number, image, depth, confidence, camera, PoseEstimate(pose, "matches", np.eye(6))
-            )
-        )
+    views = [before_a_wall(number) for number in range(4)]
+    views[1].depth[20:30, 30:40] = 1.0
+    for view in views:
+        view.confidence[:5] = 1.1
     cloud = Fusion(views, voxel=0.02, min_confidence=1.5).cloud()
     np.testing.assert_allclose(cloud.points[:, 2], 2.0, atol=1e-5)
     assert cloud.confidence.min() == 2.0

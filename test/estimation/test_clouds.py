@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One cloud of several views: what is left out of it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from da3_ros.estimation import PoseEstimate, ViewEstimate
+from da3_ros.estimation.clouds import MAX_STDDEV, doubt, fuse_views
+from da3_ros.estimation.refinement.uncertainty import NETWORK
+from da3_ros.geometry import CameraModel
+from da3_ros.stream.specs import SPECS
+
+H, W = 6, 8
+CAMERA = CameraModel.pinhole(W, H, 10.0, 10.0, 3.5, 2.5)
+
+
+@pytest.fixture
+def view():
+    """A slope from 2 to 4 m; what lies in the right half is known to 1 %, the left half to 40 %."""
+    depth = np.tile(np.linspace(2, 4, H, dtype=np.float32)[:, None], (1, W))
+    stddev = depth * np.where(np.arange(W) < W // 2, np.float32(0.4), np.float32(0.01))
+    confidence = np.full((H, W), 2, np.float32)
+    pose = PoseEstimate(np.eye(4), "calibrated", np.zeros((6, 6)))
+    return ViewEstimate("a", 0, np.zeros((H, W, 3), np.uint8), depth, confidence, CAMERA, pose, stddev)
+
+
+def fused(*views, **options):
+    return fuse_views(views, [np.eye(4)] * len(views), filter_edges=False, **options)
+
+
+def test_unsure_points_are_left_out(view):
+    assert len(fused(view).points) == H * W
+    cloud = fused(view, max_stddev=0.3)
+    assert len(cloud.points) == H * W // 2
+    assert cloud.points[:, 0].min() > 0
+    np.testing.assert_allclose(cloud.doubt, 0.01, rtol=1e-5)
+    assert len(fused(view, max_stddev=0.5).points) == H * W
+
+
+def test_views_that_do_not_say_how_sure_they_are_stay(view):
+    silent = replace(view, stddev=None)
+    cloud = fused(view, silent, max_stddev=0.3)
+    assert np.bincount(cloud.view).tolist() == [H * W // 2, H * W]
+    assert np.isinf(cloud.doubt[cloud.view == 1]).all()
+
+
+def test_where_there_is_no_depth_there_is_doubt(view):
+    depth, stddev = view.depth.copy(), view.stddev.copy()
+    depth[0], stddev[0] = np.inf, np.nan
+    share = doubt(replace(view, depth=depth, stddev=stddev))
+    assert np.isinf(share[0]).all()
+    np.testing.assert_allclose(share[1:, -1], 0.01, rtol=1e-5)
+
+
+def test_the_node_leaves_out_what_is_worse_than_a_network_alone():
+    """A view of which nothing is measured keeps all of its points."""
+    assert MAX_STDDEV > 1.2 * NETWORK
+    assert {spec.name: spec.default for spec in SPECS}["cloud.max_stddev"] == MAX_STDDEV
