@@ -8,7 +8,7 @@ from case import Case, Truth
 from numpy.typing import NDArray
 
 from da3_ros.estimation import Estimate
-from da3_ros.estimation.clouds import MAX_STDDEV, fuse_views
+from da3_ros.estimation.clouds import MAX_STDDEV, doubt, fuse_views
 from da3_ros.geometry import unproject_depth
 from da3_ros.geometry.poses import invert, transform
 
@@ -42,6 +42,16 @@ def cloud_distances(case: Case, estimate: Estimate) -> NDArray[np.float64]:
         return np.zeros(0)
     chosen = np.random.default_rng(0).choice(len(points), min(SAMPLES, len(points)), replace=False)
     return np.asarray(cKDTree(np.concatenate(surface)).query(points[chosen])[0])
+
+
+def share_kept(estimate: Estimate) -> float:
+    """Share of the pixels with depth that are sure enough for the fused cloud; all, where views do not say."""
+    found = []
+    for view in estimate.views:
+        known = np.isfinite(view.depth)
+        sure = known if view.stddev is None else doubt(view) <= MAX_STDDEV
+        found.append(sure[known].mean() if known.any() else np.nan)
+    return float(np.nanmean(found))
 
 
 def in_view(local: NDArray[np.float64], truth: Truth) -> NDArray[np.bool_]:

@@ -22,7 +22,7 @@ from made_rig import CAMERA, made_case
 from scoring import Errors, Within, best_factor, errors, harm, mean_errors, ratio, truth_at, within_one_deviation
 from semi_global import semi_global_depth
 from sheet import Table
-from surface import cloud_distances
+from surface import cloud_distances, share_kept
 from targets import TARGETS, compare
 
 from da3_ros.estimation import View
@@ -200,6 +200,15 @@ def test_the_cloud_is_as_far_from_the_surface_as_it_was_put():
         assert np.median(distances) == pytest.approx(metres, abs=0.01)
     with pytest.raises(ValueError, match="known poses"):
         cloud_distances(replace(case, views=(replace(case.views[0], pose=None), case.views[1])), None)
+
+
+def test_the_share_that_is_sure_enough_for_the_cloud():
+    depth = np.full((4, 10), 2.0, np.float32)
+    depth[0] = np.inf  # sky is in no cloud
+    unsure = SimpleNamespace(depth=depth, stddev=np.where(np.arange(10) < 3, 1.0, 0.1) * np.ones_like(depth))
+    silent = SimpleNamespace(depth=depth, stddev=None)
+    assert share_kept(SimpleNamespace(views=[unsure])) == pytest.approx(0.7)
+    assert share_kept(SimpleNamespace(views=[unsure, silent])) == pytest.approx(0.85)
 
 
 def test_tables():
