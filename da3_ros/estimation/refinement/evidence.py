@@ -83,6 +83,10 @@ class Evidence:
             self.common,
         )
 
+    def less(self, error: float) -> Evidence:
+        """The same without an error of log depth that all pieces share."""
+        return replace(self, log_depth=self.log_depth - np.float32(error))
+
     def thinned(self, by: int) -> Evidence:
         """The same on the pixels of a depth map that is smaller by a whole factor."""
         return replace(self, rows=self.rows // by, columns=self.columns // by)

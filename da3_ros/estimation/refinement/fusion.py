@@ -36,7 +36,7 @@ TO_NETWORK = 1e-5
 IN_REACH = 3.0, 32.0
 """Reach of evidence: so many times its mean spacing, and at least so many pixels. It says nothing of what is farther
 away: the network is right there."""
-FADE = 30.0
+FADE = 45.0
 """Pixels over which a correction fades beyond."""
 LARGEST_WEIGHT = 30.0
 ROUNDS = 2

@@ -17,6 +17,7 @@ from da3_ros.estimation.refinement.frame import Frame, Map
 from da3_ros.estimation.refinement.fusion import Fused, fuse, spacing
 from da3_ros.estimation.refinement.measured import evidence_of_corners, evidence_of_points
 from da3_ros.estimation.refinement.pairs import Posed
+from da3_ros.estimation.refinement.shared import shared_error
 from da3_ros.estimation.refinement.side_by_side import side_by_side
 from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu
 from da3_ros.estimation.refinement.uncertainty import NETWORK, OWN, deviation, distances, grown
@@ -166,6 +167,8 @@ def _one(
     share = len(evidence) / log_depth.size
     shown = np.full(log_depth.shape, np.nan, np.float32)
     shown[evidence.rows, evidence.columns] = np.exp(evidence.log_depth)
+    error = shared_error(log_depth, evidence)
+    evidence, hints = evidence.less(error), hints.less(error)
     verdict = _verdict(log_depth, grey, evidence, config)
     why = verdict.message and (message or verdict.message)
     report = ViewRefinement(
