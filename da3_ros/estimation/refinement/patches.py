@@ -37,8 +37,8 @@ class Patches:
         return out
 
     def compare(self, images: Stack) -> Stack:
-        """ZNCC (K, h, w), -1 to 1, of a `part` with K images, mirrored alike; the outermost rows mean nothing. `images`
-        is overwritten: there is much of it, and every pass over it costs.
+        """ZNCC (K, h, w), -1 to 1, of a `part` with K images, mirrored alike; the outermost rows mean nothing. All of
+        the image, with one image, needs no mirrored rows. `images` is overwritten: every pass over so much costs.
         """
         images -= np.float32(128)
         mean, both = self._around(images), self._around(images * self._grey)
