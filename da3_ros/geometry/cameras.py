@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,11 @@ class CameraModel:
     def is_distorted(self) -> bool:
         """True when any distortion coefficient is not zero."""
         return any(v != 0 for v in self.distortion)
+
+    def rays(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
+        """Directions (N, 3) with z = 1 of pixels (N, 2), u and v without distortion."""
+        x, y = (pixels[:, 0] - self.cx) / self.fx, (pixels[:, 1] - self.cy) / self.fy
+        return np.stack([x, y, np.ones(len(pixels))], axis=1)
 
     def scaled(self, width: int, height: int) -> CameraModel:
         """The same camera for its image resized to width x height; the axes scale separately.

@@ -7,6 +7,13 @@ from da3_ros.geometry import CameraModel
 CAMERA = CameraModel.pinhole(640, 480, 500.0, 510.0, 330.0, 230.0)
 
 
+def test_rays_lead_to_their_pixels():
+    pixels = np.array([[CAMERA.cx, CAMERA.cy], [0, 0], [31.5, 12.25]])
+    rays = CAMERA.rays(pixels)
+    np.testing.assert_array_equal(rays[0], [0, 0, 1])
+    np.testing.assert_allclose((rays @ CAMERA.K.T)[:, :2], pixels, atol=1e-9)
+
+
 def test_scaling_keeps_pixel_centres():
     """The corner of the image, half a pixel outside the first centre, stays the corner."""
     half = CAMERA.scaled(320, 240)

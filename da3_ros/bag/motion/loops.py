@@ -142,9 +142,7 @@ def relate(frames: Sequence[KeyFrame], number_a: int, number_b: int, config: Mat
 def _depth_ratio(pair: PairMatches, sample: SampleDepth, T_a_b: Array) -> float | None:
     """By how much b's depth is too small against a's, at matched points: of what b sees, moved to a, and a's own."""
     z_a, z_b = sample(0, pair.pixels_i, pair.camera_i), sample(1, pair.pixels_j, pair.camera_j)
-    camera = pair.camera_j
-    x, y = (pair.pixels_j[:, 0] - camera.cx) / camera.fx, (pair.pixels_j[:, 1] - camera.cy) / camera.fy
-    rays = np.stack([x, y, np.ones(len(x))], axis=1)
+    rays = pair.camera_j.rays(pair.pixels_j)
     # z_a = s z_b (R ray)_z + t_z: what is left of the shift is known.
     along = z_b * (rays @ T_a_b[:3, :3].T)[:, 2]
     try:

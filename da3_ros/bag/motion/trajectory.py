@@ -181,8 +181,7 @@ def _shared(a: ChunkView, b: ChunkView) -> Shared:
     h, w = a.depth.shape
     step = max(1, int(np.sqrt(h * w / SAMPLES)))
     v, u = (grid.ravel() for grid in np.mgrid[step // 2 : h : step, step // 2 : w : step])
-    camera = b.camera
-    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(len(u))], axis=1)
+    rays = b.camera.rays(np.stack([u, v], axis=1))
     # The network's confidence starts at 1, where it knows nothing.
     confidence = np.sqrt(np.maximum(a.confidence[v, u] - 1, 0) * np.maximum(b.confidence[v, u] - 1, 0)) + 1e-3
     return Shared(a.T_chunk_camera, b.T_chunk_camera, a.depth[v, u], b.depth[v, u], confidence, rays)

@@ -140,19 +140,13 @@ def adjust_closely(
     return replace(found, covariance=first.covariance)
 
 
-def directions(pixels: Array, camera: CameraModel) -> Array:
-    """Rays (N, 3) of pixels (N, 2), with z = 1."""
-    x, y = (pixels[:, 0] - camera.cx) / camera.fx, (pixels[:, 1] - camera.cy) / camera.fy
-    return np.stack([x, y, np.ones(len(pixels))], axis=1)
-
-
 def _across(poses: Array, link: Links) -> Array:
     """Distance (N,) of the matches in view j from their epipolar lines, in pixels; infinite where views share a
     centre.
     """
     T_j_i = invert(poses[link.j]) @ poses[link.i]
     cj = link.camera_j
-    rays_i, rays_j = directions(link.pixels_i, link.camera_i), directions(link.pixels_j, cj)
+    rays_i, rays_j = link.camera_i.rays(link.pixels_i), cj.rays(link.pixels_j)
     line = np.cross(T_j_i[:3, 3], rays_i @ T_j_i[:3, :3].T)
     length = np.hypot(line[:, 0] / cj.fx, line[:, 1] / cj.fy)
     with np.errstate(divide="ignore", invalid="ignore"):

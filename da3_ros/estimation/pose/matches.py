@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.estimation.pose.adjustment import Adjusted, Links, Noise, adjust, adjust_closely, directions
+from da3_ros.estimation.pose.adjustment import Adjusted, Links, Noise, adjust, adjust_closely
 from da3_ros.estimation.pose.features import FeatureConfig, Features, detect, match
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.poses import from_rotation_translation, invert
@@ -251,7 +251,7 @@ def _first_guesses(there: Links, back: Links, guess: Array | None) -> Iterator[A
         yield guess
     for link in (there, back):
         k = link.camera_j.K
-        points = directions(link.pixels_i, link.camera_i) * link.depth_i[:, None]
+        points = link.camera_i.rays(link.pixels_i) * link.depth_i[:, None]
         ok, rotation, translation, _ = cv2.solvePnPRansac(
             points, link.pixels_j, k, np.zeros(4),
             iterationsCount=_PNP_ROUNDS, reprojectionError=_PNP_PIXELS, flags=cv2.SOLVEPNP_AP3P,
@@ -264,7 +264,7 @@ def _first_guesses(there: Links, back: Links, guess: Array | None) -> Iterator[A
 
 def _from_epipolar_geometry(link: Links) -> Iterator[Array]:
     """T_j_i of the essential matrix, its length from the depth."""
-    a, b = directions(link.pixels_i, link.camera_i), directions(link.pixels_j, link.camera_j)
+    a, b = link.camera_i.rays(link.pixels_i), link.camera_j.rays(link.pixels_j)
     limit = _EPIPOLAR_PIXELS / max(link.camera_i.fx, link.camera_j.fx)
     essential, mask = cv2.findEssentialMat(a[:, :2], b[:, :2], np.eye(3), cv2.USAC_MAGSAC, 0.999, limit)
     if essential is None or essential.shape != (3, 3):

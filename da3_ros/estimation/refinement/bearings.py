@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.estimation.refinement.frame import Frame, Map, Projection
-from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.poses import from_rotation_translation, relative
 
 MOST = 120
@@ -172,8 +171,8 @@ class _Lines:
     @classmethod
     def of(cls, frames: Sequence[Frame], offsets: Sequence[Offsets], poses: Sequence[NDArray[np.float64]]) -> _Lines:
         counts = [len(pair.a) for pair in offsets]
-        d_a = np.concatenate([_rays(pair.a, frames[pair.i].camera) for pair in offsets])
-        d_b = np.concatenate([_rays(pair.b, frames[pair.j].camera) for pair in offsets])
+        d_a = np.concatenate([frames[pair.i].camera.rays(pair.a) for pair in offsets])
+        d_b = np.concatenate([frames[pair.j].camera.rays(pair.b) for pair in offsets])
         first, second = (np.stack([poses[getattr(pair, side)] for pair in offsets]) for side in ("i", "j"))
         R, t = (np.repeat(part, counts, axis=0) for part in relative(first, second))
         focal = np.repeat([(frames[pair.i].camera.fx, frames[pair.i].camera.fy) for pair in offsets], counts, axis=0)
@@ -208,11 +207,6 @@ def _turned(R: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.
 def _turned_back(R: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Inverse rotations, given (N, 3, 3), of vectors (N, 3)."""
     return np.asarray(np.einsum("nji,nj->ni", R, vectors))
-
-
-def _rays(pixels: NDArray[np.float64], camera: CameraModel) -> NDArray[np.float64]:
-    x, y = (pixels[:, 0] - camera.cx) / camera.fx, (pixels[:, 1] - camera.cy) / camera.fy
-    return np.stack([x, y, np.ones(len(pixels))], axis=1)
 
 
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -205,8 +205,8 @@ def _triangulate(
 
     The depth along ray a is the least squares solution of ``z_a R d_a + t = z_b d_b``.
     """
-    d_a = _directions(points_a, camera_a) @ T_b_a[:3, :3].T
-    d_b = _directions(points_b, camera_b)
+    d_a = camera_a.rays(points_a) @ T_b_a[:3, :3].T
+    d_b = camera_b.rays(points_b)
     t = T_b_a[:3, 3]
     aa, bb, ab = (d_a * d_a).sum(1), (d_b * d_b).sum(1), (d_a * d_b).sum(1)
     at, bt = d_a @ t, d_b @ t
@@ -215,15 +215,3 @@ def _triangulate(
     depth_b = (aa * bt - ab * at) / determinant
     parallax = np.sqrt(determinant / (aa * bb))
     return depth_a, depth_b, 1.0 / (min(camera_a.fx, camera_b.fx) * np.maximum(parallax, 1e-9))
-
-
-def _directions(points: NDArray, camera: CameraModel) -> NDArray[np.float64]:
-    """Rays (N, 3) with z = 1."""
-    return np.stack(
-        [
-            (points[:, 0] - camera.cx) / camera.fx,
-            (points[:, 1] - camera.cy) / camera.fy,
-            np.ones(len(points)),
-        ],
-        axis=1,
-    )
