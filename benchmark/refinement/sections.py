@@ -52,10 +52,9 @@ def four_cameras(runner: Runner, sources: Sources, out: Path) -> Section:
     kept: dict[str, list[float]] = {"before": [], "after": []}
 
     def fuse(case: Case, both: Both) -> None:
-        clouds["before"].append(cloud_distances(case, both.before))
-        clouds["after"].append(cloud_distances(case, both.after))
-        kept["before"].append(share_kept(both.before))
-        kept["after"].append(share_kept(both.after))
+        for name, estimate in (("before", both.before), ("after", both.after)):
+            clouds[name].append(cloud_distances(case, estimate))
+            kept[name].append(share_kept(estimate))
 
     results = runner.score(load_cases("four_cameras", sources), fuse)
     section = before_and_after(results, f"Shipped recording of four cameras, {len(results)} sets", "four_cameras")

@@ -87,10 +87,10 @@ class Steps:
         unit = None if self.unit is None else np.ascontiguousarray(self.unit[rows, columns])
         return Steps(self.first, self.size, self.count, unit)
 
-    def start(self, log_depth: Map) -> tuple[Map, Map]:
-        """The first depth to try (h, w), and the factor from each to the next."""
-        one = np.ones_like(log_depth) if self.unit is None else self.unit
-        return np.exp(log_depth + np.float32(self.first) * one), np.exp(np.float32(self.size) * one)
+    def depth(self, log_depth: Map, number: int) -> Map:
+        """One of the depths to try (h, w), counted from 0."""
+        one = np.float32(1) if self.unit is None else self.unit
+        return np.asarray(np.exp(log_depth + np.float32(self.first + self.size * number) * one))
 
 
 def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> Found:
@@ -98,7 +98,7 @@ def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> 
     h, w = frame.grey.shape
     nothing = Found(frame.log_depth, np.zeros((h, w), bool), np.zeros((h, w), np.float32), np.zeros((h, w), bool))
     projections = [Projection.between(frame, other) for other in others]
-    ends = _ends(frame, steps)
+    ends = steps.depth(frame.log_depth, 0), steps.depth(frame.log_depth, steps.count - 1)
     windows = [_window(_seen(projection, ends)) for projection in projections]
     pairs = [(p, other, window) for p, other, window in zip(projections, others, windows, strict=True) if window]
     if not pairs:
@@ -106,7 +106,9 @@ def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> 
     rows, columns = _around([window for _, _, window in pairs])
     log_depth, own = frame.log_depth[rows, columns], steps.cropped(rows, columns)
     patch = Patches(np.ascontiguousarray(frame.grey[rows, columns]), rules.window)
-    scores, (start, factor), margin = _Scores(steps.count, log_depth.shape), own.start(log_depth), patch.margin
+    unit = np.ones_like(log_depth) if own.unit is None else own.unit
+    start, factor = ends[0][rows, columns], np.exp(np.float32(steps.size) * unit)
+    scores, margin = _Scores(steps.count, log_depth.shape), patch.margin
     for projection, other, window in pairs:  # each is asked where it sees something only
         at = _shifted(window[0], rows), _shifted(window[1], columns)
         part = _Part(
@@ -119,7 +121,6 @@ def sweep(frame: Frame, others: Sequence[Frame], steps: Steps, rules: Rules) -> 
         for first, score, seen in part.tried(other.grey):
             scores.add(first, at, score, seen)
     motion = _motion([projection.cropped(rows, columns) for projection, _, _ in pairs], np.exp(log_depth))
-    unit = np.ones_like(log_depth) if own.unit is None else own.unit
     place, accepted, ambiguous = _best(scores.means(), motion * unit * np.float32(steps.size), rules)
     out = Found(frame.log_depth.copy(), nothing.accepted, nothing.pixels_per_log, nothing.ambiguous)
     out.log_depth[rows, columns] += (np.float32(steps.first) + place * np.float32(steps.size)) * unit
@@ -177,12 +178,6 @@ class _Scores:
         self._total /= np.maximum(self._seen, 1)
         self._total += WORST * (self._seen == 0)
         return self._total
-
-
-def _ends(frame: Frame, steps: Steps) -> tuple[Map, Map]:
-    one = np.float32(1) if steps.unit is None else steps.unit
-    depth, last = np.exp(frame.log_depth), steps.first + steps.size * (steps.count - 1)
-    return depth * np.exp(np.float32(steps.first) * one), depth * np.exp(np.float32(last) * one)
 
 
 def textured(frame: Frame, rules: Rules) -> NDArray[np.bool_]:

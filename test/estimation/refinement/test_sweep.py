@@ -24,8 +24,7 @@ def wide(given, others, pixels=1.0, reach=0.5):
 
 def tried(steps, log_depth):
     """Depths (h, w), one after the other."""
-    first, factor = steps.start(log_depth)
-    return [first * factor**k for k in range(steps.count)]
+    return [steps.depth(log_depth, k) for k in range(steps.count)]
 
 
 def seen_by(others, depth_of):
