@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FISHEYE = ("equidistant", "fisheye")
+"""Names of the lens model of Kannala and Brandt, r = f (theta + k1 theta^3 + ...)."""
+
 
 @dataclass(frozen=True)
 class CameraModel:
@@ -30,6 +33,8 @@ class CameraModel:
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
             raise ValueError(f"camera size must be positive, got {self.width} x {self.height}")
+        if self.distortion_model in FISHEYE and len(self.distortion) != 4:
+            raise ValueError(f"a fisheye has 4 distortion coefficients, got {self.distortion}: fill up with zeros")
         values = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
         if not all(math.isfinite(v) for v in values):
             raise ValueError(f"camera parameters must be finite, got {values}: calibrate the camera")
@@ -53,8 +58,8 @@ class CameraModel:
 
     @property
     def is_distorted(self) -> bool:
-        """True when any distortion coefficient is not zero."""
-        return any(v != 0 for v in self.distortion)
+        """Whether it is no pinhole: a coefficient is not zero, or the lens is a fisheye (zeros say r = f theta)."""
+        return any(v != 0 for v in self.distortion) or self.distortion_model in FISHEYE
 
     def rays(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
         """Directions (N, 3) with z = 1 of pixels (N, 2), u and v without distortion."""

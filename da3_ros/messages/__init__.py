@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """ROS messages <-> arrays, without rclpy: message classes are handed in (`MessageTypes`).
 
-Read `types` (how classes come in), `errors`, then one kind of message a file: `images`, `cameras`, `clouds`, `poses`,
-`stamps`.
+Read `types` (how classes come in), `errors`, then one kind of message a file: `images` (with `pictures`: JPEG and PNG),
+`cameras` (with `lenses`), `clouds`, `poses`, `stamps`. What decodes raises MessageError and nothing else, whatever a
+message holds.
 """
 
-from da3_ros.messages.cameras import decode_camera_info, encode_camera_info
+from da3_ros.messages.cameras import decode_camera_info, decode_rectification, encode_camera_info
 from da3_ros.messages.clouds import CloudEncoder, decode_cloud
-from da3_ros.messages.errors import MessageError
+from da3_ros.messages.errors import MessageError, Say, quiet
 from da3_ros.messages.images import (
     decode_depth,
     decode_image,
     encode_depth_mm,
     encode_float,
     encode_rgb,
+    why_no_picture,
 )
 from da3_ros.messages.poses import (
     encode_odometry,
@@ -30,10 +32,12 @@ __all__ = [
     "CloudEncoder",
     "MessageError",
     "MessageTypes",
+    "Say",
     "decode_camera_info",
     "decode_cloud",
     "decode_depth",
     "decode_image",
+    "decode_rectification",
     "encode_camera_info",
     "encode_depth_mm",
     "encode_float",
@@ -44,6 +48,8 @@ __all__ = [
     "encode_transform",
     "matrix_from_pose",
     "matrix_from_transform",
+    "quiet",
     "split_ns",
     "stamp_to_ns",
+    "why_no_picture",
 ]

@@ -6,27 +6,35 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from da3_ros.geometry.cameras import CameraModel
-from da3_ros.messages.errors import MessageError
+from da3_ros.messages.errors import MessageError, Say, guarded, quiet
+from da3_ros.messages.lenses import decode_lens
 from da3_ros.messages.types import MessageTypes, is_generated
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-_FISHEYE = ("equidistant", "fisheye")
-_RADIAL = ("plumb_bob", "rational_polynomial")
 _CALIBRATE = "calibrate the camera (camera_calibration) and let its driver publish the result"
+_LEAST_FOCAL = 0.04
+"""Of the longer side of the image: a pinhole camera of 170 degrees, a fisheye of 1400."""
+_MOST_SKEW = 0.5
+"""Pixels that skew may move a point by, at the border of the image."""
 
 
-def decode_camera_info(message: Any, *, rectified: bool, image_size: tuple[int, int] | None = None) -> CameraModel:
+@guarded("a calibration")
+def decode_camera_info(
+    message: Any, *, rectified: bool, image_size: tuple[int, int] | None = None, say: Say = quiet
+) -> CameraModel:
     """Camera of the image that comes with a CameraInfo; binning and region of interest applied (REP-104).
 
     rectified: the image is rectified: P holds (no distortion is left); otherwise K and D do.
-    image_size: (width, height) of that image, to be checked against the calibration.
-    Raises MessageError for an uncalibrated camera (K[0] = 0), for numbers that are not finite and for a size
-    that does not fit.
+    image_size: (width, height) of that image, to be checked against the calibration. say: told what is odd but usable.
+    Raises MessageError for an uncalibrated camera (K[0] = 0), for numbers that are not finite or are no camera's, for a
+    lens that is not known, and for a size that does not fit.
     """
-    matrix = np.asarray(message.p, np.float64).reshape(3, 4) if rectified else np.asarray(message.k).reshape(3, 3)
     name = "P" if rectified else "K"
+    matrix = np.asarray(message.p, np.float64).reshape(3, 4) if rectified else np.asarray(message.k, np.float64)
+    matrix = matrix[:, :3] if rectified else matrix.reshape(3, 3)
     distortion = () if rectified else tuple(float(value) for value in message.d)
     if matrix[0, 0] == 0 or matrix[1, 1] == 0:
         raise MessageError(f"uncalibrated: {name}[0] = 0 in its CameraInfo", remedy=_CALIBRATE)
@@ -39,20 +47,10 @@ def decode_camera_info(message: Any, *, rectified: bool, image_size: tuple[int, 
     width, height = int(message.width), int(message.height)
     if width <= 0 or height <= 0:
         raise MessageError(f"CameraInfo of a {width} x {height} image", remedy=_CALIBRATE)
-    model = message.distortion_model if any(distortion) else ""
-    if model and model not in (*_RADIAL, *_FISHEYE):
-        raise MessageError(f"distortion model {model!r}", allowed=", ".join((*_RADIAL, *_FISHEYE)), remedy=_CALIBRATE)
-    camera = CameraModel(
-        width,
-        height,
-        float(matrix[0, 0]),
-        float(matrix[1, 1]),
-        float(matrix[0, 2]),
-        float(matrix[1, 2]),
-        distortion if model else (),
-        model,
-    )
-    camera = _as_delivered(camera, message)
+    matrix = _checked(matrix, name, width, height, say)
+    model, coefficients = ("", ()) if rectified else decode_lens(message.distortion_model, distortion, say)
+    fx, fy, cx, cy = (float(matrix[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    camera = _as_delivered(CameraModel(width, height, fx, fy, cx, cy, coefficients, model), message)
     if image_size is not None and image_size != (camera.width, camera.height):
         raise MessageError(
             f"image of {image_size[0]} x {image_size[1]}, CameraInfo for {camera.width} x {camera.height}",
@@ -61,12 +59,69 @@ def decode_camera_info(message: Any, *, rectified: bool, image_size: tuple[int, 
     return camera
 
 
+def _checked(matrix: NDArray[np.float64], name: str, width: int, height: int, say: Say) -> NDArray[np.float64]:
+    """An intrinsic matrix (3, 3) that is one of a camera with such an image, its last number 1."""
+    text = f"{name} = {matrix.ravel().tolist()}"
+    if np.any(matrix[[1, 2, 2], [0, 0, 1]]) or matrix[2, 2] <= 0:
+        raise MessageError(
+            f"{text} is no intrinsic matrix",
+            allowed="fx 0 cx, 0 fy cy, 0 0 1, row by row",
+            remedy="correct its order (a transposed matrix has cx where 0 must be), or calibrate the camera",
+        )
+    if matrix[2, 2] != 1:
+        say(f"the last number of {name} is {matrix[2, 2]:g}, not 1: all of {name} is divided by it")
+        matrix = matrix / matrix[2, 2]
+    if min(matrix[0, 0] / width, matrix[1, 1] / height) < _LEAST_FOCAL:
+        raise MessageError(
+            f"focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} for an image of {width} x {height}",
+            allowed=f"pixels, at least {_LEAST_FOCAL:g} of the image's side",
+            remedy="if they are millimetres, or shares of the image's size, publish them in pixels",
+        )
+    moved = abs(matrix[0, 1]) * height / (2 * matrix[1, 1])
+    if moved > _MOST_SKEW:
+        raise MessageError(
+            f"a skew of {matrix[0, 1]:g} in {name}, which moves pixels by up to {moved:.1f}",
+            allowed="0",
+            remedy="publish the rectified image (image_proc) and use that, or calibrate without skew",
+        )
+    cx, cy = matrix[0, 2], matrix[1, 2]
+    if not (0 < cx < width and 0 < cy < height):
+        say(f"the principal point ({cx:g}, {cy:g}) of {name} lies outside of the image of {width} x {height}")
+    return matrix
+
+
+@guarded("a calibration")
+def decode_rectification(message: Any, say: Say = quiet) -> NDArray[np.float64] | None:
+    """`R` (3, 3) of a CameraInfo: takes directions in the camera's own optical frame to that of its rectified image.
+
+    None where it is the identity, or zeros, which is how it is left unset. Raises MessageError for no rotation.
+    """
+    rotation = np.asarray(message.r, np.float64).reshape(3, 3)
+    if not np.any(rotation) or np.allclose(rotation, np.eye(3), atol=1e-9):
+        return None
+    good = bool(np.isfinite(rotation).all()) and np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
+    if not good or np.linalg.det(rotation) < 0:
+        raise MessageError(
+            f"R = {rotation.ravel().tolist()} is no rotation",
+            allowed="a rotation, the identity, or zeros for none",
+            remedy=_CALIBRATE,
+        )
+    left, _, right = np.linalg.svd(rotation)  # few digits: the nearest one that is exact
+    return np.asarray(left @ right)
+
+
 def _as_delivered(camera: CameraModel, message: Any) -> CameraModel:
     """Calibration at full resolution -> the region that was read out, binned."""
     roi = message.roi
+    bin_x, bin_y = max(int(message.binning_x), 1), max(int(message.binning_y), 1)
+    window = (roi.width, roi.height) if roi.width and roi.height else (camera.width, camera.height)
+    if window[0] < bin_x or window[1] < bin_y:
+        raise MessageError(
+            f"binning of {bin_x} x {bin_y} leaves nothing of {window[0]} x {window[1]} pixels",
+            remedy="correct binning_x and binning_y of the CameraInfo: 1 or 0 for none",
+        )
     if roi.width and roi.height:
         camera = camera.cropped(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
-    bin_x, bin_y = max(int(message.binning_x), 1), max(int(message.binning_y), 1)
     if (bin_x, bin_y) != (1, 1):
         camera = camera.scaled(camera.width // bin_x, camera.height // bin_y)
     return camera

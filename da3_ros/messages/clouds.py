@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.messages.errors import MessageError
+from da3_ros.messages.errors import MessageError, guarded
 from da3_ros.messages.types import MessageTypes
 
 CLOUD = "sensor_msgs/msg/PointCloud2"
@@ -110,31 +110,51 @@ def _packed_colours(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return values.view(np.float32)
 
 
+@guarded("a point cloud")
 def decode_cloud(message: Any) -> dict[str, NDArray]:
-    """Every scalar field of a PointCloud2 by name, each (H, W), as views of the message's data.
+    """Every scalar field of a PointCloud2 by name, each (H, W), as views of the message's data; of several fields of
+    one name the first, and none that reaches beyond its point.
 
     `rgb` comes as (H, W, 3) uint8. Raises MessageError where the data are too short for the layout.
     """
-    order = ">" if message.is_bigendian else "<"
-    height, width = int(message.height), int(message.width)
-    names, formats, offsets = [], [], []
-    for field in message.fields:
-        if field.datatype in _KINDS and field.count == 1:
-            names.append(field.name)
-            formats.append(order + ("u4" if field.name == "rgb" else _KINDS[field.datatype]))
-            offsets.append(field.offset)
-    kind = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": message.point_step})
+    height, width, step = int(message.height), int(message.width), int(message.point_step)
+    fields = _fields(message, step)
+    if height * width == 0:  # a filter that left nothing, a scan without an echo: no points, but no fault
+        found = {name: np.zeros((height, width), kind) for name, (kind, _) in fields.items()}
+        return {**found, **({"rgb": np.zeros((height, width, 3), np.uint8)} if "rgb" in fields else {})}
+    row_step = int(message.row_step) or step * width  # some publishers leave it out where there is one row
     data = np.frombuffer(message.data, np.uint8)
-    if data.size < message.row_step * height or message.row_step < message.point_step * width:
+    if step <= 0 or data.size < row_step * height or row_step < step * width:
         raise MessageError(
-            f"cloud of {width} x {height} points, {message.point_step} bytes each, {message.row_step} a row, "
-            f"holds {data.size} bytes",
-            remedy="the message is truncated: check its publisher",
+            f"cloud of {width} x {height} points, {step} bytes each, {row_step} a row, holds {data.size} bytes",
+            remedy="the message is truncated, or its layout is wrong: check its publisher",
         )
-    rows = data[: message.row_step * height].reshape(height, -1)[:, : message.point_step * width]
+    kind = np.dtype(
+        {
+            "names": list(fields),
+            "formats": [form for form, _ in fields.values()],
+            "offsets": [offset for _, offset in fields.values()],
+            "itemsize": step,
+        }
+    )
+    rows = data[: row_step * height].reshape(height, -1)[:, : step * width]
     points = np.ascontiguousarray(rows).view(kind)
-    found = {name: points[name] for name in names}
+    found = {name: points[name] for name in fields}
     if "rgb" in found:
         packed = found["rgb"].astype(np.uint32)
         found["rgb"] = np.stack([(packed >> shift & 255).astype(np.uint8) for shift in (16, 8, 0)], axis=-1)
+    return found
+
+
+def _fields(message: Any, step: int) -> dict[str, tuple[str, int]]:
+    """Format and offset of the fields that can be read. Old drivers give a count of 0 where there is one value."""
+    order = ">" if message.is_bigendian else "<"
+    found: dict[str, tuple[str, int]] = {}
+    for field in message.fields:
+        if field.datatype not in _KINDS or field.count > 1 or not field.name:
+            continue
+        form = order + ("u4" if field.name == "rgb" else _KINDS[field.datatype])
+        fits = not step or field.offset + np.dtype(form).itemsize <= step
+        if fits and field.name not in found:
+            found[field.name] = form, int(field.offset)
     return found

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.messages.errors import MessageError
+from da3_ros.messages.errors import MessageError, Say, guarded, quiet
+from da3_ros.messages.pictures import MOST_PIXELS, decode_picture
 from da3_ros.messages.types import MessageTypes
 
 MAX_DEPTH_16UC1 = 65.535  # metres: the largest number of millimetres in 16 bits
@@ -26,6 +27,7 @@ class _Encoding:
     code: int | None
     dtype: str = "u1"
     planes: float = 1.0  # rows stored per image row: 1.5 with chroma below the luma
+    said: str = ""  # what is assumed, where the name leaves it open
 
 
 _ENCODINGS = {
@@ -36,6 +38,15 @@ _ENCODINGS = {
     "mono8": _Encoding(1, cv2.COLOR_GRAY2RGB),
     "8uc1": _Encoding(1, cv2.COLOR_GRAY2RGB),
     "mono16": _Encoding(1, cv2.COLOR_GRAY2RGB, "u2"),
+    "rgb16": _Encoding(3, None, "u2"),
+    "bgr16": _Encoding(3, cv2.COLOR_BGR2RGB, "u2"),
+    "rgba16": _Encoding(4, cv2.COLOR_RGBA2RGB, "u2"),
+    "bgra16": _Encoding(4, cv2.COLOR_BGRA2RGB, "u2"),
+    # OpenCV's own names say nothing of colours; its order is blue, green, red.
+    "8uc3": _Encoding(3, cv2.COLOR_BGR2RGB, said="bgr8"),
+    "8uc4": _Encoding(4, cv2.COLOR_BGRA2RGB, said="bgra8"),
+    "16uc3": _Encoding(3, cv2.COLOR_BGR2RGB, "u2", said="bgr16"),
+    "16uc4": _Encoding(4, cv2.COLOR_BGRA2RGB, "u2", said="bgra16"),
     "yuv422": _Encoding(2, cv2.COLOR_YUV2RGB_UYVY),
     "uyvy": _Encoding(2, cv2.COLOR_YUV2RGB_UYVY),
     "yuv422_yuy2": _Encoding(2, cv2.COLOR_YUV2RGB_YUY2),
@@ -47,32 +58,45 @@ _ENCODINGS = {
     "bayer_bggr8": _Encoding(1, cv2.COLOR_BayerRG2RGB),
     "bayer_gbrg8": _Encoding(1, cv2.COLOR_BayerGR2RGB),
     "bayer_grbg8": _Encoding(1, cv2.COLOR_BayerGB2RGB),
+    "bayer_rggb16": _Encoding(1, cv2.COLOR_BayerBG2RGB, "u2"),
+    "bayer_bggr16": _Encoding(1, cv2.COLOR_BayerRG2RGB, "u2"),
+    "bayer_gbrg16": _Encoding(1, cv2.COLOR_BayerGR2RGB, "u2"),
+    "bayer_grbg16": _Encoding(1, cv2.COLOR_BayerGB2RGB, "u2"),
 }
-ENCODINGS = tuple(name for name in _ENCODINGS if name != "8uc1")
+ENCODINGS = tuple(_ENCODINGS)
 
 _DEPTH_REMEDY = "publish depth as 32FC1 (metres) or 16UC1 (millimetres)"
-_JPEG_BEGIN, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_DEPTH = ("16UC1", "32FC1", "16SC1")
+VIDEO = ("h264", "h.264", "h265", "h.265", "hevc", "av1", "vp8", "vp9", "mpeg4", "theora")
+DECODE_VIDEO = "decode it to sensor_msgs/Image: `ros2 run image_transport republish` with ffmpeg_image_transport"
 
 
-def decode_image(message: Any) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) uint8 of an Image or a CompressedImage; raises MessageError.
+@guarded("an image")
+def decode_image(message: Any, say: Say = quiet) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) uint8 of an Image or a CompressedImage; raises MessageError, and nothing else.
 
-    An rgb8 image is a view of the message's data, padding skipped; do not write to it.
+    An rgb8 image is a view of the message's data, padding skipped; do not write to it. say: told what had to be
+    assumed about pixels whose encoding leaves it open.
     """
-    return decode_raw(message) if hasattr(message, "encoding") else decode_compressed(message)
+    return _decode_raw(message, say) if hasattr(message, "encoding") else _decode_compressed(message, say)
 
 
-def decode_raw(message: Any) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) uint8 of an Image; raises MessageError for encodings and sizes that make no sense."""
+def why_no_picture(message: Any) -> str:
+    """Why an Image or CompressedImage cannot hold a picture for the network, by its encoding or format alone; empty
+    where it can.
+    """
+    if hasattr(message, "encoding"):
+        return "" if message.encoding.lower() in _ENCODINGS else _unsupported(message.encoding).problem
+    error = _no_picture(message.format)
+    return "" if error is None else error.problem
+
+
+def _decode_raw(message: Any, say: Say) -> NDArray[np.uint8]:
     encoding = _ENCODINGS.get(message.encoding.lower())
     if encoding is None:
-        raise MessageError(
-            f"encoding {message.encoding!r} is not supported",
-            allowed=", ".join(ENCODINGS),
-            remedy="set the camera driver to one of these, or convert with image_proc",
-        )
+        raise _unsupported(message.encoding)
     height, width = int(message.height), int(message.width)
-    if height <= 0 or width <= 0:
+    if height <= 0 or width <= 0 or height * width > MOST_PIXELS:
         raise MessageError(f"image of {width} x {height} pixels", remedy="check the camera driver")
     halved = encoding.channels == 2 or encoding.planes > 1  # chroma at half resolution
     if halved and (width % 2 or (encoding.planes > 1 and height % 2)):
@@ -80,12 +104,34 @@ def decode_raw(message: Any) -> NDArray[np.uint8]:
             f"{message.encoding} image of {width} x {height} pixels",
             remedy="its size must be even: set it so",
         )
+    if encoding.said:
+        say(f"encoding {message.encoding} does not tell the order of colours: taken for {encoding.said}")
     rows = _rows(message, encoding.channels, encoding.dtype, int(height * encoding.planes))
-    if encoding.dtype == "u2":
-        rows = cv2.convertScaleAbs(rows, alpha=1 / 257.0)
-    if encoding.code is None:
-        return rows
-    return cv2.cvtColor(rows, encoding.code)
+    pixels = rows if encoding.code is None else cv2.cvtColor(rows, encoding.code)
+    return _eight_bits(pixels, say) if encoding.dtype == "u2" else pixels
+
+
+def _unsupported(encoding: str) -> MessageError:
+    if encoding.upper() in _DEPTH:
+        return MessageError(
+            f"encoding {encoding!r} is depth, or 16-bit values without a meaning (thermal, infrared)",
+            allowed=", ".join(ENCODINGS),
+            remedy="for depth name the camera's colour topic; publish other values as mono8 or mono16",
+        )
+    return MessageError(
+        f"encoding {encoding!r} is not supported",
+        allowed=", ".join(ENCODINGS),
+        remedy="set the camera driver to one of these, or convert with image_proc",
+    )
+
+
+def _eight_bits(pixels: NDArray, say: Say) -> NDArray[np.uint8]:
+    """16 bits as 8. Cameras of 10, 12 or 14 bits leave the upper ones empty, which would be a black picture."""
+    largest = int(pixels.max())
+    bits = next(bits for bits in (10, 12, 14, 16) if largest < 1 << bits) if largest else 16
+    if bits < 16:
+        say(f"no value of the 16-bit image is above {largest}: taken for {bits} bits")
+    return cv2.convertScaleAbs(pixels, alpha=255.0 / ((1 << bits) - 1))
 
 
 def _rows(message: Any, channels: int, dtype: str, rows: int) -> NDArray:
@@ -112,33 +158,40 @@ def _rows(message: Any, channels: int, dtype: str, rows: int) -> NDArray:
     return pixels if kind.isnative else pixels.astype(kind.newbyteorder("="))
 
 
-def decode_compressed(message: Any) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) uint8 of a CompressedImage (JPEG, PNG and what else OpenCV reads); raises MessageError.
-
-    An EXIF orientation is ignored: the calibration describes the pixels as they come.
+def _decode_compressed(message: Any, say: Say) -> NDArray[np.uint8]:
+    """JPEG, PNG and what else OpenCV reads. An EXIF orientation is ignored: the calibration describes the pixels as
+    they come. `format` says what was packed (``bayer_rggb8; jpeg compressed bgr8``), which the file itself does not.
     """
-    if "compressedDepth" in message.format:
-        raise MessageError(
-            f"format {message.format!r} holds depth",
-            allowed="jpeg, png",
-            remedy="subscribe to a colour image",
-        )
+    error = _no_picture(message.format)
+    if error is not None:
+        raise error
     data = np.frombuffer(message.data, np.uint8)
-    image = None
-    if data.size and not _is_cut_jpeg(data):
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise MessageError(
-            f"{data.size} bytes of format {message.format!r} cannot be decoded: corrupt or cut off",
-            allowed="whole JPEG or PNG files",
-            remedy="check the camera and the link; on Wi-Fi, make the publisher reliable",
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    name = f"format {message.format!r}"
+    packed, _, treatment = message.format.lower().partition(";")
+    mosaic = _ENCODINGS.get(packed.strip()) if packed.startswith("bayer_") else None
+    if mosaic is None and "16" not in packed:
+        image = decode_picture(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, name=name)
+        # Where the publisher did not pack blue first, as compressed_image_transport does, it says so.
+        swapped = "compressed rgb" in treatment
+        return np.ascontiguousarray(image) if swapped else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    image = decode_picture(data, cv2.IMREAD_UNCHANGED, name=name)
+    if image.ndim == 2 and mosaic is not None:  # the transport packed the mosaic itself
+        assert mosaic.code is not None
+        image = cv2.cvtColor(image, mosaic.code)
+    else:
+        channels = 1 if image.ndim == 2 else image.shape[2]
+        image = cv2.cvtColor(image, {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels])
+    return _eight_bits(image, say) if image.dtype == np.uint16 else image
 
 
-def _is_cut_jpeg(data: NDArray[np.uint8]) -> bool:
-    # OpenCV 4 fills the rest of a cut JPEG with grey, silently. Drivers may pad a whole one with zeros.
-    return data[:2].tobytes() == _JPEG_BEGIN and not data[-4096:].tobytes().rstrip(b"\0").endswith(_JPEG_END)
+def _no_picture(form: str) -> MessageError | None:
+    """Why a CompressedImage of this format holds no picture for the network; None where it may."""
+    first = form.partition(";")[0].strip()
+    if "compressedDepth" in form or first.upper() in _DEPTH:
+        return MessageError(f"format {form!r} holds depth", allowed="jpeg, png", remedy="subscribe to a colour image")
+    if first.lower() in VIDEO:
+        return MessageError(f"format {form!r} is a video stream", allowed="jpeg, png", remedy=DECODE_VIDEO)
+    return None
 
 
 def encode_float(types: MessageTypes, values: NDArray[np.float32], header: Any) -> Any:
@@ -176,6 +229,7 @@ def _encode(types: MessageTypes, values: NDArray, encoding: str, header: Any) ->
     )
 
 
+@guarded("a depth image")
 def decode_depth(message: Any) -> NDArray[np.float32]:
     """Depth (H, W) in metres of an Image 32FC1 or 16UC1; NaN where it is not positive; +Inf stays."""
     encoding = message.encoding

@@ -13,7 +13,7 @@ from da3_ros.geometry.poses import (
     matrix_from_quaternion,
     quaternion_from_matrix,
 )
-from da3_ros.messages.errors import MessageError
+from da3_ros.messages.errors import MessageError, guarded
 from da3_ros.messages.types import MessageTypes
 
 Matrix = NDArray[np.float64]
@@ -21,11 +21,13 @@ Matrix = NDArray[np.float64]
 UNKNOWN_VARIANCE = 1e6
 
 
+@guarded("a pose")
 def matrix_from_transform(transform: Any) -> Matrix:
     """`T_parent_child` (4, 4) of a Transform; raises MessageError where its quaternion is no rotation."""
     return _matrix(transform.translation, transform.rotation)
 
 
+@guarded("a pose")
 def matrix_from_pose(pose: Any) -> Matrix:
     """`T_frame_body` (4, 4) of a Pose; raises MessageError where its quaternion is no rotation."""
     return _matrix(pose.position, pose.orientation)

@@ -2,8 +2,10 @@
 import numpy as np
 import pytest
 
+from da3_ros.estimation.preprocess import rectify
 from da3_ros.geometry import CameraModel
-from da3_ros.messages import MessageError, decode_camera_info, encode_camera_info
+from da3_ros.geometry.poses import matrix_from_quaternion
+from da3_ros.messages import MessageError, decode_camera_info, decode_rectification, encode_camera_info
 
 K = [500.0, 0, 320.5, 0, 510.0, 240.25, 0, 0, 1]
 P = [480.0, 0, 300.5, -48.0, 0, 480.0, 230.5, 0, 0, 0, 1, 0]
@@ -52,10 +54,26 @@ def test_uncalibrated(types, rectified):
         ({"k": np.array([-500.0, *K[1:]])}, "positive"),
         ({"width": 0}, "0 x 480"),
         ({"distortion_model": "ds"}, "'ds' .allowed: plumb_bob"),
+        ({"distortion_model": "double_sphere", "d": [0.0] * 6}, "'double_sphere'"),
+        ({"distortion_model": "inverse_brown_conrady"}, "inverse_brown_conrady' with D"),
+        ({"distortion_model": "equidistant", "d": [0.1, 0.1]}, r"D of 2 numbers \[0.1, 0.1\].*equidistant"),
+        ({"distortion_model": "equidistant", "d": [0.1] * 5}, "equidistant with 4"),
+        ({"d": [0.1, 0.2, 0.3]}, "D of 3 numbers"),
+        ({"d": [0.1] * 6}, "D of 6 numbers"),
+        ({"distortion_model": "rational_polynomial", "d": [0.1] * 7}, "D of 7 numbers"),
+        ({"distortion_model": "", "d": [0.1] * 4}, "may be plumb_bob or equidistant.*set distortion_model"),
+        ({"k": np.array(K).reshape(3, 3).T.ravel()}, "no intrinsic matrix.*transposed"),
+        ({"k": np.array([*K[:8], 0.0])}, "no intrinsic matrix"),
+        ({"k": np.array([0.8, 0, 0.5, 0, 1.1, 0.5, 0, 0, 1])}, "0.8, 1.1 for an image of 640 x 480.*shares"),
+        ({"k": np.array([500.0, 5, *K[2:]])}, "a skew of 5 in K, which moves pixels by up to 2.4"),
+        ({"binning_x": 4096, "binning_y": 4096}, "binning of 4096 x 4096 leaves nothing"),
+        ({"p": [1.0], "k": [1.0]}, "makes no sense .ValueError"),
         ({"width": 1280, "height": 960}, "image of 640 x 480, CameraInfo for 1280 x 960"),
     ],
 )
 def test_errors(types, changes, words):
+    if "p" in changes and hasattr(types["sensor_msgs/msg/CameraInfo"], "get_fields_and_field_types"):
+        pytest.skip("generated classes check the length themselves")
     with pytest.raises(MessageError, match=words):
         decode_camera_info(info(types, **changes), rectified=False, image_size=(640, 480))
 
@@ -90,3 +108,70 @@ def test_distorted_cameras_are_not_written(types):
     camera = decode_camera_info(info(types), rectified=False)
     with pytest.raises(ValueError, match="rectified"):
         encode_camera_info(types, camera, types.header(0, ""))
+
+
+def said(types, **changes):
+    """The camera, and what is said of it."""
+    remarks = []
+    return decode_camera_info(info(types, **changes), rectified=False, say=remarks.append), remarks
+
+
+@pytest.mark.parametrize("word", ["equidistant", "fisheye", "Kannala Brandt4", "kannala_brandt"])
+@pytest.mark.parametrize("numbers", [[], [0.0] * 4, [0.0] * 5])
+def test_zeros_of_a_fisheye_are_a_fisheye(types, word, numbers):
+    camera, remarks = said(types, distortion_model=word, d=numbers)
+    assert (camera.distortion_model, camera.distortion, remarks) == ("equidistant", (0.0,) * 4, [])
+    # An ideal one: r = f theta. What is seen at 45 degrees stands at f pi / 4, and belongs at f tan(45) = f.
+    ramp = np.tile((np.arange(1200) / 5).astype(np.uint8)[None, :, None], (4, 1, 3))
+    lens = CameraModel(1200, 4, 500.0, 500.0, 599.5, 1.5, camera.distortion, camera.distortion_model)
+    straight, model = rectify(ramp, lens)
+    assert not model.is_distorted
+    assert int(straight[2, round(599.5 + 500), 0]) == pytest.approx((599.5 + 500 * np.pi / 4) / 5, abs=1)
+
+
+@pytest.mark.parametrize(
+    "word", ["", "none", "pinhole", "Brown Conrady", "Inverse Brown Conrady", "radtan", "plumb_bob"]
+)
+def test_zeros_of_a_pinhole_are_none(types, word):
+    camera, remarks = said(types, distortion_model=word, d=[0.0] * 5)
+    assert (camera.is_distorted, remarks) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("count", "model"), [(5, "plumb_bob"), (8, "rational_polynomial"), (14, "rational_polynomial")]
+)
+def test_numbers_without_a_word_go_by_their_count_aloud(types, count, model):
+    numbers = [0.01 * (i + 1) for i in range(count)]
+    camera, remarks = said(types, distortion_model="", d=numbers)
+    assert (camera.distortion_model, camera.distortion) == (model, tuple(numbers))
+    assert remarks == [f"distortion_model is '' but D has {count} numbers: taken for {model}; set distortion_model"]
+
+
+def test_more_numbers_than_the_word_has(types):
+    camera, remarks = said(types, d=[0.1, 0.2, 0.01, 0.02, 0.3, 0.4, 0.5, 0.6])
+    assert camera.distortion_model == "rational_polynomial"
+    assert remarks == ["D has 8 numbers, plumb_bob has 5: taken for rational_polynomial"]
+    camera, remarks = said(types, d=[0.1, 0.2, 0.01, 0.02, 0.3, 0.0, 0.0])  # a message of fixed length
+    assert (len(camera.distortion), remarks) == (5, [])
+    camera, remarks = said(types, distortion_model="equidistant", d=[0.1, 0.2, 0.01, 0.02, 0.0])
+    assert (camera.distortion, remarks) == ((0.1, 0.2, 0.01, 0.02), [])
+
+
+def test_a_matrix_with_a_factor_is_divided_aloud(types):
+    camera, remarks = said(types, k=2 * np.array(K))
+    assert (camera.fx, camera.cx) == (500.0, 320.5)
+    assert remarks == ["the last number of K is 2, not 1: all of K is divided by it"]
+
+
+def test_a_principal_point_outside_of_the_image_is_said(types):
+    _, remarks = said(types, k=np.array([500.0, 0, 700, 0, 510, 240, 0, 0, 1]))
+    assert remarks == ["the principal point (700, 240) of K lies outside of the image of 640 x 480"]
+
+
+def test_rectification(types):
+    turned = matrix_from_quaternion(np.array([0.0, 0.02, 0.0, 1.0]))
+    np.testing.assert_allclose(decode_rectification(info(types, r=turned.ravel())), turned, atol=1e-12)
+    assert decode_rectification(info(types)) is None
+    assert decode_rectification(info(types, r=np.zeros(9))) is None
+    with pytest.raises(MessageError, match="no rotation"):
+        decode_rectification(info(types, r=2 * np.eye(3).ravel()))

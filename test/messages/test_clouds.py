@@ -98,3 +98,58 @@ def test_a_message_is_filled_again_only_where_that_was_asked_for(types, scene):
     fewer = encode(points[:2], image[:2], confidence[:2], types.header(3, "c"))
     assert (fewer.height, fewer.width, len(fewer.data)) == (2, 5, 200)
     np.testing.assert_array_equal(decode_cloud(fewer)["z"], points[:2, :, 2])
+
+
+def laid_out(types, fields, *, width=4, height=1, step=16, row_step=None, data=None):
+    """A cloud of x = 1, y = 2, z = 3 in every point, as some publisher lays it out. fields: name, offset, count."""
+    kind, field = types["sensor_msgs/msg/PointCloud2"], types["sensor_msgs/msg/PointField"]
+    octets = np.zeros((height * width, step), np.uint8)
+    if step >= 12 and octets.size:
+        octets[:, :12] = np.array([1, 2, 3], np.float32).view(np.uint8)
+    return kind(
+        header=types.header(1, "lidar"),
+        height=height,
+        width=width,
+        fields=[field(name=name, offset=offset, datatype=7, count=count) for name, offset, count in fields],
+        is_bigendian=False,
+        point_step=step,
+        row_step=step * width if row_step is None else row_step,
+        data=types.octets(kind, octets if data is None else data),
+        is_dense=True,
+    )
+
+
+XYZ = [("x", 0, 1), ("y", 4, 1), ("z", 8, 1)]
+
+
+@pytest.mark.parametrize(("height", "width"), [(0, 0), (1, 0), (0, 1)])
+def test_a_cloud_without_points_is_none_that_is_wrong(types, height, width):
+    found = decode_cloud(laid_out(types, XYZ, height=height, width=width))
+    assert {name: found[name].shape for name in "xyz"} == dict.fromkeys("xyz", (height, width))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [*XYZ, ("", 12, 1), ("", 12, 1)],
+        [*XYZ, ("x", 12, 1)],
+        [*XYZ, ("intensity", 14, 1)],
+        [(name, offset, 0) for name, offset, _ in XYZ],
+        [*XYZ, ("covariance", 0, 4)],
+    ],
+    ids=["without names", "one name twice", "beyond the point", "count 0", "array"],
+)
+def test_fields_that_cannot_be_read_cost_themselves_alone(types, fields):
+    found = decode_cloud(laid_out(types, fields))
+    assert [float(found[name][0, 0]) for name in "xyz"] == [1, 2, 3]
+    assert set(found) == set("xyz")
+
+
+def test_one_row_may_leave_its_length_out(types):
+    assert decode_cloud(laid_out(types, XYZ, row_step=0))["z"].tolist() == [[3, 3, 3, 3]]
+
+
+def test_layouts_without_sense_are_errors_in_words(types):
+    for message in (laid_out(types, XYZ, step=0), laid_out(types, XYZ, row_step=3)):
+        with pytest.raises(MessageError, match=r"cloud of 4 x 1 points.*check its publisher"):
+            decode_cloud(message)
