@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from da3_ros.engines.files import SKY_THRESHOLD
@@ -13,7 +12,7 @@ from da3_ros.estimation.filters import apply_range, mask_low_confidence
 from da3_ros.estimation.pose import network_camera
 from da3_ros.estimation.refinement import Refined
 from da3_ros.estimation.steps import Settled
-from da3_ros.estimation.upsample import upsample_confidence, upsample_depth
+from da3_ros.estimation.upsample import upsample_confidence, upsample_depth, upsample_stddev
 from da3_ros.estimation.views import ViewEstimate
 
 
@@ -41,7 +40,7 @@ def assemble(settled: Settled, refined: Sequence[Refined | None]) -> tuple[ViewE
             depth = upsample_depth(depth, large, image)
             confidence = upsample_confidence(confidence, height, width)
             if stddev is not None:
-                stddev = cv2.resize(stddev, (width, height), interpolation=cv2.INTER_LINEAR)
+                stddev = upsample_stddev(stddev, height, width)
             camera, image = view.straight_camera() or camera.scaled(width, height), large
         if stddev is not None:
             stddev = np.where(np.isfinite(depth), stddev, np.float32(np.nan))

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from da3_ros.estimation.refinement.choose import choose_sweeper
 from da3_ros.estimation.refinement.subjects import subjects_of
 from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu
 from da3_ros.estimation.scale import ScaleSource
+from da3_ros.estimation.sound import Sound, sound
 from da3_ros.estimation.steps import Inferred, KnownCameras, Later, Measured, Result, Settled, Stages, Task
 from da3_ros.estimation.views import Estimate, View, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
@@ -167,16 +169,18 @@ class Estimator:
     def settle(self, task: Task, inferred: Inferred, measured: Measured | None = None) -> Settled:
         """Third step: scale and poses. Remembers sets: call it once for each, in their order, one at a time.
 
-        measured: what is measured beside the engine already; None does it here.
+        measured: what is measured beside the engine already; None does it here. Raises da3_ros.engines.EngineError
+        where what the engine says cannot be used.
         """
-        views, prepared, raw = task.views, task.prepared, inferred.raw
+        views, prepared = task.views, task.prepared
         clock = Stages(preprocess=task.milliseconds, engine=inferred.milliseconds)
         measured = measured or self._measure(task, Later)
-        if self.config.pose.source == "rays":
-            raw = cameras_from_rays(raw, prepared.windows)
-        raw, metres = _own_metres(raw, prepared, self.record)
+        checked = self._sound(task, inferred.raw)
+        raw, metres = _own_metres(checked.raw, prepared, self.record)
         trusted = self.record.trusts_distances and not self.engine.info.single_view
         distances = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
+        if distances is not None:
+            distances[~checked.posed] = np.nan
         samples = measured.samples.result()
         scale = self.scale_source(views, prepared, raw.depth, samples, metres, distances)
         clock.lap("scale")
@@ -186,13 +190,32 @@ class Estimator:
             for i, (h, w) in enumerate(prepared.windows)
         ]
         accuracy, single = self.record.pose_accuracy, self.engine.info.single_view
-        poses = self.pose_source(views, raw, depths, scale.value, accuracy, measured.matches.result(), single)
+        matches = measured.matches.result()
+        poses = self.pose_source(views, raw, depths, scale.value, accuracy, matches, single, checked.posed)
         motion = None if measured.motion is None else self.odometry(measured.motion.result(), depths)
         pairs = measured.rig.result()
         deviations = None if pairs is None else self.rig_check(views, pairs, depths)
         clock.lap("poses")
         corners = next((found for name, found in samples.items() if name != "reference"), None)
-        return Settled(task, raw, depths, scale, poses, motion, deviations, corners, self.config, clock.milliseconds)
+        return Settled(
+            task,
+            raw,
+            depths,
+            scale,
+            poses,
+            motion,
+            deviations,
+            corners,
+            self.config,
+            clock.milliseconds,
+            checked.faults,
+        )
+
+    def _sound(self, task: Task, raw: RawEstimate) -> Sound:
+        """What the engine says, checked. Raises da3_ros.engines.EngineError."""
+        windows = task.prepared.windows
+        cameras = partial(cameras_from_rays, windows=windows) if self.config.pose.source == "rays" else None
+        return sound(raw, windows, [view.name for view in task.views], self.engine.info, cameras)
 
     def finish(self, settled: Settled) -> Estimate:
         """Last step: depth is refined and filtered. Depends on no other set: may run in any thread, beside others."""
@@ -205,7 +228,7 @@ class Estimator:
         if config.gaussians:
             gaussians = gaussians_of(raw, task.prepared.windows, settled.poses, settled.scale.value)
         clock.lap("post")
-        return Estimate(out, settled.scale, clock.milliseconds, settled.motion, settled.rig, gaussians)
+        return Estimate(out, settled.scale, clock.milliseconds, settled.motion, settled.rig, gaussians, settled.faults)
 
     def _refine(self, settled: Settled) -> list[Refined | None]:
         """What measured depth makes of the views of this moment; None where there is nothing to refine."""

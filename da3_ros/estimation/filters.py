@@ -7,6 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def median_depth(depth: NDArray[np.floating]) -> float:
+    """Median of depth of any shape where it is known (finite and positive); NaN where it is nowhere."""
+    if not (depth.size and depth.min() > 0 and depth.max() < np.inf):
+        depth = depth[np.isfinite(depth) & (depth > 0)]
+    return float(np.median(depth)) if depth.size else float("nan")
+
+
 def apply_range(depth: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
     """Depth (h, w) with -Inf below `low` and +Inf above `high`; what is not positive becomes NaN, never 0."""
     out = np.array(depth, np.float32)

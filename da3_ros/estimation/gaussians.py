@@ -31,6 +31,7 @@ def gaussians_of(
     inside = np.zeros(depth.shape, dtype=bool)
     for i, (h, w) in enumerate(windows):
         inside[i, :h, :w] = worth_keeping(depth[i, :h, :w])
+    inside &= np.isfinite(depth) & np.isfinite(raw.gaussians).all(axis=-1)
     if raw.sky is not None:
         inside &= raw.sky < SKY_THRESHOLD
     head = raw.gaussians[..., :-1].copy()

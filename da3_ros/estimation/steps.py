@@ -18,6 +18,7 @@ from da3_ros.estimation.config import EstimatorConfig
 from da3_ros.estimation.preprocess import Prepared
 from da3_ros.estimation.scale.rig import SparseDepth
 from da3_ros.estimation.views import (
+    EngineFault,
     Estimate,
     OdometryEstimate,
     PoseEstimate,
@@ -108,6 +109,8 @@ class Settled:
     config: EstimatorConfig
     """By which the set goes, whatever is changed meanwhile."""
     milliseconds: dict[str, float]
+    faults: tuple[EngineFault, ...] = ()
+    """What the engine said that cannot be."""
 
 
 class Stages:

@@ -23,8 +23,11 @@ def upsample_depth(
     h, w = depth.shape
     if (h, w) == (height, width):
         return depth
-    out = cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
-    unsafe = depth_edges(depth) | ~np.isfinite(depth)
+    known = np.isfinite(depth)
+    # What is not finite would spread to neighbours in which it has no share: 0 * NaN is NaN.
+    whole = depth if known.all() else np.where(known, depth, np.float32(0))
+    out = cv2.resize(whole, (width, height), interpolation=cv2.INTER_LINEAR)
+    unsafe = depth_edges(depth) | ~known
     if not unsafe.any():
         return out
     mask = cv2.resize(unsafe.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0
@@ -40,6 +43,17 @@ def upsample_depth(
             best[better], least[better] = depth[r[better], c[better]], difference[better]
     out[rows, columns] = best
     return out
+
+
+def upsample_stddev(stddev: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Standard deviation (H, W), interpolated. A sample that is not finite takes the largest of those around it first:
+    pixels next to it may have their depth from these.
+    """
+    known = np.isfinite(stddev)
+    if not known.all():
+        around = cv2.dilate(np.where(known, stddev, np.float32(0)), np.ones((3, 3), np.uint8))
+        stddev = np.where(known, stddev, around)
+    return cv2.resize(stddev, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def upsample_confidence(confidence: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

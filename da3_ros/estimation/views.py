@@ -195,6 +195,20 @@ class RigDeviation:
 
 
 @dataclass(frozen=True)
+class EngineFault:
+    """What was wrong with an engine's answer for one view, and what was done without it."""
+
+    index: int
+    """Of the view in its set."""
+    view: str
+    """Its name."""
+    share: float
+    """Of its pixels whose depth is unknown for that."""
+    text: str
+    """What was found, and what to do."""
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Geometry of a view set, in the order of its views."""
 
@@ -208,3 +222,5 @@ class Estimate:
     """Where the rig's calibration was checked with this set."""
     gaussians: Gaussians | None = None
     """3D Gaussians (N, ...) of all views in the world of the poses and the unit of depth, where they were asked for."""
+    faults: tuple[EngineFault, ...] = ()
+    """What the engine said that cannot be; empty: nothing."""

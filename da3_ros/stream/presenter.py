@@ -63,6 +63,7 @@ class Presenter:
         self._health.set_done(offsets, stages, estimate)
         self._outputs.publish_latency(stages, frames.stamp_ns)
         self._check(stages["total"], estimate)
+        self._check_engine(estimate, len(work.sources))
         self._check_refinement(estimate.views[: len(work.sources)])
         return stages
 
@@ -81,11 +82,20 @@ class Presenter:
                     f"{' and '.join(pair.cameras)} stand {pair.angle_deg:.1f} deg and {pair.distance_m:.3f} m off "
                     "their calibration: was one bumped? Calibrate anew, or correct the transforms"
                 )
-                self._health.report(pair.cameras[1], "rig", text, WARN)
+                self._health.report(pair.cameras[1], "rig", text, WARN, keep_s=2 * checks.rig_period)
             else:
                 self._health.resolve(pair.cameras[1], "rig")
+        if checks.rig_period == 0:
+            for name in self._parameters.names:
+                self._health.resolve(name, "rig")
         if estimate.odometry is not None and estimate.odometry.message:
             self._health.report("", "odometry", estimate.odometry.message, WARN)
+
+    def _check_engine(self, estimate: Estimate, count: int) -> None:
+        """Say what the engine said that cannot be; it was left out. count: of the views of this moment."""
+        for fault in estimate.faults:
+            if fault.index < count:
+                self._health.report(fault.view, "engine output", fault.text)
 
     def _check_refinement(self, views: Sequence[ViewEstimate]) -> None:
         """Say so where views do not match at their poses. Too little evidence is normal, and says nothing."""
@@ -115,6 +125,7 @@ class Presenter:
                 pose_parent=world,
                 child_frame=parameters.tf_prefix + source.frame_id + pose_mark,
                 in_unit=has_unit == metric,
+                turn=source.turn,
             )
             views.append(published)
             self._outputs.cameras[view.name].publish(published)

@@ -35,8 +35,8 @@ class KnownDepthEngine:
         call = {"shape": images.shape, "extrinsics": extrinsics, "intrinsics": intrinsics, "known": known}
         self.calls.append(call)
         s, h, w = images.shape[:3]
-        depth = [cv2.resize(d.astype(np.float32), (w, h), interpolation=cv2.INTER_NEAREST) for d in self.depths]
-        poses = self.poses.copy()
+        depth = [cv2.resize(d.astype(np.float32), (w, h), interpolation=cv2.INTER_NEAREST) for d in self.depths[:s]]
+        poses = self.poses[:s].copy()
         poses[:, :3, 3] /= self.unit
         k = np.tile(np.array([[w, 0, w / 2], [0, w, h / 2], [0, 0, 1]], np.float32), (s, 1, 1))
         confidence = np.ones((s, h, w), np.float32) + np.linspace(0, 1, w, dtype=np.float32)

@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +19,7 @@ from da3_ros.estimation.filters import apply_range, mask_low_confidence
 from da3_ros.estimation.pose.sources import CALIBRATED_STD, NO_IDEA_STD
 from da3_ros.estimation.preprocess import rectify
 from da3_ros.estimation.resize import resize
-from da3_ros.estimation.upsample import upsample_confidence, upsample_depth
+from da3_ros.estimation.upsample import upsample_confidence, upsample_depth, upsample_stddev
 from da3_ros.estimation.views import View, ViewEstimate, ViewSet
 from da3_ros.geometry.poses import invert
 
@@ -92,7 +91,13 @@ class LookUp(InOneStep):
         ]
         share = max(self._sets[index], 1)
         timing = {name: value / share for name, value in self._timing[index].items()}
-        return Estimate(tuple(out), self._scale(index, placed.scale), timing, self._motion(number, index))
+        faults = tuple(
+            dataclasses.replace(fault, index=at)
+            for at, view in enumerate(views)
+            if (fault := own[view.name].fault) is not None
+        )
+        scale, motion = self._scale(index, placed.scale), self._motion(number, index)
+        return Estimate(tuple(out), scale, timing, motion, faults=faults)
 
     def _view(self, view: View, own: ChunkView, scale: float, T_anchor_camera: Array, anchor: bool) -> ViewEstimate:
         c = self._config
@@ -109,7 +114,7 @@ class LookUp(InOneStep):
             depth, confidence = upsample_depth(depth, large, image), upsample_confidence(confidence, height, width)
             camera, image = view.straight_camera() or camera.scaled(width, height), large
             if stddev is not None:
-                stddev = cv2.resize(stddev, (width, height), interpolation=cv2.INTER_LINEAR)
+                stddev = upsample_stddev(stddev, height, width)
         if stddev is not None:
             stddev = np.where(np.isfinite(depth), stddev, np.float32(np.nan))
         if view.pose is not None:

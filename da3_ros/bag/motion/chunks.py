@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from da3_ros.atomic import replacing
 from da3_ros.bag.motion.refined import has_rig, refine_chunk, refine_moments
 from da3_ros.estimation import (
+    EngineFault,
     Estimator,
     PoseEstimate,
     RefinementConfig,
@@ -56,6 +57,8 @@ class ChunkView:
     """(h, w), standard deviation of depth in its unit; None: not refined."""
     refinement: ViewRefinement | None = None
     """What the refinement did, without its maps."""
+    fault: EngineFault | None = None
+    """What the engine said of it that cannot be."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +139,12 @@ class ChunkEstimator:
         milliseconds.update(clock.milliseconds)
         placed, found = _held(views, [None if pose is None else pose.T_world_camera for pose in poses])
         mounts = {view.name: view.mount for view in views if view.mount is not None}
+        faults = {fault.index: fault for fault in estimate.faults}
         chunk = tuple(
-            _chunk_view(key, view, np.asarray(pose), better, found=at)
-            for key, view, pose, better, at in zip(keys, estimate.views, placed, refined, found, strict=True)
+            replace(_chunk_view(key, view, np.asarray(pose), better, found=at), fault=faults.get(i))
+            for i, (key, view, pose, better, at) in enumerate(
+                zip(keys, estimate.views, placed, refined, found, strict=True)
+            )
         )
         return Chunk(track, chunk, mounts, known, estimate.scale, milliseconds)
 
@@ -227,6 +233,7 @@ def write_chunk(path: Path, chunk: Chunk) -> None:
                 "pose": view.T_chunk_camera.tolist(),
                 "found": view.found,
                 "refinement": None if view.refinement is None else asdict(view.refinement),
+                "fault": None if view.fault is None else asdict(view.fault),
             }
             for view in chunk.views
         ],
@@ -256,6 +263,7 @@ def read_chunk(path: Path) -> Chunk:
                     view["found"],
                     content.get(f"stddev_{i}"),
                     ViewRefinement(**view["refinement"]) if view.get("refinement") else None,
+                    EngineFault(**view["fault"]) if view.get("fault") else None,
                 )
             )
     mounts = {name: np.array(mount) for name, mount in head["mounts"].items()}

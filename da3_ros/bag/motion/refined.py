@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from da3_ros.estimation import PoseEstimate, RefinementConfig, View, ViewEstimate
+from da3_ros.estimation.filters import median_depth
 from da3_ros.estimation.preprocess import rectify
 from da3_ros.estimation.refinement import Refined, Subject, refine
 from da3_ros.estimation.refinement.subjects import sigma_of
@@ -31,7 +32,7 @@ def refine_chunk(
     poses: T_chunk_camera in that unit; None: not known, the view stays as it is. So do views without a calibration:
     what the network takes for the focal length is no measure. metric: the unit is the metre. sweeper: who sweeps.
     """
-    unit = float(np.median(np.concatenate([e.depth[::4, ::4].ravel() for e in estimates])))
+    unit = median_depth(np.concatenate([e.depth[::4, ::4].ravel() for e in estimates]))
     subjects = []
     for view, estimate, pose in zip(views, estimates, poses, strict=True):
         angle, distance = (0.0, 0.0) if pose is None else sigma_of(pose)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.estimation.filters import median_depth
 from da3_ros.estimation.pose.matches import (
     MatchedPose,
     Matcher,
@@ -136,7 +137,7 @@ class Odometry:
         return bool(
             inliers < KEEP_SHARE * key.first_inliers
             or float(rotation_angle(T_key_body[:3, :3])) > KEEP_TURN
-            or shift > KEEP_SHIFT * float(np.median(depths[0]))
+            or shift > KEEP_SHIFT * median_depth(depths[0])
         )
 
 

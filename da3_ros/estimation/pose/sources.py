@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.engines import RawEstimate
+from da3_ros.estimation.filters import median_depth
 from da3_ros.estimation.pose.config import PoseConfig
 from da3_ros.estimation.pose.matches import MatchedPose, Matcher, PairMatches, poses_from_matches, sample_by
 from da3_ros.estimation.preprocess import Prepared
@@ -59,14 +60,17 @@ class PoseSource:
         accuracy: PoseAccuracy,
         pairs: Sequence[PairMatches],
         single_view: bool = False,
+        usable: NDArray[np.bool_] | None = None,
     ) -> list[PoseEstimate]:
         """Pose of every view; the world is that of the known poses, or else the first camera's frame.
 
         depths: (h, w) of every view, in metres; scale: metres in one unit of the network. accuracy: how far the
         network's poses are off on held-out scenes, which is what their covariance states. pairs: what `measure`
         returned. Unknown cameras that no match places hang on the first known one by the network's relative pose.
-        single_view: the network knows of no poses; those of such cameras then have the source ``none``.
+        single_view: the network knows of no poses; those of such cameras then have the source ``none``. usable: (S,) of
+        which views the network's pose can be used; None: of all.
         """
+        placed = np.full(len(views), not single_view) if usable is None or single_view else usable
         network = invert(np.asarray(raw.extrinsics, dtype=np.float64))
         network[:, :3, 3] *= scale
         matched: list[MatchedPose | None] = [None] * len(views)
@@ -77,8 +81,8 @@ class PoseSource:
             matched = poses_from_matches(pairs, sample_by(depths), known, guess, self.config.matches, mounts)
         unknown = (0.0, accuracy.rotation_rad)
         if any(view.pose is None for view in views):
-            unknown = (accuracy.translation_ratio * scale * float(np.median(raw.depth)), accuracy.rotation_rad)
-        return self._assemble(views, network, matched, unknown, single_view)
+            unknown = (accuracy.translation_ratio * scale * median_depth(raw.depth), accuracy.rotation_rad)
+        return self._assemble(views, network, matched, unknown, placed)
 
     def _assemble(
         self,
@@ -86,13 +90,19 @@ class PoseSource:
         network: NDArray[np.float64],
         matched: list[MatchedPose | None],
         network_std: tuple[float, float],
-        single_view: bool,
+        placed: NDArray[np.bool_],
     ) -> list[PoseEstimate]:
+        """placed: (S,) of which views the network tells the pose."""
         poses = [view.pose for view in views]
-        anchor = next((i for i, pose in enumerate(poses) if pose is not None), 0)
-        anchor_pose = np.eye(4) if poses[anchor] is None else np.asarray(poses[anchor], np.float64)
-        to_world = anchor_pose @ invert(network[anchor])
-        use_network = self.config.source in ("auto", "network", "rays") and not single_view
+        known = [i for i, pose in enumerate(poses) if pose is not None]
+        anchor = known[0] if known else 0
+        # The network's poses hang on a camera that both know.
+        joint = next((i for i in known or [0] if placed[i]), None)
+        to_world = np.eye(4)
+        if joint is not None:
+            joint_pose = np.eye(4) if poses[joint] is None else np.asarray(poses[joint], np.float64)
+            to_world = joint_pose @ invert(network[joint])
+        use_network = self.config.source in ("auto", "network", "rays") and joint is not None
         told = "rays" if self.config.source == "rays" else "network"
         out = []
         for i, view in enumerate(views):
@@ -105,7 +115,7 @@ class PoseSource:
                 out.append(PoseEstimate(np.eye(4), source, np.zeros((6, 6))))
             elif found is not None:
                 out.append(PoseEstimate(found.T_world_camera, "matches", found.covariance))
-            elif use_network:
+            elif use_network and placed[i]:
                 out.append(PoseEstimate(to_world @ network[i], told, _covariance(network_std)))
             else:
                 out.append(PoseEstimate(np.eye(4), "none", _covariance(NO_IDEA_STD)))
@@ -124,6 +134,9 @@ def cameras_from_rays(raw: RawEstimate, windows: Sequence[tuple[int, int]]) -> R
     rows, columns = raw.rays.shape[1:3]
     extrinsics, intrinsics = raw.extrinsics.copy(), raw.intrinsics.copy()
     for i, (h, w) in enumerate(windows):
+        if not np.isfinite(raw.rays[i]).all():  # too many of them were bad: no camera
+            extrinsics[i] = intrinsics[i] = np.nan
+            continue
         end = round(h * rows / height), round(w * columns / width)
         ray, confidence = raw.rays[i, : end[0], : end[1]], raw.ray_confidence[i, : end[0], : end[1]]
         pose, k = rays_to_camera(ray.astype(np.float64), confidence.astype(np.float64), h, w)

@@ -64,7 +64,7 @@ def fit_samples(
     if fit == "auto" and cover < (SHIFT_COVER_AFFINE if affine else SHIFT_COVER):
         fit = "scale"
     try:
-        found = fit_depth(both[0], both[1], fit, both[2], nearest=float(np.percentile(depth[:, ::4, ::4], 2)))
+        found = fit_depth(both[0], both[1], fit, both[2], nearest=_nearest(depth))
     except AlignmentError as error:
         return ScaleEstimate("none", message=f"{source}: {error}")
     return ScaleEstimate(source, found.scale, found.shift, found.residual, int(found.inliers.sum()), True)
@@ -80,6 +80,13 @@ _REMEDY = {
     "rig": "more overlap, texture or light",
     "odometry": "more motion, texture or light",
 }
+
+
+def _nearest(depth: NDArray[np.float32]) -> float:
+    """What hardly any of the depth (S, H, W) is nearer than; 0 where none is known."""
+    some = depth[:, ::4, ::4]
+    known = some[np.isfinite(some)]
+    return float(np.percentile(known, 2)) if known.size else 0.0
 
 
 def fit_depth(
