@@ -127,8 +127,10 @@ def _as_delivered(camera: CameraModel, message: Any) -> CameraModel:
     return camera
 
 
-def encode_camera_info(types: MessageTypes, camera: CameraModel, header: Any) -> Any:
-    """CameraInfo of a rectified image: K, P = [K | 0], R = I, no distortion.
+def encode_camera_info(
+    types: MessageTypes, camera: CameraModel, header: Any, rotation: NDArray[np.float64] | None = None
+) -> Any:
+    """CameraInfo of a rectified image: K, P = [K | 0], no distortion; R = rotation (3, 3), as of `decode_rectification`.
 
     P's fourth column is zero for the right camera of a stereo pair, too: depth and points lie in the camera's
     own optical frame, and image_geometry would move them by Tx. Raises ValueError for a distorted camera.
@@ -147,7 +149,7 @@ def encode_camera_info(types: MessageTypes, camera: CameraModel, header: Any) ->
         distortion_model="plumb_bob",
         d=zeros.tolist() if is_generated(kind) else zeros,
         k=k.reshape(9),
-        r=np.eye(3).reshape(9),
+        r=(np.eye(3) if rotation is None else np.asarray(rotation, np.float64)).reshape(9),
         p=projection.reshape(12),
         binning_x=0,
         binning_y=0,

@@ -18,6 +18,7 @@ __all__ = [
     "given_parameters",
     "incompatible_qos_callback",
     "incompatible_subscriber_callback",
+    "keeps_messages",
     "live_types",
     "qos_profile",
     "transport_warning",
@@ -92,6 +93,12 @@ def describe_publishers(node: Any, topic: str) -> tuple[list[str], set[str]]:
         for endpoint in endpoints
     ]
     return texts, {endpoint.topic_type for endpoint in endpoints}
+
+
+def keeps_messages(node: Any, topic: str) -> bool:
+    """Whether a topic, by the node's name for it, has a publisher that keeps its last messages for others."""
+    endpoints = node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
+    return any(endpoint.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for endpoint in endpoints)
 
 
 def incompatible_qos_callback(callback: Callable[[Any], None]) -> Any:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +21,7 @@ from rclpy.duration import Duration
 from da3_ros.estimation import Estimator
 from da3_ros.messages import MessageTypes, stamp_to_ns
 from da3_ros.node.compat import incompatible_qos_callback, incompatible_subscriber_callback, qos_profile
+from da3_ros.node.latched import LatchedSubscriptions
 from da3_ros.node.listener import TransformListener
 from da3_ros.node.watchdog import Watchdog
 from da3_ros.stream.diagnostics import ERROR, WARN, Health, encode_diagnostics
@@ -28,6 +31,19 @@ from da3_ros.stream.pipeline import Pipeline
 from da3_ros.stream.transforms import TransformTree
 from da3_ros.stream.work import Work
 from da3_ros.sync import Closed, FrameBuffer, FrameSet, Mailbox
+
+PATIENCE_S = 0.05
+"""An image waits so long for the CameraInfo of its stamp, where each has one: some drivers send it just after."""
+
+
+def _log(logger: Any, level: int, text: str) -> None:
+    """Say something at a level of diagnostics. rclpy wants one place in the code for each severity."""
+    if level == ERROR:
+        logger.error(text)
+    elif level == WARN:
+        logger.warning(text)
+    else:
+        logger.info(text)
 
 
 class Session:
@@ -47,7 +63,7 @@ class Session:
         keep = max(5.0, 3 * parameters.checks.period)
         self._health = Health(
             parameters.names,
-            lambda level, text: log.error(text) if level == ERROR else log.warning(text),
+            partial(_log, log),
             keep_s=keep,
         )
         self._health.engine = estimator.describe()
@@ -63,6 +79,7 @@ class Session:
             self._buffer.counters,
             self._health,
             lambda: node.get_clock().now().nanoseconds,
+            patience_s=PATIENCE_S,
         )
         self._listener = TransformListener(node, types["tf2_msgs/msg/TFMessage"], self._transforms)
         self._report_timer = node.create_timer(parameters.checks.period, self._report)
@@ -70,6 +87,7 @@ class Session:
         self._subscriptions: list[Any] = []
         self._watchdog = Watchdog(node, parameters, self._buffer, self._health, self._hand_over)
         self._jumps: Any = None
+        self._latched: LatchedSubscriptions | None = None
         self._mailbox: Mailbox[FrameSet[Any]] = Mailbox()
         self._threads: list[threading.Thread] = []
 
@@ -87,6 +105,7 @@ class Session:
             thread.start()
         for camera in self._parameters.cameras:
             self._subscribe(camera)
+        self._latched = LatchedSubscriptions(node, self._types["sensor_msgs/msg/CameraInfo"], self._info_callbacks())
         self._subscribe_reference()
         self._watchdog.start()
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
@@ -97,6 +116,9 @@ class Session:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
+        if self._latched is not None:
+            self._latched.close()
+            self._latched = None
         self._watchdog.stop()
         if self._jumps is not None:
             self._jumps.unregister()
@@ -144,7 +166,8 @@ class Session:
         compressed = camera.transport == "compressed"
         kind = types["sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"]
         profile = self._input_profile()
-        wanted = [(kind, camera.image_topic, partial(self._on_image, camera.name))]
+        images = [topic for topic in (camera.image_topic, camera.plain_topic) if topic]
+        wanted = [(kind, topic, partial(self._on_image, camera.name)) for topic in images]
         if camera.camera_info_topic:
             # Before the image: of messages that wait side by side the executor takes the older subscription's first,
             # and an image may complete a set, which the worker then begins without waiting for the calibration.
@@ -154,6 +177,18 @@ class Session:
             events = incompatible_qos_callback(partial(self._on_incompatible_qos, camera.name, topic))
             subscription = node.create_subscription(message, topic, callback, profile, event_callbacks=events)
             self._subscriptions.append(subscription)
+
+    def _info_callbacks(self) -> dict[str, Callable[[Any], None]]:
+        """What takes the messages of each CameraInfo topic; cameras may share one."""
+        cameras: dict[str, list[str]] = defaultdict(list)
+        for camera in self._parameters.cameras:
+            if camera.camera_info_topic:
+                cameras[camera.camera_info_topic].append(camera.name)
+        return {topic: partial(self._set_infos, names) for topic, names in cameras.items()}
+
+    def _set_infos(self, cameras: Sequence[str], message: Any) -> None:
+        for camera in cameras:
+            self._pipeline.set_camera_info(camera, message)
 
     def _input_profile(self) -> Any:
         qos = self._parameters.input_qos

@@ -37,6 +37,7 @@ class Issue:
     seen: float  # monotonic seconds
     logged: float
     count: int = 1
+    keep_s: float = 0.0
 
 
 @dataclass
@@ -78,18 +79,21 @@ class Health:
         self._refinement_ms = 0.0
         self.engine: dict[str, str] = {}
 
-    def report(self, camera: str, kind: str, text: str, level: int = ERROR) -> None:
-        """Something is wrong with `camera` ("" for the node); `kind` tells issues of one camera apart."""
+    def report(self, camera: str, kind: str, text: str, level: int = ERROR, *, keep_s: float = 0.0) -> None:
+        """Something is wrong with `camera` ("" for the node), or at level OK worth knowing, which is logged once.
+
+        kind: tells issues of one camera apart. keep_s: for how long it is said at least, where it is looked at seldom.
+        """
         now = self._clock()
         with self._lock:
             issue = self._issues.get((camera, kind))
             if issue is None:
-                issue = self._issues[camera, kind] = Issue(level, text, now, -1e9, 0)
-            issue.level, issue.text, issue.seen = level, text, now
+                issue = self._issues[camera, kind] = Issue(level, text, now, float("-inf"), 0)
+            issue.level, issue.text, issue.seen, issue.keep_s = level, text, now, max(keep_s, self._keep)
             issue.count += 1
             if level == ERROR:
                 self._last_error[camera] = text
-            must_log = now - issue.logged >= _LOG_EVERY_S
+            must_log = now - issue.logged >= (_LOG_EVERY_S if level != OK else float("inf"))
             if must_log:
                 issue.logged = now
         if must_log:
@@ -140,7 +144,7 @@ class Health:
         """Everything of this moment. note: why there is no output at present, if the node knows."""
         now = self._clock()
         with self._lock:
-            for key in [key for key, issue in self._issues.items() if now - issue.seen > self._keep]:
+            for key in [key for key, issue in self._issues.items() if now - issue.seen > issue.keep_s]:
                 del self._issues[key]
             node = [issue for (camera, _), issue in self._issues.items() if not camera]
             statuses = [self._overall(node, now, note)]

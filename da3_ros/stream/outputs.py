@@ -65,6 +65,8 @@ class PublishedView:
     pose_parent: str  # the same, never marked
     child_frame: str  # frame of the pose on /tf
     in_unit: bool  # whether depth is in the unit of its set: metres, or that of a chunk
+    turn: Matrix | None = None
+    """R_view_frame (3, 3) of a rectified view that looks another way than its frame in /tf."""
 
 
 class CameraOutputs:
@@ -111,7 +113,7 @@ class CameraOutputs:
         types, estimate = self._types, view.estimate
         header = types.header(estimate.stamp_ns, view.frame_id)
         if _wanted(self.info):
-            self.info.publish(encode_camera_info(types, estimate.camera, header))
+            self.info.publish(encode_camera_info(types, estimate.camera, header, view.turn))
         if _wanted(self.depth):
             self.depth.publish(encode_float(types, estimate.depth, header))
         if self.millimetres is not None and _wanted(self.millimetres):
@@ -123,7 +125,10 @@ class CameraOutputs:
         if _wanted(self.color):
             self.color.publish(encode_rgb(types, depth_to_color(estimate.depth), header))
         if _wanted(self.points):
-            cloud = self._encode_cloud(estimate.points(), estimate.image, estimate.confidence, header)
+            points = estimate.points()
+            if view.turn is not None:  # a cloud has no calibration to say so: it lies in its frame itself
+                points = np.ascontiguousarray(points @ view.turn.astype(np.float32))
+            cloud = self._encode_cloud(points, estimate.image, estimate.confidence, header)
             self.points.publish(cloud)
         if estimate.pose.source != "none" and _wanted(self.pose):
             pose, pose_header = estimate.pose, types.header(estimate.stamp_ns, view.pose_frame)

@@ -13,6 +13,7 @@ from da3_ros.estimation.pose.matches import MatchesConfig
 from da3_ros.estimation.refinement import SOURCES as REFINEMENTS
 from da3_ros.estimation.refinement import RefinementConfig
 from da3_ros.estimation.scale import FITS, SOURCES
+from da3_ros.stream.names import COMPRESSED, is_rectified
 from da3_ros.stream.reading import ParameterError, Reader
 from da3_ros.stream.specs import CONDITIONING, QOS, RECTIFIED, RESOLUTIONS, SPECS, TRANSPORTS, Spec, camera_specs
 from da3_ros.sync import POLICIES, SyncConfig
@@ -26,6 +27,9 @@ class CameraParameters:
 
     name: str
     image_topic: str
+    """With transport ``compressed`` that of image_transport."""
+    plain_topic: str
+    """Where compressed images may come, too: a driver's own topic, whose name does not end so. Empty: nowhere else."""
     camera_info_topic: str
     transport: str
     frame_id: str
@@ -198,6 +202,7 @@ def read_parameters(get: Callable[[str], Any]) -> NodeParameters:
             scale=ScaleConfig(**scale),
             pose=PoseConfig(pose["source"], matches),
             refinement=RefinementConfig(**refinement),
+            rig_check_period=values["checks"].rig_period,
             **estimator,
         ),
         **values,
@@ -258,12 +263,14 @@ def _camera(reader: Reader, name: str) -> CameraParameters:
     topic = reader.text(f"{name}.image_topic")
     transport = reader.choice(f"{name}.transport", TRANSPORTS)
     choice = reader.choice(f"{name}.rectified", RECTIFIED)
-    rectified = "rect" in topic.rsplit("/", maxsplit=1)[-1] if choice == "auto" else choice == "true"
-    if transport == "compressed" and not topic.endswith("/compressed"):
-        topic += "/compressed"
+    rectified = is_rectified(topic) if choice == "auto" else choice == "true"
+    plain = ""
+    if transport == "compressed" and not topic.endswith(COMPRESSED):
+        topic, plain = topic + COMPRESSED, topic
     return CameraParameters(
         name=name,
         image_topic=topic,
+        plain_topic=plain,
         camera_info_topic=reader.text(f"{name}.camera_info_topic", empty=True),
         transport=transport,
         frame_id=reader.frame(f"{name}.frame_id", empty=True),

@@ -8,20 +8,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from da3_ros.estimation import Estimate, Estimator, View, ViewSet
 from da3_ros.geometry.cameras import CameraModel
-from da3_ros.messages import MessageError, decode_camera_info, decode_image
+from da3_ros.messages import MessageError, decode_camera_info, decode_image, decode_rectification
+from da3_ros.stream.calibrations import Calibrations
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.outputs import Outputs
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
+from da3_ros.stream.placing import place
 from da3_ros.stream.presenter import Presenter
 from da3_ros.stream.reference import Reference
-from da3_ros.stream.transforms import TransformError, TransformTree, lookup_or_report
+from da3_ros.stream.transforms import TransformError, TransformTree
 from da3_ros.stream.window import Window
 from da3_ros.stream.work import Matrix, Source, Work
 from da3_ros.sync import Frame, FrameCounters, FrameSet
@@ -41,19 +43,21 @@ class Pipeline:
         counters: FrameCounters,
         health: Health,
         now_ns: Callable[[], int],
+        *,
+        patience_s: float = 0.0,
     ) -> None:
-        """now_ns: the clock of the stamps."""
+        """now_ns: the clock of the stamps; patience_s: as of `Calibrations`."""
         self._parameters, self._estimator, self._outputs = parameters, estimator, outputs
         self._transforms, self._counters, self._health = transforms, counters, health
         self.presenter = Presenter(parameters, outputs, transforms, health, now_ns)
         self._cameras = {camera.name: camera for camera in parameters.cameras}
-        self._infos: dict[str, Any] = {}
+        self._infos = Calibrations(patience_s)
         self.window = Window(parameters.window)
         self.reference = Reference(parameters.reference.max_age_ns)
 
     def set_camera_info(self, camera: str, message: Any) -> None:
-        """The calibration that holds for the camera's images from now on. Called by any thread."""
-        self._infos[camera] = message
+        """A calibration of the camera: of the image of its stamp, and of those after it. Called by any thread."""
+        self._infos.add(camera, message)
 
     def reset(self) -> None:
         """Time has jumped: forget what was learnt from earlier sets. Called by the worker."""
@@ -101,7 +105,8 @@ class Pipeline:
         sources = [source for frame in frames.frames if (source := self._source(frame)) is not None]
         if not sources:
             return None
-        sources, world = self._with_poses(sources)
+        sources, world = place(sources, self._parameters, self._transforms, self._health)
+        sources = [self._with_measured(source) for source in sources]
         work = Work(frames, sources, world, (time.perf_counter() - begin) * 1e3, self.window.past())
         self.window.add(work.views, frames.stamp_ns)
         return work
@@ -174,82 +179,63 @@ class Pipeline:
         camera, message = self._cameras[frame.camera], frame.payload
         kind, topic = "image", camera.image_topic
         try:
-            image = decode_image(message)
-            kind = "calibration"
-            model = self._calibration(camera, (image.shape[1], image.shape[0]))
+            image = decode_image(message, partial(self._say, camera.name, "encoding", topic))
+            kind, topic = "calibration", camera.camera_info_topic
+            info = self._info(camera, frame.stamp_ns)
+            model, turn = self._calibration(camera, info, message, (image.shape[1], image.shape[0]))
         except MessageError as error:
-            where = topic if kind == "image" else camera.camera_info_topic
-            self._health.report(camera.name, kind, f"{where}: {error}")
+            self._health.report(camera.name, kind, f"{topic}: {error}")
             self._counters.revoke(camera.name, kind)
             return None
         frame_id = camera.frame_id or message.header.frame_id.lstrip("/")
         if not frame_id:
             frame_id = f"{camera.name}_optical_frame"
-            text = f"{topic}: header.frame_id is empty, {frame_id} is used; set {camera.name}.frame_id"
+            text = f"{camera.image_topic}: header.frame_id is empty, {frame_id} is used; set {camera.name}.frame_id"
             self._health.report(camera.name, "frame_id", text, WARN)
-        return Source(View(image, model, None, camera.name, frame.stamp_ns), frame_id)
+        return Source(View(image, model, None, camera.name, frame.stamp_ns), frame_id, camera.rectified, turn)
 
-    def _calibration(self, camera: CameraParameters, size: tuple[int, int]) -> CameraModel | None:
+    def _say(self, camera: str, kind: str, topic: str, text: str) -> None:
+        self._health.report(camera, kind, f"{topic}: {text}", WARN)
+
+    def _info(self, camera: CameraParameters, stamp_ns: int) -> Any:
+        """The CameraInfo of an image; None where the camera has none by its parameters. Raises MessageError."""
         if not camera.camera_info_topic:
             text = f"no calibration ({camera.name}.camera_info_topic is empty): its depth is marked as relative"
             self._health.report(camera.name, "uncalibrated", text, WARN)
             return None
-        message = self._infos.get(camera.name)
+        message = self._infos.of(camera.name, stamp_ns)
         if message is None:
             raise MessageError(
                 "no CameraInfo has come yet",
                 remedy=f"publish it, or set {camera.name}.camera_info_topic (empty: there is none)",
             )
-        return decode_camera_info(message, rectified=camera.rectified, image_size=size)
+        return message
 
-    def _with_poses(self, sources: list[Source]) -> tuple[list[Source], str]:
-        """The views with what TF and other sensors know of them, and the frame of their poses: that of the odometry,
-        the rig, or "" where no camera has a transform.
-        """
-        p, shared = self._parameters, _shared_frames(sources)
-        mounts: list[Matrix | None] = []
-        for source in sources:
-            view = source.view
-            if source.frame_id in shared:
-                text = f"shares the frame {source.frame_id} with another camera; set {view.name}.frame_id"
-                self._health.report(view.name, "transform", text, WARN)
-                mounts.append(None)
-            else:
-                mounts.append(self._lookup(p.rig_frame, source.frame_id, view.stamp_ns, view.name))
-        poses, pose_source, world = mounts, "calibrated", p.rig_frame if any(m is not None for m in mounts) else ""
-        if p.odometry_frame and world:
-            moved = [
-                None if mount is None else self._lookup(p.odometry_frame, source.frame_id, source.view.stamp_ns, "")
-                for source, mount in zip(sources, mounts, strict=True)
-            ]
-            # One world for all: where the odometry lacks one camera's stamp, the rig serves this set.
-            if all((pose is None) == (mount is None) for pose, mount in zip(moved, mounts, strict=True)):
-                poses, pose_source, world = moved, "odometry", p.odometry_frame
-        found = []
-        for source, pose, mount in zip(sources, poses, mounts, strict=True):
-            view = replace(
-                source.view, pose=pose, pose_source=pose_source, mount=mount, measured=self._measured(source)
-            )
-            found.append(Source(view, source.frame_id))
-        return found, world
+    def _calibration(
+        self, camera: CameraParameters, info: Any, image: Any, size: tuple[int, int]
+    ) -> tuple[CameraModel | None, Matrix | None]:
+        """Camera of an image, and the rotation of its rectification."""
+        if info is None:
+            return None, None
+        say = partial(self._say, camera.name, "odd calibration", camera.camera_info_topic)
+        ours, its = image.header.frame_id.lstrip("/"), info.header.frame_id.lstrip("/")
+        if ours and its and ours != its:
+            say(f"its frame is {its}, that of the images {ours}: is it another camera's calibration?")
+        model = decode_camera_info(info, rectified=camera.rectified, image_size=size, say=say)
+        return model, decode_rectification(info) if camera.rectified else None
 
-    def _measured(self, source: Source) -> NDArray[np.float32] | None:
-        """Points of the metric reference in the camera's frame, if scale or refinement wants them and there are any
-        near in time.
+    def _with_measured(self, source: Source) -> Source:
+        """The view with points of the metric reference in its frame, if scale or refinement wants them and there are
+        any near in time.
         """
         if source.view.camera is None or not self._parameters.wants_reference:
-            return None
+            return source
         frame, stamp_ns = source.frame_id, source.view.stamp_ns
         try:
-            return self.reference.points(stamp_ns, frame, self._parameters.odometry_frame, self._transforms)
+            points = self.reference.points(stamp_ns, frame, self._parameters.odometry_frame, self._transforms)
         except (TransformError, MessageError) as error:
             self._health.report(source.view.name, "reference", f"metric reference: {error}", WARN)
-            return None
-
-    def _lookup(self, target: str, source: str, stamp_ns: int, camera: str) -> Matrix | None:
-        return lookup_or_report(self._transforms, self._health, target, source, stamp_ns, camera)
-
-
-def _shared_frames(sources: list[Source]) -> set[str]:
-    frames = [source.frame_id for source in sources]
-    return {frame for frame in frames if frames.count(frame) > 1}
+            return source
+        if points is not None and source.turn is not None:
+            points = points @ source.turn.T.astype(np.float32)
+        return replace(source, view=replace(source.view, measured=points))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from da3_ros.geometry.points import unproject_depth
 from da3_ros.messages import MessageError, decode_camera_info, decode_cloud, decode_depth, stamp_to_ns
+from da3_ros.messages.errors import guarded
 from da3_ros.stream.transforms import TransformTree
 
 KEPT = 10
@@ -77,6 +78,7 @@ class Reference:
         rows = [row[0] * x + row[1] * y + row[2] * z + row[3] for row in T_camera_sensor[:3].astype(np.float32)]
         return np.stack(rows, axis=1)
 
+    @guarded("a metric reference")
     def _decode(self, stamp: int, frame: str, message: Any, info: Any) -> NDArray[np.float32]:
         known = self._decoded.get((stamp, frame))
         if known is not None:

@@ -130,9 +130,15 @@ SPECS = (
 def camera_specs(camera: str) -> tuple[Spec, ...]:
     """Parameters of one camera; none can change while the node is configured."""
     image, info = f"/{camera}/image_raw", f"/{camera}/camera_info"
-    rectified = "Image is rectified (P holds) or raw (K, D hold); auto: by `rect` in the topic's last name."
+    rectified = "Image is rectified (P holds) or raw (K, D hold); auto: by the word `rect` or `raw` in the topic."
     return (
-        Spec(f"{camera}.image_topic", image, "Image; transport `compressed` adds /compressed to it.", "", False),
+        Spec(
+            f"{camera}.image_topic",
+            image,
+            "Image; with transport `compressed` its topic, or that without /compressed.",
+            "",
+            False,
+        ),
         Spec(f"{camera}.camera_info_topic", info, "Calibration; empty: none, the network guesses one.", "", False),
         Spec(f"{camera}.transport", "raw", "Image or CompressedImage.", ", ".join(TRANSPORTS), False),
         Spec(f"{camera}.frame_id", "", "Optical frame; empty: the one in the image's header.", "", False),

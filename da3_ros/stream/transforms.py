@@ -169,6 +169,12 @@ def add_transforms(tree: TransformTree, message: Any, *, static: bool) -> Iterat
     for entry in message.transforms:
         parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
         try:
+            if not parent or not child or parent == child:
+                raise MessageError(
+                    f"parent {parent!r} and child {child!r} of a transform",
+                    allowed="two frames with names",
+                    remedy="correct its publisher",
+                )
             matrix = matrix_from_transform(entry.transform)
         except MessageError as error:
             yield parent, child, error

@@ -21,6 +21,10 @@ class Source:
 
     view: View
     frame_id: str
+    rectified: bool = False
+    """Whether its image came rectified."""
+    turn: Matrix | None = None
+    """R_view_camera (3, 3), by which rectification turned the view from its frame in /tf; None: not at all."""
 
 
 @dataclass

@@ -30,7 +30,7 @@ from da3_ros.messages import decode_cloud
 
 BAD = {
     "corrupt": (["/left/image_raw", "needs 56448", "truncated"], "dropped_image"),
-    "encoding": (["/left/image_raw", "'bayer_rggb16' is not supported", "allowed: rgb8"], "dropped_image"),
+    "encoding": (["/left/image_raw", "'rgb10' is not supported", "allowed: rgb8"], "dropped_image"),
     "uncalibrated": (
         ["/left/camera_info", "uncalibrated: K[0] = 0", "camera_calibration"],
         "dropped_calibration",
@@ -61,7 +61,7 @@ def test_a_bad_camera_is_named_and_the_others_go_on(bench, fault):
         if fault == "corrupt":
             send_cut_image(peer, grey, stamp)
         elif fault == "encoding":
-            peer.send_image("left", grey, stamp, encoding="bayer_rggb16")
+            peer.send_image("left", grey, stamp, encoding="rgb10")
         else:
             peer.send_image("left", grey[: H // 2, : W // 2] if fault == "size" else grey, stamp)
 
@@ -107,7 +107,7 @@ def test_corrupt_jpeg(bench):
         peer.send_compressed("left", data, stamp)
 
     feed_until(b, lambda: peer.received["/da3/left/depth/image_rect"], send=send)
-    words = ["/left/image_raw/compressed", "corrupt or cut off", "reliable"]
+    words = ["/left/image_raw/compressed", "begin a JPEG but lack its end", "reliable"]
     feed_until(b, lambda: status_matches(b, "left", ERROR, words), send=lambda stamp: send(stamp, picture[:300]))
     count = len(peer.received["/da3/left/depth/image_rect"])
     feed_until(b, lambda: len(peer.received["/da3/left/depth/image_rect"]) > count + 2, send=send)

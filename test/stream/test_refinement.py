@@ -214,7 +214,8 @@ def test_a_wrong_calibration_is_said_until_it_is_switched_off(beside):
         assert status.level == WARN
         assert "calibrate" in status.message
     assert wires.status("refinement").values["left_applied"] == "false"
-    wires.reconfigure(refinement__source="none")
+    assert "off their calibration" in wires.status("right").message
+    wires.reconfigure(refinement__source="none", diagnostics__rig_check_period=0.0)
     wires.send(1)
     assert [wires.status(name).level for name in NAMES] == [OK, OK]
 

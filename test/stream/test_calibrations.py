@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+import threading
+import time
+from types import SimpleNamespace
+
+from da3_ros.stream.calibrations import KEPT, Calibrations
+
+
+def info(stamp_ns, name=""):
+    stamp = SimpleNamespace(sec=0, nanosec=stamp_ns)
+    return SimpleNamespace(header=SimpleNamespace(stamp=stamp), name=name)
+
+
+def test_an_image_has_the_calibration_of_its_stamp_whatever_came_later():
+    kept = Calibrations()
+    for stamp in (1, 2, 3):
+        kept.add("a", info(stamp, f"a{stamp}"))
+    kept.add("b", info(9, "b9"))
+    assert [kept.of("a", stamp).name for stamp in (3, 1, 2)] == ["a3", "a1", "a2"]
+    assert kept.of("a", 50).name == "a3"
+    assert kept.of("b", 1).name == "b9"  # of a camera that sends one for all
+    assert kept.of("c", 1) is None
+
+
+def test_one_that_comes_just_after_its_image_is_waited_for():
+    kept = Calibrations(patience_s=5.0)
+    kept.add("a", info(1, "old"))
+    threading.Timer(0.05, lambda: kept.add("a", info(2, "new"))).start()
+    assert kept.of("a", 2).name == "new"
+
+
+def test_what_does_not_come_is_waited_for_once():
+    kept = Calibrations(patience_s=0.1)
+    kept.add("a", info(0, "the only one"))
+    begin = time.monotonic()
+    assert [kept.of("a", stamp).name for stamp in range(1, 50)] == ["the only one"] * 49
+    assert time.monotonic() - begin < 2
+    kept.add("a", info(49))  # it does come, only later than that: from now on it is waited for again
+    begin = time.monotonic()
+    kept.of("a", 60)
+    assert time.monotonic() - begin > 0.08
+
+
+def test_what_is_kept_has_an_end():
+    kept = Calibrations()
+    for stamp in range(2 * KEPT):
+        kept.add("a", info(stamp, stamp))
+    assert kept.of("a", 0).name == 2 * KEPT - 1
+    assert kept.of("a", KEPT).name == KEPT
