@@ -91,6 +91,12 @@ def why_no_picture(message: Any) -> str:
     return "" if error is None else error.problem
 
 
+def is_depth_encoding(message: Any) -> bool:
+    """Whether an Image or CompressedImage says by its encoding or format that it holds distances."""
+    form = message.encoding if hasattr(message, "encoding") else message.format
+    return "compressedDepth" in form or form.partition(";")[0].strip().upper() in _DEPTH
+
+
 def _decode_raw(message: Any, say: Say) -> NDArray[np.uint8]:
     encoding = _ENCODINGS.get(message.encoding.lower())
     if encoding is None:

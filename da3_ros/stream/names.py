@@ -61,6 +61,13 @@ def camera_of(topic: str) -> tuple[str, str]:
     return "/" + "/".join(space), "_".join(_joined(left))
 
 
+def picture_of(topic: str) -> set[str]:
+    """The words of a topic that tell its picture from others of the same camera: image and raw, image and rect."""
+    space, _ = camera_of(topic)
+    said = [word for name in parts(base(topic))[len(parts(space)) :] for word in words(name)]
+    return {"color" if word == "colour" else word for word in said if word in _PLAIN and word != "compressed"}
+
+
 def _joined(found: list[str]) -> list[str]:
     """Numbers belong to the word before them: ``camera1``."""
     joined: list[str] = []

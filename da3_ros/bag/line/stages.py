@@ -20,7 +20,8 @@ from da3_ros.bag.line.intake import Job
 from da3_ros.bag.line.item import Item
 from da3_ros.bag.line.line import assembly_line, each
 from da3_ros.bag.line.orders import Order
-from da3_ros.bag.plan.plan import Plan, full_name
+from da3_ros.bag.plan.outputs import full_name
+from da3_ros.bag.plan.plan import Plan
 from da3_ros.bag.plan.records import set_record
 from da3_ros.bag.report.pictures import set_pictures
 from da3_ros.estimation import Estimator, InOneStep

@@ -3,32 +3,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.io.definitions import standard_store, standard_types
-from da3_ros.bag.io.qos import LATCHED, recorded
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.io.writer import Format, OutputTopic
+from da3_ros.bag.plan.outputs import copied_topic, copied_topics, full_name, output_topics
 from da3_ros.bag.plan.params_file import load_parameters, node_parameters, parse_assignments
+from da3_ros.bag.plan.pictures import Picture, find_pictures
 from da3_ros.bag.plan.topics import (
+    CameraTopic,
     camera_values,
     check_topics,
     choose_cameras,
     find_cameras,
-    guess_rig_frame,
-    static_parents,
+    recorded_topics,
     table,
-    transform_topics,
 )
-from da3_ros.stream.outputs import Outputs, Publisher, Qos
+from da3_ros.bag.plan.trees import guess_rig_frame, static_parents, trees_of
 from da3_ros.stream.parameters import NodeParameters
 
-NAMESPACE = "/da3"
 DEFAULT_OUTPUTS = ("*", "!/da3/*/points", "!/da3/*/depth/image_color", "!/da3/odometry")
 """Clouds of single cameras and pictures for people are large, and made from depth at any time; following the motion
 takes longer than a small network where several cameras see the same."""
@@ -103,6 +101,8 @@ class Plan:
     copied: tuple[str, ...]
     topics: tuple[OutputTopic, ...]
     remarks: tuple[str, ...]
+    pictures: tuple[Picture, ...] = ()
+    """Every topic that carries pictures, with the reason why it is not used."""
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -111,7 +111,9 @@ class Plan:
 
 
 def make_plan(recording: Recording, request: Request) -> Plan:
-    """Decide; raises BagError and ParameterError for what cannot be."""
+    """Decide; raises BagError and ParameterError for what cannot be. Pictures that are lost become problems of the
+    recording.
+    """
     values: dict[str, Any] = {}
     remarks: list[str] = []
     if request.params_file is not None:
@@ -119,36 +121,65 @@ def make_plan(recording: Recording, request: Request) -> Plan:
     values.update(parse_assignments(request.assignments))
     if request.model is not None:
         values["model"] = request.model
+    pictures = find_pictures(recording)
+    found = find_cameras(recording, pictures)
+    chosen = "cameras" in values or bool(request.cameras)
     if "cameras" not in values:
-        values = {**camera_values(choose_cameras(find_cameras(recording), request.cameras)), **values}
+        values = {**camera_values(choose_cameras(found, request.cameras, pictures)), **values}
     elif request.cameras:
         values["cameras"] = list(request.cameras)
-    static, moving = transform_topics(recording)
+    parameters, unknown = node_parameters(values)
+    parameters = recorded_topics(recording, parameters)
+    trees = trees_of(recording, [camera.image_topic for camera in parameters.cameras])
     if "rig_frame" not in values:
-        frame, remark = _rig_frame(recording, values, static)
+        frame, remark = _rig_frame(recording, found, parameters, trees.static)
         if frame is not None:
             values["rig_frame"] = frame
+            parameters = recorded_topics(recording, node_parameters(values)[0])
         remarks += remark
-    parameters, unknown = node_parameters(values)
     remarks += unknown
     check_topics(recording, parameters)
+    pictures, left_out = _unused(pictures, parameters, chosen=chosen)
+    remarks += left_out
+    losses = [f"{picture.topic} is left out: {picture.why}" for picture in pictures if picture.lost]
+    recording.problems += [text for text in losses if text not in recording.problems]
+    remarks += [f"{name} is not used: its namespace is of no camera" for name in trees.others]
     made = output_topics(parameters, request.options.outputs)
     if not made:
         patterns = " ".join(request.options.outputs)
         raise BagError(f"no output fits {patterns}; there are {', '.join(t.name for t in output_topics(parameters))}")
-    copied, lost = _copied(recording, request.options.copy, (*static, *moving), made)
+    transforms = (*trees.static, *trees.moving, *trees.others)
+    copied, lost = copied_topics(recording, request.options.copy, transforms, made)
     remarks += lost
-    topics = {topic.name: topic for topic in (*(_copied_topic(recording, name) for name in copied), *made)}
+    topics = {topic.name: topic for topic in (*(copied_topic(recording, name) for name in copied), *made)}
     return Plan(
         parameters,
         values,
-        tuple(static),
-        tuple(moving),
+        trees.static,
+        trees.moving,
         _references(recording, parameters),
         copied,
         tuple(topics.values()),
         tuple(remarks),
+        tuple(pictures),
     )
+
+
+def _unused(
+    pictures: Sequence[Picture], parameters: NodeParameters, *, chosen: bool
+) -> tuple[list[Picture], list[str]]:
+    """The pictures with the reason why they are not used, empty for those that are; and remarks on what is left out.
+    chosen: whether the user named cameras; what is left out then is not lost.
+    """
+    used = {camera.image_topic for camera in parameters.cameras}
+    told, remarks = [], []
+    for picture in pictures:
+        why = "" if picture.topic in used else picture.why or "not among the cameras"
+        told.append(dataclasses.replace(picture, why=why, lost=picture.lost and bool(why) and not chosen))
+        if why and not told[-1].lost:  # that is said among the losses
+            what = f"{picture.topic} ({picture.count} of {picture.encoding or picture.kind})"
+            remarks.append(f"{what} is not used: {why}")
+    return told, remarks
 
 
 def _references(recording: Recording, parameters: NodeParameters) -> dict[str, str]:
@@ -158,85 +189,19 @@ def _references(recording: Recording, parameters: NodeParameters) -> dict[str, s
     return {full_name(name): kind for kind, name in wanted.items() if name and full_name(name) in topics}
 
 
-def _rig_frame(recording: Recording, values: Mapping[str, Any], static: Sequence[str]) -> tuple[str | None, list[str]]:
+def _rig_frame(
+    recording: Recording, found: Sequence[CameraTopic], parameters: NodeParameters, static: Sequence[str]
+) -> tuple[str | None, list[str]]:
     """Another frame than the default one, where the recording has that one not; and a remark that says so."""
     parents = static_parents(recording, static)
     frames = {*parents, *parents.values()}
     if not frames or "base_link" in frames:
         return None, []
-    found = {camera.name: camera.frame_id for camera in find_cameras(recording)}
-    chosen = [found.get(name, "") for name in values["cameras"]]
-    frame = guess_rig_frame(parents, chosen)
+    frames_of = {camera.topic: camera.frame_id for camera in found}
+    frame = guess_rig_frame(parents, [c.frame_id or frames_of.get(c.image_topic, "") for c in parameters.cameras])
     if frame is None:
         return None, []
     return frame, [f"the recording has no frame base_link; rig_frame is {frame}, the one above all cameras"]
-
-
-def output_topics(parameters: NodeParameters, patterns: Sequence[str] = ("*",)) -> list[OutputTopic]:
-    """Topics that a node with these parameters would publish and that fit the patterns."""
-    found: list[OutputTopic] = []
-
-    def advertise(kind: str, topic: str, qos: Qos) -> Publisher:
-        name = full_name(topic)
-        # Latency is of a live node only.
-        if topic != "latency" and fits(name, patterns):
-            store = standard_store()
-            text = store.generate_msgdef(kind, ros_version=2)[0]
-            found.append(OutputTopic(name, kind, text, store.hash_rihs01(kind), (recorded(qos),)))
-        return _Nothing()
-
-    Outputs(advertise, standard_types(), parameters)
-    return found
-
-
-class _Nothing:
-    def get_subscription_count(self) -> int:
-        return 0
-
-    def publish(self, message: Any) -> None:
-        raise NotImplementedError("this only lists topics, nothing is published")
-
-
-def full_name(topic: str) -> str:
-    """Name of an output: below the node's namespace unless it begins with a slash."""
-    return topic if topic.startswith("/") else f"{NAMESPACE}/{topic}"
-
-
-def fits(name: str, patterns: Sequence[str]) -> bool:
-    """Whether the last pattern that matches a topic's name takes it in."""
-    taken = False
-    for pattern in patterns:
-        text = pattern.removeprefix("!")
-        text = text if text.startswith(("/", "*")) else full_name(text)
-        if fnmatchcase(name, text):
-            taken = not pattern.startswith("!")
-    return taken
-
-
-def _copied(
-    recording: Recording, patterns: Sequence[str], transforms: Sequence[str], made: Sequence[OutputTopic]
-) -> tuple[tuple[str, ...], list[str]]:
-    ours = {topic.name for topic in made} - set(transforms)
-    names, remarks = [], []
-    for name, topic in recording.topics.items():
-        if name not in transforms and not fits(name, patterns):
-            continue
-        if name in ours:
-            remarks.append(f"{name} is not copied: it is made anew")
-            continue
-        try:
-            recording.definition(name)
-        except ValueError as error:
-            remarks.append(f"{name} ({topic.count} messages) is not copied: {error}")
-            continue
-        names.append(name)
-    return tuple(names), remarks
-
-
-def _copied_topic(recording: Recording, name: str) -> OutputTopic:
-    definition, topic = recording.definition(name), recording.topics[name]
-    qos = topic.qos or ((LATCHED,) if name.endswith("tf_static") else ())
-    return OutputTopic(name, definition.kind, definition.text, definition.digest, qos)
 
 
 def most_sets(recording: Recording, plan: Plan) -> int:
@@ -261,7 +226,8 @@ def describe(recording: Recording, plan: Plan, options: Options) -> str:
     """Cameras, transforms and outputs as tables."""
     topics = recording.topics
     rows = [("camera", "images", "of type", "count", "calibration", "frame")]
-    found = {camera.topic: camera for camera in find_cameras(recording)}
+    found = {picture.topic: picture for picture in plan.pictures}
+    others = [picture for picture in plan.pictures if picture.why]
     for camera in plan.parameters.cameras:
         seen = found.get(camera.image_topic)
         rows.append(
@@ -274,9 +240,7 @@ def describe(recording: Recording, plan: Plan, options: Options) -> str:
                 camera.frame_id or (seen.frame_id if seen else ""),
             )
         )
-    others = [(c.name, c.topic, c.encoding, str(c.count), c.info_topic, "not used") for c in found.values()]
-    used = {camera.image_topic for camera in plan.parameters.cameras}
-    rows += [row for row in others if row[1] not in used]
+    rows += [("-", p.topic, p.encoding or p.kind, str(p.count), f"not used: {p.why}", p.frame_id) for p in others]
     transforms = [f"{name} ({topics[name].count})" for name in (*plan.static, *plan.moving)]
     made = [topic.name for topic in plan.topics if topic.name in plan.wanted]
     lines = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics of a recording are cameras: found by type and content, or named by parameters; shown as a table."""
+"""Cameras of a recording: their image topics and calibrations, and names for them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.io.reader import Recording, Topic
-from da3_ros.messages import MessageError, matrix_from_transform
-from da3_ros.messages.images import ENCODINGS
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.plan.pictures import COMPRESSED, IMAGE, Picture, find_pictures
+from da3_ros.stream.names import base, parts, words
 from da3_ros.stream.parameters import NodeParameters
 
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-INFO, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
-_TRIES = 10
-_DEPTH = ("16UC1", "32FC1")
-# The base names that say nothing about which camera it is, the preferred one first.
-_PLAIN = ("image_raw", "image_color", "image_rect_color", "image_rect", "image_mono", "image", "color", "rgb")
+INFO = "sensor_msgs/msg/CameraInfo"
 
 
 @dataclass(frozen=True)
@@ -38,83 +32,77 @@ class CameraTopic:
     count: int
 
 
-def find_cameras(recording: Recording) -> list[CameraTopic]:
-    """Cameras of a recording, in the order of their names; of several topics of one camera the least processed one."""
-    topics = recording.topics
-    kinds = {name: topic for name, topic in topics.items() if topic.kind in (IMAGE, COMPRESSED) and topic.count}
-    found: dict[str, list[CameraTopic]] = {}
-    for name in recording.first(kinds):
-        image = _first_readable(recording, name)
-        if image is None or not _is_colour(image):
-            continue
-        base = _base(name, topics[name].kind)
-        camera = CameraTopic(
-            base.rsplit("/", 1)[0],
+def find_cameras(recording: Recording, pictures: Sequence[Picture] | None = None) -> list[CameraTopic]:
+    """Cameras of a recording, in the order of their names. pictures: of `find_pictures`, where they are known."""
+    usable = [picture for picture in (find_pictures(recording) if pictures is None else pictures) if not picture.why]
+    names = _short_names([[*parts(picture.key[0]), *filter(None, [picture.key[1]])] for picture in usable])
+    infos = _infos(recording)
+    found = [
+        CameraTopic(
             name,
-            topics[name].kind == COMPRESSED,
-            _info_of(base, image.header.frame_id, topics, recording),
-            image.header.frame_id.lstrip("/"),
-            getattr(image, "encoding", "") or image.format,
-            topics[name].count,
+            picture.topic,
+            picture.compressed,
+            _info_of(picture, infos),
+            picture.frame_id,
+            picture.encoding,
+            picture.count,
         )
-        found.setdefault(camera.name, []).append(camera)
-    best = [min(group, key=_rank) for group in found.values()]
-    names = _short_names([camera.name for camera in best])
-    renamed = [dataclasses.replace(camera, name=name) for name, camera in zip(names, best, strict=True)]
-    return sorted(renamed, key=lambda camera: camera.name)
+        for name, picture in zip(names, usable, strict=True)
+    ]
+    return sorted(found, key=lambda camera: camera.name)
 
 
-def _first_readable(recording: Recording, topic: str) -> Any:
-    """The first message of a topic whose bytes are one; None where none of the first few is."""
-    for message in islice(recording.messages([topic]), _TRIES):
+def _infos(recording: Recording) -> dict[str, str]:
+    """Topics of calibrations, and the frame that the first of each names."""
+    topics = {name for name, topic in recording.topics.items() if topic.kind == INFO and topic.count}
+    found = dict.fromkeys(topics, "")
+    for name, message in recording.first(topics).items():
         try:
-            return recording.read(topic, message.raw)
-        except Exception:  # whatever the deserialiser meets in damaged bytes: the next one may be whole
+            found[name] = str(recording.read(name, message.raw).header.frame_id).lstrip("/")
+        except Exception:  # an unreadable calibration tells no frame
             continue
-    return None
+    return found
 
 
-def _is_colour(message: Any) -> bool:
-    if hasattr(message, "encoding"):
-        return message.encoding.lower() in ENCODINGS
-    form = message.format
-    return "compressedDepth" not in form and not form.startswith(_DEPTH)
+def _info_of(picture: Picture, infos: Mapping[str, str]) -> str:
+    """The calibration whose topic is named after the image's; else the only one of the same frame; else none."""
+    topic, (_, camera) = base(picture.topic), picture.key
+    space = topic.rpartition("/")[0]
+    named = [f"{topic}/camera_info", f"{topic}_camera_info", f"{topic}_info"]
+    if camera:
+        last = topic.rpartition("/")[2]
+        own = next((part for part in (last, camera) if set(words(part)) <= set(words(camera))), camera)
+        named += [f"{space}/{own}/camera_info", f"{space}/{own}_camera_info", f"{space}/{own}_info"]
+    fitting = [name for name in named if name in infos]
+    # Beside several cameras of one namespace a `camera_info` belongs to the one of its frame.
+    sibling = f"{space}/camera_info"
+    if sibling in infos and (not camera or infos[sibling] in ("", picture.frame_id)):
+        fitting.insert(0 if not camera else len(fitting), sibling)
+    if fitting:
+        return fitting[0]
+    same = [name for name, frame in infos.items() if frame and frame == picture.frame_id]
+    if len(same) == 1:
+        return same[0]
+    above = f"{space.rpartition('/')[0]}/camera_info"  # of `rect/image` beside `raw/image`
+    return above if above in infos and infos[above] == picture.frame_id else ""
 
 
-def _base(topic: str, kind: str) -> str:
-    return topic.rsplit("/", 1)[0] if kind == COMPRESSED and topic.endswith("/compressed") else topic
-
-
-def _rank(camera: CameraTopic) -> tuple[int, bool, str]:
-    last = _base(camera.topic, COMPRESSED if camera.compressed else IMAGE).rsplit("/", 1)[-1]
-    return (_PLAIN.index(last) if last in _PLAIN else len(_PLAIN), camera.compressed, camera.topic)
-
-
-def _info_of(base: str, frame_id: str, topics: Mapping[str, Topic], recording: Recording) -> str:
-    """The sibling `camera_info`; else the only one of the same optical frame; else empty."""
-    sibling = base.rsplit("/", 1)[0] + "/camera_info"
-    infos = {name for name, topic in topics.items() if topic.kind == INFO and topic.count}
-    if sibling in infos:
-        return sibling
-    same = []
-    for name, message in recording.first(infos).items():
-        try:
-            if frame_id and recording.read(name, message.raw).header.frame_id == frame_id:
-                same.append(name)
-        except Exception:  # an unreadable calibration is none
-            continue
-    return same[0] if len(same) == 1 else ""
-
-
-def _short_names(namespaces: Sequence[str]) -> list[str]:
-    """The last parts of namespaces, as many as tell them apart, as parameter names."""
-    parts = [[part for part in space.split("/") if part] or ["camera"] for space in namespaces]
-    for length in range(1, max((len(p) for p in parts), default=1) + 1):
-        names = ["_".join(p[-length:]) for p in parts]
+def _short_names(places: Sequence[Sequence[str]]) -> list[str]:
+    """The last parts of places, as many as tell them apart, as parameter names; each another one."""
+    spaces = [list(place) or ["camera"] for place in places]
+    names: list[str] = []
+    for length in range(1, max((len(p) for p in spaces), default=1) + 1):
+        names = ["_".join(p[-length:]) for p in spaces]
         if len(set(names)) == len(names):
             break
-    cleaned = ["".join(c if c.isalnum() and c.isascii() else "_" for c in name) for name in names] if parts else []
-    return [name if name[0].isalpha() else f"camera_{name}" for name in cleaned]
+    taken: dict[str, int] = {}
+    cleaned = []
+    for name in names:
+        clean = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
+        clean = clean if clean[:1].isalpha() else f"camera_{clean}"
+        taken[clean] = taken.get(clean, 0) + 1
+        cleaned.append(clean if taken[clean] == 1 else f"{clean}_{taken[clean]}")  # `/a-b` beside `/a_b`
+    return cleaned
 
 
 def camera_values(cameras: Sequence[CameraTopic]) -> dict[str, Any]:
@@ -127,10 +115,18 @@ def camera_values(cameras: Sequence[CameraTopic]) -> dict[str, Any]:
     return values
 
 
-def choose_cameras(found: Sequence[CameraTopic], names: Sequence[str]) -> list[CameraTopic]:
-    """The named ones in that order, all where no names are given. Raises BagError."""
+def choose_cameras(
+    found: Sequence[CameraTopic], names: Sequence[str], pictures: Sequence[Picture] = ()
+) -> list[CameraTopic]:
+    """The named ones in that order, all where no names are given. pictures: all that there are, for errors. Raises
+    BagError.
+    """
     if not found:
-        raise BagError("the recording has no colour image topic; name its topics in a parameter file (--params)")
+        there = "; ".join(str(picture) for picture in pictures) or "none carries pictures"
+        raise BagError(
+            f"the recording has no colour image topic that can be used ({there}); name topics in a parameter file "
+            "(--params), or convert them"
+        )
     if not names:
         return list(found)
     by_name = {camera.name: camera for camera in found}
@@ -138,6 +134,20 @@ def choose_cameras(found: Sequence[CameraTopic], names: Sequence[str]) -> list[C
     if unknown:
         raise BagError(f"no camera {', '.join(unknown)} in the recording; there are {', '.join(by_name)}")
     return [by_name[name] for name in names]
+
+
+def recorded_topics(recording: Recording, parameters: NodeParameters) -> NodeParameters:
+    """The parameters with the topics of compressed images as the recording names them: image_transport's, or the plain
+    one.
+    """
+    topics = recording.topics
+    cameras = []
+    for camera in parameters.cameras:
+        plain = topics.get(camera.plain_topic) if camera.plain_topic else None
+        is_plain = camera.image_topic not in topics and plain is not None and plain.kind == COMPRESSED
+        topic = camera.plain_topic if is_plain else camera.image_topic
+        cameras.append(dataclasses.replace(camera, image_topic=topic, plain_topic=""))
+    return dataclasses.replace(parameters, cameras=tuple(cameras))
 
 
 def check_topics(recording: Recording, parameters: NodeParameters) -> None:
@@ -161,43 +171,6 @@ def check_topics(recording: Recording, parameters: NodeParameters) -> None:
                 problems.append(f"{name} is a {topic.kind}, wanted {kind}; set {camera.name}.transport")
     if problems:
         raise BagError("; ".join(problems))
-
-
-def transform_topics(recording: Recording) -> tuple[list[str], list[str]]:
-    """Topics of static and of moving transforms."""
-    names = [name for name, topic in recording.topics.items() if topic.kind == TRANSFORMS and topic.count]
-    static = [name for name in names if name.endswith("tf_static")]
-    return static, [name for name in names if name not in static and name.endswith("/tf")]
-
-
-def guess_rig_frame(parents: Mapping[str, str], frames: Sequence[str]) -> str | None:
-    """The nearest frame above all of `frames`, given each child's parent; None where there is none."""
-    chains = []
-    for frame in frames:
-        chain = [frame]
-        while (parent := parents.get(chain[-1])) is not None and parent not in chain:
-            chain.append(parent)
-        chains.append(chain[1:])
-    if not chains:
-        return None
-    return next((frame for frame in chains[0] if all(frame in chain for chain in chains)), None)
-
-
-def static_parents(recording: Recording, topics: Sequence[str]) -> dict[str, str]:
-    """Parent of every frame with a static transform that is one."""
-    found: dict[str, str] = {}
-    for message in recording.messages(topics):
-        try:
-            transforms = recording.read(message.topic, message.raw).transforms
-        except Exception:  # said when it is used
-            continue
-        for entry in transforms:
-            try:
-                matrix_from_transform(entry.transform)
-            except MessageError:
-                continue
-            found.setdefault(entry.child_frame_id.lstrip("/"), entry.header.frame_id.lstrip("/"))
-    return found
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

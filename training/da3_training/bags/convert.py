@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Message, Recording
-from da3_ros.bag.plan.topics import transform_topics
+from da3_ros.bag.plan.trees import transform_topics
 from da3_ros.estimation.preprocess import rectify
 from da3_ros.messages import MessageError, decode_camera_info, decode_image, stamp_to_ns
 from da3_ros.stream.transforms import TransformError

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.topics import COMPRESSED, IMAGE, INFO, CameraTopic, choose_cameras, find_cameras
+from da3_ros.bag.plan.pictures import COMPRESSED, IMAGE
+from da3_ros.bag.plan.topics import INFO, CameraTopic, choose_cameras, find_cameras
+from da3_ros.stream.names import is_rectified
 from da3_training.bags.depth_messages import is_depth
 from da3_training.bags.options import BagOptions
 
@@ -25,7 +27,7 @@ class Source:
 
     camera: CameraTopic
     rectified: bool
-    """Whether its images are rectified already (`rect` in the topic's last name, as in the live node)."""
+    """Whether its images are rectified already, by their topic, as in the live node."""
     depth_topic: str = ""
     depth_info: str = ""
     """CameraInfo of the depth images; empty: they have the camera's own."""
@@ -76,7 +78,7 @@ def find_sources(recording: Recording, options: BagOptions) -> list[Source]:
         if problem:
             log.warning("camera %s (%s) is left out: %s", camera.name, camera.topic, problem)
             continue
-        rectified = "rect" in _image_name(camera.topic).rsplit("/", 1)[-1]
+        rectified = is_rectified(camera.topic)
         info = _info_of(recording, depth) if depth else ""
         sources.append(Source(camera, rectified, depth, info, "" if depth else cloud))
     if not sources:
