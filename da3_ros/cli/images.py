@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +30,11 @@ from da3_ros.estimation import (
 from da3_ros.estimation.clouds import MAX_STDDEV
 from da3_ros.estimation.refinement import SOURCES as REFINEMENTS
 from da3_ros.files.gaussians import write_gaussian_ply
-from da3_ros.files.images import read_image
+from da3_ros.files.images import find_images, read_picture
+from da3_ros.files.names import names_below, short_names, without_blanks
 from da3_ros.files.scenes import colored_points, write_colmap, write_glb, write_ply
 from da3_ros.files.tum import read_tum
+from da3_ros.files.upright import turned_estimate, turned_view
 from da3_ros.geometry import CameraModel
 from da3_ros.messages.images import depth_to_millimetres
 from da3_ros.visual import depth_to_color
@@ -36,13 +42,17 @@ from da3_ros.visual import depth_to_color
 NAME = "images"
 HELP = "estimate depth, confidence, cameras and a cloud of image files of one scene"
 FORMATS = ("npz", "png", "ply", "glb", "colmap", "gaussians")
+LOST = 3
+"""Exit code where a part of the engine's answer could not be used."""
 COLMAP_GRID = 0.005
 """Grid of COLMAP's points as a share of the median depth: its text files are large."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("images", nargs="+", type=Path)
+    parser.add_argument(
+        "images", nargs="+", type=Path, help="files, folders of them, or patterns; their stored pixels count"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--model", default="da3-nano", help="name or folder of the model")
     parser.add_argument("--size", type=int, default=0, help="longest side of the network's input, 0: recommended")
@@ -51,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs=4,
         type=float,
         metavar=("FX", "FY", "CX", "CY"),
-        help="intrinsics of all images, in pixels",
+        help="intrinsics of all images, in stored pixels, whatever Exif says of their orientation",
     )
     parser.add_argument(
         "--poses",
@@ -87,17 +97,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--voxel", type=float, default=0.0, help="grid of the cloud in its own unit, 0: every pixel")
 
 
+@dataclass(frozen=True)
+class _Shot:
+    """An image file and its view."""
+
+    path: Path
+    view: View
+    """Of the stored pixels."""
+    turns: int
+    """By which the network sees it."""
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Estimate and write what was asked for; says where it is and whether it is in metres."""
-    views, files = _read(arguments.images, arguments.camera, arguments.poses)
+    """Estimate and write what was asked for; says where it is and whether it is in metres. 0: done; 3: done, but a part
+    of what the engine said could not be used.
+    """
+    shots = _read(arguments.images, arguments.camera, arguments.poses)
+    output = arguments.output
+    _check_output(output, shots)
     given = arguments.metres_per_unit
     scale = ScaleConfig(source="given", value=given) if given else ScaleConfig()
     refinement = RefinementConfig(source=arguments.refinement)
     gaussians_too = "gaussians" in arguments.format
     config = EstimatorConfig(size=arguments.size, scale=scale, refinement=refinement, gaussians=gaussians_too)
     estimator = Estimator.from_model(arguments.model, config)
-    estimate = estimator(ViewSet(views))
-    output = arguments.output
+    estimate = estimator(ViewSet([turned_view(shot.view, shot.turns) for shot in shots]))
+    turned = tuple(turned_estimate(v, -shot.turns) for v, shot in zip(estimate.views, shots, strict=True))
+    estimate = dataclasses.replace(estimate, views=turned)
     output.mkdir(parents=True, exist_ok=True)
     unit = "metres" if estimate.scale.metric else "relative: no unit, give --metres-per-unit or a metric model"
     for view in estimate.views:
@@ -105,14 +131,16 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{view.name}: {view.depth.shape[1]}x{view.depth.shape[0]}, {unit}{refined}")
         if estimator.engine.info.single_view and arguments.camera is None:
             print(f"{view.name}: its camera is assumed to see 60 degrees, since {estimator.record.name} cannot tell")
+    for fault in estimate.faults:
+        print(f"{fault.view}: {fault.text}", file=sys.stderr)
 
     def cloud(voxel: float = arguments.voxel) -> tuple:
         return colored_points(estimate.views, arguments.min_confidence, voxel, arguments.max_stddev)[:2]
 
     def colmap() -> Path:
         grid = arguments.voxel or COLMAP_GRID * _median_depth(estimate)
-        sizes = {view.name: (view.image.shape[1], view.image.shape[0]) for view in views}
-        write_colmap(output / "colmap", estimate, sizes, files, *cloud(grid))
+        sizes = {shot.view.name: (shot.view.image.shape[1], shot.view.image.shape[0]) for shot in shots}
+        write_colmap(output / "colmap", estimate, sizes, _colmap_names(shots, output / "colmap"), *cloud(grid))
         return output / "colmap"
 
     def gaussians() -> Path:
@@ -130,22 +158,64 @@ def run(arguments: argparse.Namespace) -> int:
     }
     for name in dict.fromkeys(arguments.format):
         print(f"{name}: {writers[name]()}")
-    return 0
+    return LOST if estimate.faults else 0
 
 
-def _read(paths: list[Path], intrinsics: list[float] | None, poses: Path | None) -> tuple[list[View], dict[str, str]]:
-    """Views named after their files, and the file name of each; poses: file of theirs."""
-    known = [None] * len(paths) if poses is None else _poses(poses, len(paths), known_cameras=intrinsics is not None)
-    views: list[View] = []
-    files: dict[str, str] = {}
-    for path, pose in zip(paths, known, strict=True):
-        image = read_image(path)
-        h, w = image.shape[:2]
+def _read(arguments: list[Path], intrinsics: list[float] | None, poses: Path | None) -> list[_Shot]:
+    """Views of the images that the arguments name, in their order; poses: file of theirs. Says what is assumed."""
+    named, notes = find_images(arguments)
+    known = [None] * len(named) if poses is None else _poses(poses, len(named), known_cameras=intrinsics is not None)
+    kept: dict[Path, tuple[Path, NDArray[np.float64] | None]] = {}
+    for path, pose in zip(named, known, strict=True):
+        if path.resolve() in kept:
+            notes.append(f"{path} is named twice, it is taken once")
+        kept.setdefault(path.resolve(), (path, pose))
+    shots: list[_Shot] = []
+    for (path, pose), name in zip(kept.values(), short_names([path for path, _ in kept.values()]), strict=True):
+        picture = read_picture(path)
+        notes += [f"{path}: {note}" for note in picture.notes]
+        if picture.turns:
+            notes.append(f"{path} lies on its side or head: the network sees it upright, all results are as stored")
+        h, w = picture.image.shape[:2]
+        if intrinsics and shots and shots[0].view.image.shape[:2] != (h, w):
+            first = shots[0].view.image.shape
+            raise ValueError(
+                f"--camera is that of images of one size: {shots[0].path} has {first[1]}x{first[0]} stored pixels, "
+                f"{path} {w}x{h}; name those of one camera"
+            )
         camera = CameraModel.pinhole(w, h, *intrinsics) if intrinsics else None
-        name = path.stem if path.stem not in files else f"{path.stem}_{len(files)}"
-        files[name] = path.name
-        views.append(View(image, camera, pose, name=name))
-    return views, files
+        if camera is not None and not (0 <= camera.cx < w and 0 <= camera.cy < h):
+            notes.append(f"the principal point of --camera lies outside the {w}x{h} stored pixels of {path}")
+        shots.append(_Shot(path, View(picture.image, camera, pose, name=name), picture.turns))
+    for note in dict.fromkeys(notes):
+        print(f"note: {note}", file=sys.stderr)
+    return shots
+
+
+def _check_output(output: Path, shots: Sequence[_Shot]) -> None:
+    """Raise ValueError where a result would be written over an image."""
+    sources = {shot.path.resolve() for shot in shots}
+    for name in (shot.view.name for shot in shots):
+        for end in (".png", ".depth.png", ".npz"):
+            if (output / (name + end)).resolve() in sources:
+                raise ValueError(f"{output / (name + end)} is one of the images: choose another folder for the results")
+
+
+def _colmap_names(shots: Sequence[_Shot], folder: Path) -> dict[str, str]:
+    """Name of each view's image for COLMAP: its path below what the images have in common. Where such names have
+    blanks, which COLMAP's text files cannot hold, all images are laid beside the model under other ones.
+    """
+    names = names_below([shot.path for shot in shots])
+    safe = without_blanks(names)
+    if safe != names:
+        for shot, name in zip(shots, safe, strict=True):
+            (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(shot.path, folder / "images" / name)
+        print(
+            f"note: COLMAP's files cannot name images with blanks: copies with _ for them lie in {folder / 'images'}",
+            file=sys.stderr,
+        )
+    return {shot.view.name: name for shot, name in zip(shots, safe, strict=True)}
 
 
 def _poses(path: Path, count: int, *, known_cameras: bool) -> list[NDArray[np.float64]]:
@@ -188,8 +258,9 @@ def _write_arrays(output: Path, estimate: Estimate) -> Path:
 def _write_pictures(output: Path, estimate: Estimate) -> Path:
     """NAME.png for people, and NAME.depth.png in thousandths of the unit (millimetres of metric depth), 0 for none."""
     for view in estimate.views:
-        cv2.imwrite(str(output / f"{view.name}.png"), cv2.cvtColor(depth_to_color(view.depth), cv2.COLOR_RGB2BGR))
-        cv2.imwrite(str(output / f"{view.name}.depth.png"), depth_to_millimetres(view.depth))
+        colours = cv2.cvtColor(depth_to_color(view.depth), cv2.COLOR_RGB2BGR)
+        for end, pixels in ((".png", colours), (".depth.png", depth_to_millimetres(view.depth))):
+            (output / f"{view.name}{end}").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     return output / "*.depth.png"
 
 

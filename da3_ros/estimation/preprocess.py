@@ -89,5 +89,5 @@ def _rectification(camera: CameraModel) -> tuple[NDArray, NDArray]:
 def _fit(h0: int, w0: int, height: int, width: int, patch: int) -> tuple[int, int]:
     """Content size of an h0 x w0 image inside height x width; differences below a patch are not padded."""
     scale = min(height / h0, width / w0)
-    h, w = round(h0 * scale), round(w0 * scale)
+    h, w = max(round(h0 * scale), 1), max(round(w0 * scale), 1)
     return (height if height - h < patch else h), (width if width - w < patch else w)

@@ -147,7 +147,8 @@ def _pixels(raw: RawEstimate, windows: Windows, told: list[list[str]]) -> tuple[
     counted = {name: mask & ~is_sky for name, mask in kinds.items()}
     if sky is not None:
         kinds["of a sky that is no number"] = counted["of a sky that is no number"] = ~np.isfinite(sky)
-    bad, lost = (np.stack(list(masks.values())).any(axis=0) for masks in (kinds, counted))
+    bad = np.asarray(np.stack(list(kinds.values())).any(axis=0))
+    lost = np.asarray(np.stack(list(counted.values())).any(axis=0))
     for i, (h, w) in enumerate(windows):
         number = int(lost[i, :h, :w].sum())
         shares[i] = number / (h * w)

@@ -101,9 +101,13 @@ def write_colmap(
 ) -> None:
     """COLMAP's text model: cameras.txt, images.txt (without keypoints) and points3D.txt (without tracks).
 
-    sizes: width and height of each view's own image by view name, which the cameras are scaled to; files: its name.
-    COLMAP counts pixels from the corner of the image, and its poses are T_camera_world.
+    sizes: width and height of each view's own image by view name, which the cameras are scaled to; files: its name, a
+    path below the folder of the images. COLMAP counts pixels from the corner of the image, and its poses are
+    T_camera_world. Raises SceneFileError for names with blanks, which readers of these files cut off.
     """
+    blank = next((name for name in files.values() if any(c.isspace() for c in name)), None)
+    if blank is not None:
+        raise SceneFileError(f"COLMAP's text files cannot name {blank!r}, for its blank: rename the image")
     folder.mkdir(parents=True, exist_ok=True)
     cameras, images = [], []
     for i, view in enumerate(estimate.views, start=1):
@@ -120,7 +124,7 @@ def write_colmap(
         for i, (point, (red, green, blue)) in enumerate(zip(points.tolist(), colours.tolist(), strict=True), start=1)
     ]
     for name, lines in (("cameras", cameras), ("images", images), ("points3D", rows)):
-        (folder / f"{name}.txt").write_text("\n".join([f"# {len(lines)} lines", *lines, ""]))
+        (folder / f"{name}.txt").write_text("\n".join([f"# {len(lines)} lines", *lines, ""]), "utf-8")
 
 
 def _numbers(values: tuple[float, ...] | list[float]) -> str:
