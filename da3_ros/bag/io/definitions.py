@@ -5,26 +5,40 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from rosbags.convert.converter import STATIC_MSGTYPE_RENAMES, generate_message_converter
-from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from da3_ros.bag.io.channels import Channel, decoded
+from da3_ros.bag.io.definition_text import missing, parse, parse_strictly
 from da3_ros.messages import MessageTypes
 
-_RULE = "=" * 80 + "\n"
 _HEADER = "std_msgs/msg/Header"
+_FORMATS = ("ros2msg", "ros2idl", "omgidl", "ros1msg")
+_TOOLS = {
+    "json": "Python's json decodes them",
+    "protobuf": "the Python package mcap-protobuf-support decodes them",
+    "flatbuffer": "the Python package flatbuffers decodes them",
+    "cbor": "the Python package cbor2 decodes them",
+    "msgpack": "the Python package msgpack decodes them",
+}
 
 
 @cache
 def standard_store() -> Typestore:
     """The message definitions of ROS 2 that outputs are written with."""
     return get_typestore(Stores.ROS2_KILTED)
+
+
+@cache
+def _ros1_store() -> Typestore:
+    return get_typestore(Stores.ROS1_NOETIC)
 
 
 def standard_types() -> MessageTypes:
@@ -46,57 +60,107 @@ class Definition:
     store: Typestore
     to_cdr: Callable[[bytes], bytes | memoryview]
     """Bytes of the recording -> CDR; for ROS 2 the same bytes."""
+    is_ros1: bool = False
+    """Whether the recording has the bytes in ROS 1's serialisation."""
+    remark: str = ""
+    """What is unusual about it, in words."""
 
     def read(self, raw: bytes) -> Any:
         """The message of these bytes. Raises rosbags.serde.SerdeError."""
         return self.store.deserialize_cdr(self.to_cdr(raw), self.kind)
 
+    @property
+    def structure(self) -> str:
+        """Equal for types that are built the same, whatever their comments."""
+        return self.store.hash_rihs01(self.kind)
 
-def define(connection: Connection, *, is_ros1: bool) -> Definition:
-    """Definition of a connection's type. Raises ValueError, with the reason, where the bag has none that can be read
-    and it is not among the standard ones.
+
+def define(channel: Channel) -> Definition:
+    """Type of a channel's messages. Raises ValueError, with the reason, for messages that are not ROS's, and where the
+    file has no definition that can be read and the type is not among the standard ones.
     """
+    if not channel.is_ros:
+        called = f"its messages are {channel.encoding or 'of an encoding that is not said'}"
+        kind = f" ({channel.kind})" if channel.kind else ""
+        tool = _TOOLS.get(channel.encoding, "the program that wrote them may")
+        remedy = f"{tool}, mcap-ros2-support writes them as ROS 2's"
+        raise ValueError(f"{called}{kind}, not ROS messages: {remedy}")
+    if not channel.kind:
+        raise ValueError(f"the recording does not say what type its messages ({channel.encoding}) are")
+    return _define(channel.kind, channel.encoding, channel.schema, channel.text, channel.digest)
+
+
+@lru_cache(maxsize=1000)
+def _define(kind: str, encoding: str, schema: str, text: bytes, digest: str) -> Definition:
+    standard = _ros1_store() if encoding == "ros1" else standard_store()
+    own, plain, remark = _types(kind, schema, decoded(text), standard)
     try:
-        return _define_ros1(connection) if is_ros1 else _define_ros2(connection)
-    except Exception as error:  # the parser has many
-        raise ValueError(f"its type {connection.msgtype} has no usable definition ({error})") from error
-
-
-def _define_ros2(connection: Connection) -> Definition:
-    kind, text = connection.msgtype, connection.msgdef.data
-    if connection.msgdef.format == MessageDefinitionFormat.NONE:
-        store = standard_store()
-        text = store.generate_msgdef(kind, ros_version=2)[0]
-    else:
+        if encoding == "ros1":
+            return _define_ros1(kind, own, remark)
         store = get_typestore(Stores.EMPTY)
-        store.register(_parse(connection))
-    return Definition(kind, text, connection.digest or store.hash_rihs01(kind), store, _same)
+        store.register(own)
+        whole = plain or store.generate_msgdef(kind, ros_version=2)[0]
+        return Definition(kind, whole, digest or store.hash_rihs01(kind), store, _same, remark=remark)
+    except Exception as error:  # rosbags has many
+        raise _unusable(kind, error) from error
 
 
-def _parse(connection: Connection) -> Any:
-    text = connection.msgdef.data
-    if connection.msgdef.format == MessageDefinitionFormat.MSG:
-        return get_types_from_msg(text, connection.msgtype)
-    found: Any = {}
-    parts = [part.split("\n", 1)[1] for part in text.split(_RULE)[1:]] if text.startswith(_RULE) else [text]
-    for part in parts:
-        found.update(get_types_from_idl(part))
+def _types(kind: str, schema: str, text: str, standard: Typestore) -> tuple[dict[str, Any], str, str]:
+    """All types that a type is made of; its definition where it is just as ROS writes it; and a remark."""
+    if not text.strip() or schema not in _FORMATS:
+        what = f"in {schema}" if text.strip() else "empty"
+        if kind not in standard.fielddefs:
+            raise _unusable(kind, f"the one in the recording is {what}, and it is none of the standard types")
+        return _completed({kind: standard.fielddefs[kind][:2]}, kind, standard), "", ""
+    try:
+        strict = parse_strictly(text, kind, schema)
+        own = parse(text, kind, schema) if strict is None else strict
+        if kind not in own:
+            raise ValueError(f"it defines {', '.join(own) or 'nothing'}")
+        lacking = missing(own)
+        return _completed(own, kind, standard), "" if lacking or strict is None else text, ""
+    except Exception as error:  # the parser has many
+        if kind not in standard.fielddefs:
+            raise _unusable(kind, error) from error
+        remark = (
+            f"its definition in the recording cannot be read ({_short(error)}); the standard one of {kind} is taken"
+        )
+        return _completed({kind: standard.fielddefs[kind][:2]}, kind, standard), "", remark
+
+
+def _completed(own: dict[str, Any], kind: str, standard: Typestore) -> dict[str, Any]:
+    """With the standard types that are used and not there."""
+    found = dict(own)
+    while lacking := missing(found):
+        unknown = sorted(lacking - standard.fielddefs.keys())
+        if unknown:
+            raise ValueError(f"the definition of {', '.join(unknown)}, which it uses, is missing")
+        found.update({name: standard.fielddefs[name][:2] for name in lacking})
     return found
 
 
-def _define_ros1(connection: Connection) -> Definition:
+def _unusable(kind: str, reason: object) -> ValueError:
+    return ValueError(f"its type {kind} has no usable definition ({_short(reason)})")
+
+
+def _short(reason: object) -> str:
+    text = " ".join(str(reason).split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _define_ros1(kind: str, own: dict[str, Any], remark: str) -> Definition:
     source = get_typestore(Stores.EMPTY)
-    source.register(_parse(connection))
-    kind = STATIC_MSGTYPE_RENAMES.get(connection.msgtype, connection.msgtype)
-    if kind in standard_store().types:
+    source.register(own)
+    new = STATIC_MSGTYPE_RENAMES.get(kind, kind)
+    if new in standard_store().types:
         store = standard_store()
     else:
         store = get_typestore(Stores.EMPTY)
         store.register({**source.fielddefs, _HEADER: standard_store().fielddefs[_HEADER], **_times()})
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it migrates
-        convert = generate_message_converter(source, store, connection.msgtype, kind, {}, src_is2=False, dst_is2=True)
-    text = store.generate_msgdef(kind, ros_version=2)[0]
-    return Definition(kind, text, store.hash_rihs01(kind), store, convert)
+        convert = generate_message_converter(source, store, kind, new, {}, src_is2=False, dst_is2=True)
+    text = store.generate_msgdef(new, ros_version=2)[0]
+    return Definition(new, text, store.hash_rihs01(new), store, convert, is_ros1=True, remark=remark)
 
 
 def _times() -> Any:
@@ -106,3 +170,11 @@ def _times() -> Any:
 
 def _same(raw: bytes) -> bytes:
     return raw
+
+
+def header_stamp(raw: bytes, *, is_ros1: bool) -> int:
+    """Nanoseconds of the stamp in a message that begins with a Header. Raises struct.error for one that is cut off."""
+    order = "<" if is_ros1 or raw[1:2] == b"\x01" else ">"
+    # ROS 1 begins with the sequence number, CDR with its encapsulation: four bytes both.
+    sec, nanosec = struct.unpack_from(order + ("II" if is_ros1 else "iI"), raw, 4)
+    return int(sec) * 1_000_000_000 + int(nanosec)

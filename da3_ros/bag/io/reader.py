@@ -1,39 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recordings: rosbag2 (MCAP and sqlite3, compressed, split, whole folders or single files) and ROS 1 bags.
 
-Read with rosbags, without a ROS installation. A part that is damaged is read as far as it goes, and `problems` says so.
+Read without a ROS installation. What a file holds decides, not its name, nor what metadata.yaml or an index says of it;
+a part that is damaged is read as far as it goes. `problems` says what is lost, `notes` what is unusual.
 """
 
 from __future__ import annotations
 
-import heapq
-import re
-import struct
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import yaml
-from rosbags.interfaces import Connection, ConnectionExtRosbag1, Qos
-from rosbags.rosbag1 import Reader as Reader1
-from rosbags.rosbag2 import Reader as Reader2
+from rosbags.interfaces import Qos
 
-from da3_ros.bag.errors import BagError
-from da3_ros.bag.io.definitions import Definition, define
-from da3_ros.bag.io.qos import LATCHED
-from da3_ros.bag.io.salvage import SalvagedMcap, is_indexed
+from da3_ros.bag.io.channels import Channel, Part
+from da3_ros.bag.io.containers import SUFFIXES, ZSTD_MAGIC
+from da3_ros.bag.io.definitions import Definition, define, header_stamp
+from da3_ros.bag.io.findings import Findings
+from da3_ros.bag.io.folders import find_members
+from da3_ros.bag.io.gather import gather
+from da3_ros.bag.io.mcap_records import zstd
+from da3_ros.bag.io.merge import merged
 
-try:
-    from compression import zstd  # Python 3.14
-except ModuleNotFoundError:
-    from backports import zstd  # comes with rosbags
-
-SUFFIXES = (".mcap", ".db3", ".bag")
-_REINDEX = "if it was cut off while recording: `rosbag reindex` (ROS 1), `ros2 bag reindex` (ROS 2)"
+__all__ = ["SUFFIXES", "Message", "Recording", "Topic", "header_stamp"]
 
 
 class Message(NamedTuple):
@@ -51,20 +45,13 @@ class Topic:
 
     name: str
     kind: str
-    """Interface name in ROS 2, as ``sensor_msgs/msg/Image``."""
+    """Interface name in ROS 2, as ``sensor_msgs/msg/Image``; for messages that are not ROS's, what they are called in
+    the recording, which may be nothing."""
     count: int
     qos: tuple[Qos, ...]
-
-
-class _Part(Protocol):
-    """What the readers of rosbags have in common."""
-
-    @property
-    def connections(self) -> list[Connection]: ...
-
-    def messages(
-        self, connections: Collection[Connection], start: int | None = None, stop: int | None = None
-    ) -> Iterator[tuple[Connection, int, bytes]]: ...
+    encoding: str = "cdr"
+    """What the messages are written in: ``cdr`` (ROS 2), ``ros1``, or another program's, as ``json``, which
+    `Recording.definition` refuses."""
 
 
 class Recording:
@@ -73,121 +60,78 @@ class Recording:
     def __init__(self, path: str | Path) -> None:
         """Raises BagError where there is no bag, naming what was looked for."""
         self.path = Path(path)
-        self.problems: list[str] = []
+        self._findings = Findings()
+        self.problems = self._findings.problems
         """What of the recording is lost, in words; grows while it is read."""
+        self.notes = self._findings.notes
+        """What is unusual about it although nothing is lost, in words; grows while it is read."""
+        self._members = find_members(self.path, self._findings)
+        self.files = [*self._members.files, *self._members.others]
         self._stack = ExitStack()
-        self._parts: list[_Part] = []
-        self._zstd_messages = False
-        self.files = self._find()
-        self.is_ros1 = any(file.suffix == ".bag" for file in self.files)
-
-    def _find(self) -> list[Path]:
-        path = self.path
-        if not path.exists():
-            raise BagError(f"{path} does not exist: give a folder with metadata.yaml, or a .mcap, .db3 or .bag file")
-        if path.is_file():
-            if path.suffix not in SUFFIXES:
-                raise BagError(f"{path}: {path.suffix or 'no'} suffix; bags end in {', '.join(SUFFIXES)}")
-            return [path]
-        metadata = path / "metadata.yaml"
-        if metadata.exists():
-            return self._listed(metadata)
-        found = sorted((file for file in path.iterdir() if file.suffix in SUFFIXES), key=_natural)
-        if not found:
-            raise BagError(f"{path} holds neither metadata.yaml nor a {', '.join(SUFFIXES)} file")
-        if any(file.suffix != ".bag" for file in found):
-            self.problems.append(f"{path} has no metadata.yaml: its {len(found)} files are read in the order of names")
-        return found
-
-    def _listed(self, metadata: Path) -> list[Path]:
-        try:
-            content = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
-            names = [Path(name).name for name in content["relative_file_paths"]]
-        except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-            raise BagError(f"{metadata} cannot be read ({error}); remove it to read the files by their names") from None
-        self._zstd_messages = str(content.get("compression_mode", "")).lower() == "message"
-        paths = [metadata.parent / name for name in names]
-        missing = [file.name for file in paths if not file.exists()]
-        if missing:
-            self.problems.append(f"{metadata} lists files that are not there: {', '.join(missing)}")
-        return [file for file in paths if file.exists()]
 
     def __enter__(self) -> Recording:
         try:
-            for file in self.files:
-                part = self._open(file)
-                if part is not None:
-                    self._parts.append(part)
+            self._gathered = gather(self.path, self._members, self._findings, self._scratch)
         except BaseException:
             self._stack.close()
             raise
-        if not self._parts:
-            self._stack.close()
-            raise BagError(f"nothing of {self.path} can be read: {'; '.join(self.problems)}")
-        self._connections: dict[str, list[Connection]] = {}
-        for part in self._parts:
-            for connection in part.connections:
-                self._connections.setdefault(connection.topic, []).append(connection)
+        self._channels: dict[str, list[Channel]] = {}
+        for part in self._gathered.parts:
+            for channel in part.channels:
+                self._channels.setdefault(channel.topic, []).append(channel)
+        for topic, channels in self._channels.items():  # those without messages have no say
+            self._channels[topic] = [channel for channel in channels if channel.count] or channels
         self._definitions: dict[str, Definition | ValueError] = {}
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _open(self, file: Path) -> _Part | None:
-        try:
-            if file.suffix == ".bag":
-                return self._stack.enter_context(Reader1(file))
-            if file.suffix == ".zstd":
-                file = self._unpacked(file)
-            if file.suffix == ".mcap" and not is_indexed(file):
-                return self._salvaged(file)
-            return self._stack.enter_context(Reader2(file))
-        except BagError as error:
-            self.problems.append(str(error))
-        except Exception as error:  # a damaged file may fail anywhere in its reader
-            self.problems.append(f"{file} cannot be read ({error}); {_REINDEX}")
-        return None
+    def _scratch(self) -> Path:
+        """An empty folder that is there as long as the recording is open."""
+        return Path(self._stack.enter_context(TemporaryDirectory(prefix="da3_bag_")))
 
-    def _unpacked(self, file: Path) -> Path:
-        folder = self._stack.enter_context(TemporaryDirectory(prefix="da3_bag_"))
-        target = Path(folder, file.stem)
-        with file.open("rb") as packed, zstd.open(packed, "rb") as source, target.open("wb") as sink:
-            try:
-                while block := source.read(1 << 22):
-                    sink.write(block)
-            except (EOFError, zstd.ZstdError) as error:
-                self.problems.append(f"{file.name} is compressed as a whole and damaged ({error}): read up to there")
-        return target
+    @property
+    def is_ros1(self) -> bool:
+        """Whether all messages are in ROS 1's serialisation; `is_ros1_topic` tells of one topic, and `stamp` needs
+        neither.
+        """
+        channels = [channel for channels in self._channels.values() for channel in channels]
+        return bool(channels) and all(channel.encoding == "ros1" for channel in channels)
 
-    def _salvaged(self, file: Path) -> SalvagedMcap:
-        part = SalvagedMcap(file)
-        self.problems += part.problems
-        return part
+    def is_ros1_topic(self, topic: str) -> bool:
+        """Whether the messages of a topic are in ROS 1's serialisation."""
+        return any(channel.encoding == "ros1" for channel in self._channels.get(topic, ()))
+
+    def stamp(self, message: Message) -> int:
+        """Nanoseconds of the stamp of a message that begins with a Header. Raises struct.error for one that is cut
+        off.
+        """
+        return header_stamp(message.raw, is_ros1=self.is_ros1_topic(message.topic))
 
     @property
     def topics(self) -> dict[str, Topic]:
         """Every topic by name, sorted. One whose type is not defined has the kind it is called in the bag."""
         found = {}
-        for name in sorted(self._connections):
-            connections = self._connections[name]
+        for name in sorted(self._channels):
+            channels = self._channels[name]
             try:
                 kind = self.definition(name).kind
             except ValueError:
-                kind = connections[0].msgtype
-            qos = tuple(profile for connection in connections[:1] for profile in _qos(connection))
-            found[name] = Topic(name, kind, sum(c.msgcount for c in connections), qos)
+                kind = channels[0].kind
+            encodings = dict.fromkeys(channel.encoding for channel in channels)
+            count = sum(channel.count for channel in channels)
+            found[name] = Topic(name, kind, count, channels[0].qos[:1], "+".join(encodings))
         return found
 
     def definition(self, topic: str) -> Definition:
-        """Type of a topic. Raises KeyError for one that is not there, ValueError where its type is not defined."""
-        connections = self._connections[topic]
+        """Type of a topic. Raises KeyError for one that is not there, ValueError where its messages are not ROS's or
+        their type is not defined.
+        """
+        channels = self._channels[topic]
         if topic not in self._definitions:
-            kinds = {connection.msgtype for connection in connections}
             try:
-                if len(kinds) > 1:
-                    raise ValueError(f"it has {len(kinds)} types: {', '.join(sorted(kinds))}")
-                self._definitions[topic] = define(connections[0], is_ros1=self.is_ros1)
+                self._definitions[topic] = self._define(topic, channels)
             except ValueError as error:
                 self._definitions[topic] = error
         found = self._definitions[topic]
@@ -195,44 +139,47 @@ class Recording:
             raise found
         return found
 
+    def _define(self, topic: str, channels: list[Channel]) -> Definition:
+        for what, words in (("encoding", "encodings"), ("kind", "types")):
+            several = sorted({getattr(channel, what) for channel in channels})
+            if len(several) > 1:
+                raise ValueError(f"it has {len(several)} {words}: {', '.join(several)}")
+        found = [define(channel) for channel in channels]
+        if len({definition.structure for definition in found}) > 1:
+            raise ValueError(f"its type {found[0].kind} has different definitions in the recording")
+        if found[0].remark:
+            self._findings.note(f"{topic}: {found[0].remark}")
+        return found[0]
+
     def messages(self, topics: Collection[str] | None = None) -> Iterator[Message]:
-        """Messages of some topics (None: all) in the order of their log times."""
-        names = set(self._connections if topics is None else topics)
-        streams = [self._part_messages(index, names) for index in range(len(self._parts))]
-        if self.is_ros1:
-            yield from heapq.merge(*streams, key=_log_time)
-        else:  # parts of a split bag follow each other
+        """Messages of some topics (None: all) in the order of their log times. Files that cover the same time are
+        merged; the others, and those that metadata.yaml lists one after the other, follow each other.
+        """
+        names = set(self._channels if topics is None else topics)
+        streams = [partial(self._part_messages, part, names) for part in self._gathered.parts]
+        if self._gathered.in_turn:
             for stream in streams:
-                yield from stream
+                yield from stream()
+        else:
+            yield from merged(self._gathered.stretches, streams, _log_time)
 
-    def _part_messages(self, index: int, topics: set[str]) -> Iterator[Message]:
-        count = 0
-        try:
-            for message in self._read_part(self._parts[index], topics):
-                yield message
-                count += 1
-        except GeneratorExit:
-            raise
-        except Exception as error:  # a damaged chunk or page: whatever its decompressor or database says
-            file = self.files[index] if len(self.files) == len(self._parts) else self.path
-            if file.suffix != ".mcap" or isinstance(self._parts[index], SalvagedMcap):
-                self._say(f"{file.name} is damaged ({error}): read up to there, {count} messages")
-                return
-            self._say(f"{file.name} is damaged ({error}): damaged chunks are left out")
-            salvaged = SalvagedMcap(file)
-            yield from islice(self._read_part(salvaged, topics), count, None)
-
-    def _say(self, text: str) -> None:
-        if text not in self.problems:
-            self.problems.append(text)
-
-    def _read_part(self, part: _Part, topics: set[str]) -> Iterator[Message]:
-        connections = [connection for connection in part.connections if connection.topic in topics]
-        if not connections:
+    def _part_messages(self, part: Part, topics: set[str]) -> Iterator[Message]:
+        channels = {channel.key: channel for channel in part.channels if channel.topic in topics}
+        if not channels:
             return
-        for connection, log_ns, raw in part.messages(connections):
-            data = zstd.decompress(raw) if self._zstd_messages else raw
-            yield Message(connection.topic, log_ns, data)
+        damaged: Counter[str] = Counter()
+        for key, log_ns, raw in part.messages(channels):
+            channel, data = channels[key], raw
+            # CDR begins with a zero: what begins so was compressed message by message.
+            if raw[:4] == ZSTD_MAGIC and channel.encoding == "cdr":
+                try:
+                    data = zstd.decompress(raw)
+                except (zstd.ZstdError, EOFError, MemoryError, ValueError):
+                    damaged[channel.topic] += 1
+                    continue
+            yield Message(channel.topic, log_ns, data)
+        for topic, count in damaged.items():
+            self._findings.lost(f"{topic}: {count} messages are compressed and damaged; they are left out")
 
     def read(self, topic: str, raw: bytes) -> Any:
         """The message of these bytes, in ROS 2's definition. Raises rosbags.serde.SerdeError, ValueError."""
@@ -240,7 +187,7 @@ class Recording:
 
     def first(self, topics: Collection[str]) -> dict[str, Message]:
         """The first message of each topic that has any."""
-        wanted = {topic for topic in topics if any(c.msgcount for c in self._connections.get(topic, ()))}
+        wanted = {topic for topic in topics if any(c.count for c in self._channels.get(topic, ()))}
         found: dict[str, Message] = {}
         while wanted - set(found):
             missing = wanted - set(found)
@@ -251,24 +198,5 @@ class Recording:
         return found
 
 
-def header_stamp(raw: bytes, *, is_ros1: bool) -> int:
-    """Nanoseconds of the stamp in a message that begins with a Header. Raises struct.error for one that is cut off."""
-    order = "<" if is_ros1 or raw[1:2] == b"\x01" else ">"
-    # ROS 1 begins with the sequence number, CDR with its encapsulation: four bytes both.
-    sec, nanosec = struct.unpack_from(order + ("II" if is_ros1 else "iI"), raw, 4)
-    return int(sec) * 1_000_000_000 + int(nanosec)
-
-
-def _qos(connection: Connection) -> Sequence[Qos]:
-    if isinstance(connection.ext, ConnectionExtRosbag1):
-        return (LATCHED,) if connection.ext.latching else ()
-    return connection.ext.offered_qos_profiles
-
-
 def _log_time(message: Message) -> int:
     return message.log_ns
-
-
-def _natural(path: Path) -> tuple[Any, ...]:
-    """Sorts ``bag_2`` before ``bag_10``."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name))
