@@ -6,6 +6,7 @@ live node does; each is at another set, so that the engine never waits for anyth
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,9 @@ from da3_ros.sync import Frame, FrameSet
 
 MEMORY_NS = 20_000_000_000
 """Transforms older than this are not needed when sets are passed over: twice what the tree remembers."""
+
+KEPT_INFOS = 20
+"""Calibrations of a camera that are kept of sets that are passed over: images may wait for partners."""
 
 
 class Stages:
@@ -117,8 +121,7 @@ class Stages:
             read = self._read(message, "transform", "")
             if read is not None:
                 item.transforms.append((message.topic in self._plan.static, read))
-        latest = dict(job.infos)
-        for camera, message in latest.items():
+        for camera, message in job.infos:
             read = self._read(message, "calibration", camera)
             if read is not None:
                 item.infos.append((camera, read))
@@ -137,7 +140,10 @@ class Stages:
         oldest = job.log_ns - MEMORY_NS
         transforms = [m for m in kept.transforms if m.log_ns >= oldest or m.topic in self._plan.static]
         kept.transforms = transforms + job.transforms
-        kept.infos = list(dict(kept.infos + job.infos).items())
+        by_camera: dict[str, list[Message]] = {}
+        for camera, message in kept.infos + job.infos:
+            by_camera.setdefault(camera, []).append(message)
+        kept.infos = [(name, message) for name, found in by_camera.items() for message in found[-KEPT_INFOS:]]
         kept.references = [m for m in kept.references if m.log_ns >= oldest] + job.references
 
     def _read(self, message: Message, kind: str, camera: str) -> Any:
@@ -158,7 +164,7 @@ class Stages:
         except Exception as error:  # whatever the deserialiser meets in damaged bytes
             return Unreadable(message, frame.stamp_ns, error)
         try:
-            pixels = decode_image(image)
+            pixels = decode_image(image, partial(self._say, frame.camera, message.topic))
         except MessageError:
             return image
         pixels = np.ascontiguousarray(pixels)
@@ -172,6 +178,9 @@ class Stages:
             step=3 * width,
             data=pixels.reshape(-1),
         )
+
+    def _say(self, camera: str, topic: str, text: str) -> None:
+        self._health.report(camera, "encoding", f"{topic}: {text}", WARN)
 
     def _apply(self, item: Item) -> None:
         """Everything that came before the set, in order."""

@@ -27,5 +27,6 @@ def lost_frames(summary: dict[str, Any]) -> dict[str, int]:
 
 
 def has_errors(summary: dict[str, Any]) -> bool:
-    """Whether something of the input was lost."""
-    return bool(lost_frames(summary) or summary["problems"] or any(i["level"] == ERROR for i in summary["issues"]))
+    """Whether something of the input was lost, or nothing came of it."""
+    errors = any(issue["level"] == ERROR for issue in summary["issues"])
+    return bool(lost_frames(summary) or summary["problems"] or errors or not summary["sets"])

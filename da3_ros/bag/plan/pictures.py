@@ -23,6 +23,11 @@ _VIDEO = {
 }
 _OTHERS = ("CompressedVideo", "CompressedImage", "RawImage", "FFMPEGPacket", "Image")
 """Last parts of the names of types of other makers that hold pictures."""
+_DEPTH = "depth; for the scale and the refinement name it by scale.depth_topic"
+_UNCLEAR = (
+    "16UC1 is depth, which neither topic nor frame says, or 16-bit values without a meaning (thermal, infrared): "
+    "publish those as mono8 or mono16, or name the cameras to use"
+)
 _TRIES = 500
 """Messages that are tried for one that can be read."""
 # The pictures of one camera, the preferred ones first.
@@ -107,7 +112,9 @@ def _judged(recording: Recording, picture: Picture) -> Picture:
     encoding = getattr(image, "encoding", "") or getattr(image, "format", "")
     picture = replace(picture, encoding=encoding, frame_id=str(image.header.frame_id).lstrip("/"))
     if is_depth_encoding(image) or _is_depth_by_name(picture):
-        return replace(picture, why=_depth_words(picture))
+        unclear = encoding.upper().startswith("16UC1") and not says_depth(picture.topic)
+        unclear = unclear and not says_depth(picture.frame_id) and "compressedDepth" not in encoding
+        return replace(picture, why=_UNCLEAR if unclear else _DEPTH, lost=unclear)
     if _is_our_own(recording, picture.topic):
         return replace(picture, why="depth in colours, which da3_ros made")
     reason = why_no_picture(image)
@@ -129,14 +136,6 @@ def _is_depth_by_name(picture: Picture) -> bool:
     """Grey values of 16 bits are depth where topic or frame say so: some recorders know no other name for them."""
     packed = picture.encoding.partition(";")[0].strip().lower()
     return packed == "mono16" and (says_depth(picture.topic) or says_depth(picture.frame_id))
-
-
-def _depth_words(picture: Picture) -> str:
-    if picture.encoding.upper().startswith("16UC1") and not says_depth(picture.topic):
-        return (
-            "16UC1 is depth, or 16-bit values without a meaning (thermal, infrared): publish those as mono8 or mono16"
-        )
-    return "depth; for the scale and the refinement name it by scale.depth_topic"
 
 
 def _is_our_own(recording: Recording, name: str) -> bool:

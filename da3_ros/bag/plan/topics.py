@@ -37,17 +37,20 @@ def find_cameras(recording: Recording, pictures: Sequence[Picture] | None = None
     usable = [picture for picture in (find_pictures(recording) if pictures is None else pictures) if not picture.why]
     names = _short_names([[*parts(picture.key[0]), *filter(None, [picture.key[1]])] for picture in usable])
     infos = _infos(recording)
+    named = [_named_info(picture, infos) for picture in usable]
+    # One that is named after another camera's images is that one's, whatever its frame.
+    left = {topic: frame for topic, frame in infos.items() if topic not in named}
     found = [
         CameraTopic(
             name,
             picture.topic,
             picture.compressed,
-            _info_of(picture, infos),
+            info or _info_of_frame(picture, left),
             picture.frame_id,
             picture.encoding,
             picture.count,
         )
-        for name, picture in zip(names, usable, strict=True)
+        for name, picture, info in zip(names, usable, named, strict=True)
     ]
     return sorted(found, key=lambda camera: camera.name)
 
@@ -64,8 +67,8 @@ def _infos(recording: Recording) -> dict[str, str]:
     return found
 
 
-def _info_of(picture: Picture, infos: Mapping[str, str]) -> str:
-    """The calibration whose topic is named after the image's; else the only one of the same frame; else none."""
+def _named_info(picture: Picture, infos: Mapping[str, str]) -> str:
+    """The calibration whose topic is named after the image's; empty: none is. infos: topics and their frames."""
     topic, (_, camera) = base(picture.topic), picture.key
     space = topic.rpartition("/")[0]
     named = [f"{topic}/camera_info", f"{topic}_camera_info", f"{topic}_info"]
@@ -73,18 +76,22 @@ def _info_of(picture: Picture, infos: Mapping[str, str]) -> str:
         last = topic.rpartition("/")[2]
         own = next((part for part in (last, camera) if set(words(part)) <= set(words(camera))), camera)
         named += [f"{space}/{own}/camera_info", f"{space}/{own}_camera_info", f"{space}/{own}_info"]
-    fitting = [name for name in named if name in infos]
     # Beside several cameras of one namespace a `camera_info` belongs to the one of its frame.
     sibling = f"{space}/camera_info"
-    if sibling in infos and (not camera or infos[sibling] in ("", picture.frame_id)):
-        fitting.insert(0 if not camera else len(fitting), sibling)
-    if fitting:
-        return fitting[0]
-    same = [name for name, frame in infos.items() if frame and frame == picture.frame_id]
-    if len(same) == 1:
-        return same[0]
+    if not camera:
+        named.insert(0, sibling)
+    elif infos.get(sibling) in ("", picture.frame_id):
+        named.append(sibling)
     above = f"{space.rpartition('/')[0]}/camera_info"  # of `rect/image` beside `raw/image`
-    return above if above in infos and infos[above] == picture.frame_id else ""
+    if infos.get(above) == picture.frame_id:
+        named.append(above)
+    return next((name for name in named if name in infos), "")
+
+
+def _info_of_frame(picture: Picture, infos: Mapping[str, str]) -> str:
+    """The only calibration of the frame of an image; empty where there is none, or more than one."""
+    same = [name for name, frame in infos.items() if frame and frame == picture.frame_id]
+    return same[0] if len(same) == 1 else ""
 
 
 def _short_names(places: Sequence[Sequence[str]]) -> list[str]:

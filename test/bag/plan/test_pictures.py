@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recording has for cameras, and that nothing is left out without a word."""
+
+from needs import needs
+
+needs("rosbags")
+
+import cv2
+import numpy as np
+import pytest
+from bags import CAMERA, POSES, START, TYPES, H, W, picture
+from field_bags import COMPRESSED, IMAGE, INFO, TF, at, image, packed, rig, write
+
+from da3_ros.bag.errors import BagError
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.plan.outcome import has_errors
+from da3_ros.bag.plan.pictures import find_pictures
+from da3_ros.bag.plan.plan import Request, describe, make_plan
+from da3_ros.messages import encode_camera_info
+
+RGB = picture(0, "left")
+JPEG = cv2.imencode(".jpg", RGB[..., ::-1])[1].tobytes()
+
+
+def info(frame, stamp_ns=START):
+    return encode_camera_info(TYPES, CAMERA, TYPES.header(stamp_ns, frame))
+
+
+def camera(topic, info_topic, frame, message=None, kind=IMAGE, count=1):
+    """Events of a camera; message: stamp -> image."""
+    make = message or (lambda stamp: image(frame, RGB, "rgb8", stamp))
+    for index in range(count):
+        if info_topic:
+            yield info_topic, at(index), INFO, info(frame, at(index))
+        yield topic, at(index), kind, make(at(index))
+
+
+def planned(path, events, *assignments, definitions=None, cameras=()):
+    with Recording(write(path / "bag", events, definitions)) as recording:
+        request = Request(path, path / "out", assignments=assignments, cameras=cameras)
+        plan = make_plan(recording, request)
+        return plan, describe(recording, plan, request.options), list(recording.problems)
+
+
+def topics_of(plan):
+    return {c.name: (c.image_topic, c.camera_info_topic) for c in plan.parameters.cameras}
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (("/stereo/left_image", "/stereo/left_info"), ("/stereo/right_image", "/stereo/right_info")),
+        (
+            ("/stereo/left_image_raw", "/stereo/left_camera_info"),
+            ("/stereo/right_image_raw", "/stereo/right_camera_info"),
+        ),
+        (("/left", "/left_info"), ("/right", "/right_info")),
+        (("/camera/left", "/camera/left/camera_info"), ("/camera/right", "/camera/right/camera_info")),
+        (("/rig/leftImage", "/rig/a"), ("/rig/rightImage", "/rig/b")),
+        (("/zed/left/rect/image", "/zed/left/camera_info"), ("/zed/right/rect/image", "/zed/right/camera_info")),
+    ],
+)
+def test_cameras_of_one_namespace_are_apart_and_have_their_own_calibrations(tmp_path, left, right):
+    events = [*camera(*left, "left_optical"), *camera(*right, "right_optical")]
+    plan, _, problems = planned(tmp_path, events)
+    assert topics_of(plan) == {"left": left, "right": right}
+    assert problems == []
+
+
+def test_several_pictures_of_one_camera_are_one_camera_and_the_choice_is_said(tmp_path):
+    events = [
+        *camera("/cam/image_raw", "/cam/camera_info", "cam"),
+        *camera("/cam/image_rect", "", "cam"),
+        *camera("/cam/image_raw/compressed", "", "cam", lambda s: packed("cam", JPEG, "jpeg", s), COMPRESSED),
+    ]
+    plan, text, problems = planned(tmp_path, events)
+    assert topics_of(plan) == {"cam": ("/cam/image_raw", "/cam/camera_info")}
+    for topic in ("/cam/image_rect", "/cam/image_raw/compressed"):
+        line = next(line for line in text.splitlines() if topic in line.split())
+        assert "/cam/image_raw is of the same camera, and less processed" in line
+    assert problems == []
+
+
+@pytest.mark.parametrize("topic", ["/cam/image_raw/compressed", "/cam/image_compressed", "/cam/jpeg", "/compressed"])
+def test_compressed_topics_of_any_name(tmp_path, topic):
+    space = "/cam" if topic.startswith("/cam") else ""
+    events = list(camera(topic, f"{space}/camera_info", "cam", lambda s: packed("cam", JPEG, "jpeg", s), COMPRESSED))
+    found, _, _ = planned(tmp_path, events)
+    assert [c.image_topic for c in found.parameters.cameras] == [topic]
+    by_hand, _, _ = planned(
+        tmp_path, events, "cameras:=[cam]", f"cam.image_topic:={topic}", "cam.transport:=compressed",
+        f"cam.camera_info_topic:={space}/camera_info",
+    )  # fmt: skip
+    assert [c.image_topic for c in by_hand.parameters.cameras] == [topic]
+
+
+def wide(values):
+    return values.astype(np.uint16) << 8
+
+
+UNUSABLE = {
+    "no encoding": (lambda s: image("right", RGB, "", s), IMAGE, "encoding '' is not supported"),
+    "thermal": (lambda s: image("right", wide(RGB[..., 0]), "16UC1", s), IMAGE, "thermal, infrared"),
+    "video": (lambda s: packed("right", b"1234", "h264", s), COMPRESSED, "is a video stream"),
+    "damaged": (lambda s: b"\0\1\0\0rubbish", IMAGE, "none of its first 3 messages can be read"),
+}
+
+
+@pytest.mark.parametrize("fault", UNUSABLE)
+def test_a_camera_that_cannot_be_used_is_a_loss(tmp_path, fault):
+    message, kind, words = UNUSABLE[fault]
+    events = [
+        *camera("/left/image_raw", "/left/camera_info", "left"),
+        *camera("/right/image_raw", "/right/camera_info", "right", message, kind, count=3),
+    ]
+    plan, text, problems = planned(tmp_path, events)
+    assert list(topics_of(plan)) == ["left"]
+    assert any("/right/image_raw is left out" in problem and words in problem for problem in problems)
+    assert words in text
+    _, _, problems = planned(tmp_path, events, cameras=("left",))  # as the user wants it
+    assert problems == []
+
+
+VIDEO = {
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": "std_msgs/Header header\nint32 width\nuint8[] data",
+    "foxglove_msgs/msg/CompressedVideo": "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data",
+}
+
+
+@pytest.mark.parametrize("kind", VIDEO)
+def test_videos_are_named_with_what_decodes_them(tmp_path, kind):
+    events = [*camera("/left/image_raw", "", "left"), ("/front/video", START, kind, b"\0\1\0\0" + b"\0" * 40)]
+    _, text, problems = planned(tmp_path, events, definitions=VIDEO)
+    assert len(problems) == 1
+    assert "/front/video is left out: a video stream; decode it to sensor_msgs/Image: `ros2 run" in problems[0]
+    assert "/front/video" in text
+
+
+@pytest.mark.parametrize(
+    ("topic", "frame", "encoding"),
+    [
+        ("/device_0/sensor_0/Depth_0/image/data", "0", "mono16"),
+        ("/zed/rgb/image_raw", "zed_depth_optical", "mono16"),
+        ("/camera/depth/image_raw", "cam", "16UC1"),
+        ("/camera/any/image_raw", "cam", "32FC1"),
+    ],
+)
+def test_depth_is_no_camera_and_no_loss(tmp_path, topic, frame, encoding):
+    values = np.full((H, W), 2000, np.uint16)
+    values = values.astype(np.float32) if encoding == "32FC1" else values
+    events = [
+        *camera("/left/image_raw", "", "left"),
+        *camera(topic, "", frame, lambda s: image(frame, values, encoding, s)),
+    ]
+    plan, text, problems = planned(tmp_path, events)
+    assert (list(topics_of(plan)), problems) == (["left"], [])
+    assert "not used: depth; for the scale" in next(line for line in text.splitlines() if topic in line)
+
+
+def test_our_own_outputs_are_no_cameras(tmp_path):
+    depth = np.ones((H, W), np.float32)
+    events = [
+        *camera("/left/image_raw", "", "left"),
+        *camera("/da3/left/depth/image_color", "", "left"),
+        *camera("/da3/left/depth/image_rect", "", "left", lambda s: image("left", depth, "32FC1", s)),
+    ]
+    plan, text, problems = planned(tmp_path, events)
+    assert (list(topics_of(plan)), problems) == (["left"], [])
+    assert "depth in colours, which da3_ros made" in text
+
+
+def test_without_a_camera_every_picture_is_named(tmp_path):
+    events = [
+        *camera("/thermal/image", "", "t", lambda s: image("t", wide(RGB[..., 0]), "16UC1", s)),
+        *camera("/front/video", "", "f", lambda s: packed("f", b"1", "h265", s), COMPRESSED),
+    ]
+    with pytest.raises(BagError, match=r"no colour image topic.*/front/video.*video stream.*/thermal/image.*thermal"):
+        planned(tmp_path, events)
+
+
+def test_a_camera_whose_first_messages_are_damaged_is_used(tmp_path, make):
+    def message(stamp):
+        return b"\0\1\0\0rubbish" if stamp < at(11) else image("right_optical", RGB, "rgb8", stamp)
+
+    events = [
+        ("/tf_static", START, TF, rig()),
+        *camera("/left/image_raw", "/left/camera_info", "left_optical", count=13),
+        *camera("/right/image_raw", "/right/camera_info", "right_optical", message, count=13),
+    ]
+    source = write(tmp_path / "bag", events)
+    _, summary = make(source)
+    assert summary["frames"]["right"]["used"] == 2
+    assert summary["frames"]["right"]["dropped"] == {"unreadable": 11} or summary["frames"]["right"]["received"] == 13
+
+
+def test_names_that_differ_in_signs_alone(tmp_path):
+    events = [*camera("/a-b/image_raw", "", "one"), *camera("/a_b/image_raw", "", "two")]
+    plan, _, _ = planned(tmp_path, events)
+    assert [(c.name, c.image_topic) for c in plan.parameters.cameras] == [
+        ("a_b", "/a-b/image_raw"),
+        ("a_b_2", "/a_b/image_raw"),
+    ]
+
+
+def test_an_encoding_without_colours_is_used_aloud(tmp_path, make):
+    events = list(
+        camera("/left/image_raw", "/left/camera_info", "left", lambda s: image("left", RGB[..., ::-1], "8UC3", s))
+    )
+    _, summary = make(write(tmp_path / "bag", events))
+    assert summary["frames"]["left"]["used"] == 1
+    (issue,) = [issue for issue in summary["issues"] if issue["kind"] == "encoding"]
+    assert "8UC3 does not tell the order of colours: taken for bgr8" in issue["text"]
+
+
+def test_a_loss_is_in_the_summary(tmp_path, make):
+    message, kind, words = UNUSABLE["video"]
+    events = [
+        *camera("/left/image_raw", "/left/camera_info", "left"),
+        *camera("/right/image_raw", "/right/camera_info", "right", message, kind),
+    ]
+    _, summary = make(write(tmp_path / "bag", events))
+    assert words in " ".join(summary["problems"])
+    assert has_errors(summary)
+
+
+def test_topics_without_messages_are_listed(tmp_path):
+    with Recording(write(tmp_path / "bag", camera("/left/image_raw", "", "left"))) as recording:
+        assert [(p.topic, p.why) for p in find_pictures(recording)] == [("/left/image_raw", "")]
+    assert set(POSES) == {"left", "right"}
