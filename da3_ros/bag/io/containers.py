@@ -54,12 +54,12 @@ def is_recording(name: str) -> bool:
 def stem(name: str) -> str:
     """Name without the suffix of a recording, or the same where it has none."""
     bare = unpacked_name(name)
-    return next((bare.removesuffix(suffix) for suffix in SUFFIXES if bare.endswith(suffix)), name)
+    return next((bare[: -len(suffix)] for suffix in SUFFIXES if bare.lower().endswith(suffix)), name)
 
 
 def unpacked_name(name: str) -> str:
     """Name of what is in a packed file, or the same."""
-    return next((name.removesuffix(suffix) for suffix in PACKED if name.endswith(suffix)), name)
+    return next((name[: -len(suffix)] for suffix in PACKED if name.lower().endswith(suffix)), name)
 
 
 def open_file(path: Path, findings: Findings, scratch: Callable[[], Path]) -> Part | None:
@@ -84,7 +84,7 @@ def _open(path: Path, name: str, findings: Findings, scratch: Callable[[], Path]
     with path.open("rb") as file:
         first = file.read(_TAR_PLACE + len(_TAR))
     kind = next((kind for kind, magic in _KINDS.items() if first.startswith(magic)), "")
-    expected = {".mcap": "MCAP", ".db3": "SQLite", ".bag": "ROS 1"}.get(Path(unpacked_name(name)).suffix, kind)
+    expected = {".mcap": "MCAP", ".db3": "SQLite", ".bag": "ROS 1"}.get(Path(unpacked_name(name)).suffix.lower(), kind)
     if kind and kind != expected:
         findings.note(f"{name} is a {kind} file, whatever its name says: read as that")
     if kind == "MCAP":
@@ -143,7 +143,7 @@ def _unpacked(
     """What is in a packed file, up to where it is damaged."""
     try:
         with opener(packed, "rb") as source:
-            while block := source.read(_BLOCK):
+            while block := source.read1(_BLOCK):  # what there is, before the end is missed
                 yield block
     except (EOFError, OSError, RuntimeError, ValueError, MemoryError, zstd.ZstdError, lzma.LZMAError) as error:
         findings.lost(f"{name} is packed as a whole ({how}) and damaged ({error}): read up to there")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.io.reader import SUFFIXES
+from da3_ros.bag.io.containers import SUFFIXES, is_recording, stem
+from da3_ros.bag.io.folders import METADATA
+from da3_ros.bag.io.sqlite_file import JOURNALS
 
-_METADATA = "metadata.yaml"
 _WILD = "*?["
 
 
@@ -50,7 +51,7 @@ def find_bags(patterns: Sequence[str]) -> list[Source]:
     for pattern in patterns:
         bags = _matching(pattern)
         if not bags:
-            what = f"a folder with {_METADATA}, or a file ending in {', '.join(SUFFIXES)}"
+            what = f"a folder with {METADATA}, or a file ending in {', '.join(SUFFIXES)}, packed or not"
             raise BagError(f"{pattern}: no bag there; a bag is {what}")
         found.update(dict.fromkeys(bags))
     names = _names(list(found))
@@ -64,13 +65,13 @@ def _matching(pattern: str) -> list[str]:
     bags: list[str] = []
     for entry in paths:
         if system.isdir(entry):
-            if system.exists(f"{entry}/{_METADATA}"):
+            if system.exists(f"{entry}/{METADATA}"):
                 bags.append(entry)
             elif not wild:
                 bags += _in_folder(system, entry)
-        elif entry.endswith(SUFFIXES) and system.exists(entry):
+        elif is_recording(entry) and system.exists(entry):
             whole = entry.rsplit("/", 1)[0]
-            bags.append(whole if system.exists(f"{whole}/{_METADATA}") else entry)
+            bags.append(whole if system.exists(f"{whole}/{METADATA}") else entry)
     return [_url(system, entry, pattern) for entry in dict.fromkeys(bags)]
 
 
@@ -79,14 +80,15 @@ def _in_folder(system: Any, folder: str) -> list[str]:
     return [
         entry
         for entry in entries
-        if entry.endswith(SUFFIXES) or (system.isdir(entry) and system.exists(f"{entry}/{_METADATA}"))
+        if (is_recording(entry) and not system.isdir(entry))
+        or (system.isdir(entry) and system.exists(f"{entry}/{METADATA}"))
     ]
 
 
 def _names(urls: Sequence[str]) -> list[str]:
     """Last parts without their suffix, as many parts as it takes to tell them apart."""
     whole = [[part for part in url.split("/") if part and not part.endswith(":")] for url in urls]
-    parts = [[*own[:-1], _stem(own[-1])] for own in whole]
+    parts = [[*own[:-1], stem(own[-1])] for own in whole]
     # Files that differ in their suffix only keep it.
     parts = [
         [*own[:-1], full[-1].replace(".", "_")] if parts.count(own) > 1 else own
@@ -99,10 +101,6 @@ def _names(urls: Sequence[str]) -> list[str]:
             count += 1
         names.append("_".join(own[-count:]))
     return names
-
-
-def _stem(name: str) -> str:
-    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
 def size(url: str) -> int:
@@ -126,7 +124,9 @@ def fetch(url: str, folder: Path) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             system.get_file(entry, str(file))
     else:
-        system.get_file(path, str(target))
+        for beside in ("", *JOURNALS):  # what a SQLite file was not given yet lies beside it
+            if not beside or system.exists(path + beside):
+                system.get_file(path + beside, str(target) + beside)
     return target
 
 

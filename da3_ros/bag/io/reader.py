@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from rosbags.interfaces import Qos
 
 from da3_ros.bag.io.channels import Channel, Part
-from da3_ros.bag.io.containers import SUFFIXES, ZSTD_MAGIC
+from da3_ros.bag.io.containers import ZSTD_MAGIC
 from da3_ros.bag.io.definitions import Definition, define, header_stamp
 from da3_ros.bag.io.findings import Findings
 from da3_ros.bag.io.folders import find_members
@@ -27,7 +27,7 @@ from da3_ros.bag.io.gather import gather
 from da3_ros.bag.io.mcap_records import zstd
 from da3_ros.bag.io.merge import merged
 
-__all__ = ["SUFFIXES", "Message", "Recording", "Topic", "header_stamp"]
+__all__ = ["Message", "Recording", "Topic", "header_stamp"]
 
 
 class Message(NamedTuple):

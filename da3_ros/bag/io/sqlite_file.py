@@ -19,7 +19,8 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.channels import Channel, decoded, interface_name, message_encoding, recorded_qos
 from da3_ros.bag.io.findings import Findings
 
-_JOURNALS = ("-wal", "-journal")
+JOURNALS = ("-wal", "-journal")
+"""What SQLite puts behind the name of a file for what is not in it yet."""
 _ROWS = "SELECT id, topic_id, timestamp FROM messages WHERE id >= ? ORDER BY id"
 _COUNTS = "SELECT topic_id, count(*), min(timestamp), max(timestamp) FROM messages GROUP BY topic_id"
 
@@ -46,7 +47,7 @@ class SqliteFile:
 
     def _recovered(self, path: Path, scratch: Callable[[], Path]) -> Path:
         """The file, or a copy where what was written last lies in a journal beside it."""
-        beside = [path.with_name(path.name + end) for end in _JOURNALS]
+        beside = [path.with_name(path.name + end) for end in JOURNALS]
         found = [journal for journal in beside if journal.is_file() and journal.stat().st_size]
         if not found:
             return path
