@@ -99,7 +99,7 @@ def decode_rectification(message: Any, say: Say = quiet) -> NDArray[np.float64] 
     rotation = np.asarray(message.r, np.float64).reshape(3, 3)
     if not np.any(rotation) or np.allclose(rotation, np.eye(3), atol=1e-9):
         return None
-    good = bool(np.isfinite(rotation).all()) and np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
+    good = bool(np.abs(rotation).max() < 2) and np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
     if not good or np.linalg.det(rotation) < 0:
         raise MessageError(
             f"R = {rotation.ravel().tolist()} is no rotation",
@@ -130,7 +130,7 @@ def _as_delivered(camera: CameraModel, message: Any) -> CameraModel:
 def encode_camera_info(
     types: MessageTypes, camera: CameraModel, header: Any, rotation: NDArray[np.float64] | None = None
 ) -> Any:
-    """CameraInfo of a rectified image: K, P = [K | 0], no distortion; R = rotation (3, 3), as of `decode_rectification`.
+    """CameraInfo of a rectified image: K, P = [K | 0], no distortion; rotation: R (3, 3), see `decode_rectification`.
 
     P's fourth column is zero for the right camera of a stereo pair, too: depth and points lie in the camera's
     own optical frame, and image_geometry would move them by Tx. Raises ValueError for a distorted camera.

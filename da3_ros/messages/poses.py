@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def matrix_from_pose(pose: Any) -> Matrix:
 def _matrix(position: Any, rotation: Any) -> Matrix:
     q = np.array([rotation.x, rotation.y, rotation.z, rotation.w], np.float64)
     t = np.array([position.x, position.y, position.z], np.float64)
-    norm = float(np.linalg.norm(q))
+    norm = math.hypot(*q)
     # The tolerance is tf2's: drivers write quaternions with few digits.
     if not (np.isfinite(t).all() and abs(norm - 1) < 1e-2):
         raise MessageError(
