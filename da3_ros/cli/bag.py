@@ -121,7 +121,7 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: every frame; 3: finished, but something of the input could not be used; 1: not finished."""
+    """0: every frame; 3: finished, but something of the input could not be used, or nothing came of it; 1: failed."""
     from tqdm import tqdm
 
     from da3_ros.bag.io.reader import Recording
@@ -165,4 +165,12 @@ def summary_text(summary: dict[str, Any]) -> str:
         dropped = ", ".join(f"{n} {cause}" for cause, n in sorted(counts["dropped"].items()))
         rows.append((camera, str(counts["received"]), str(counts["used"]), dropped or "0"))
     lines = [f"{len(summary['sets'])} sets in {summary['seconds']:.1f} s -> {summary['output']}", table(rows)]
-    return "\n".join([*lines, *(f"note: {problem}" for problem in summary["problems"])])
+    words = {1: "note", 2: "error"}
+    for issue in sorted(summary["issues"], key=lambda issue: -issue["level"]):
+        text = f"{issue['camera']}: {issue['text']}" if issue["camera"] else issue["text"]
+        times = f" ({issue['count']} times)" if issue["count"] > 1 else ""
+        lines.append(f"{words.get(issue['level'], 'note')}: {text}{times}")
+    lines += [f"note: {problem}" for problem in summary["problems"]]
+    if not summary["sets"]:
+        lines.append("error: not one set came of this recording")
+    return "\n".join(lines)

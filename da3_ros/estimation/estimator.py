@@ -25,13 +25,14 @@ from da3_ros.estimation.pose import (
     RigCheck,
     cameras_from_rays,
 )
-from da3_ros.estimation.preprocess import Prepared, prepare
+from da3_ros.estimation.preprocess import Prepared, prepare, why_unseen
 from da3_ros.estimation.refinement import Refined, refine
 from da3_ros.estimation.refinement.choose import choose_sweeper
 from da3_ros.estimation.refinement.subjects import subjects_of
 from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu
 from da3_ros.estimation.scale import ScaleSource
-from da3_ros.estimation.sound import Sound, sound
+from da3_ros.estimation.scale.own import own_metres
+from da3_ros.estimation.sound import Sound, sound, unseen
 from da3_ros.estimation.steps import Inferred, KnownCameras, Later, Measured, Result, Settled, Stages, Task
 from da3_ros.estimation.views import Estimate, View, ViewSet
 from da3_ros.geometry.poses import invert, normalise_baseline
@@ -149,9 +150,13 @@ class Estimator:
     def prepare(self, view_set: ViewSet, *, odometry: bool = False) -> Task:
         """First step: the engine's input. Depends on no other set: may run in any thread, beside the other steps."""
         begin = time.perf_counter()
-        prepared = prepare(view_set.views, self.size, self.engine.info.patch)
-        known = self._known_cameras(view_set.views, prepared)
-        return Task(view_set.views, odometry, prepared, known, (time.perf_counter() - begin) * 1e3)
+        # Nothing is measured in what cannot be seen.
+        views = tuple(
+            dataclasses.replace(v, camera=None, measured=None) if why_unseen(v.image) else v for v in view_set.views
+        )
+        prepared = prepare(views, self.size, self.engine.info.patch)
+        known = self._known_cameras(views, prepared)
+        return Task(views, odometry, prepared, known, (time.perf_counter() - begin) * 1e3)
 
     def infer(self, tasks: Sequence[Task]) -> list[Inferred]:
         """Second step: the engine, in one call for all of `tasks`, which have one shape. One caller at a time; may run
@@ -176,7 +181,7 @@ class Estimator:
         clock = Stages(preprocess=task.milliseconds, engine=inferred.milliseconds)
         measured = measured or self._measure(task, Later)
         checked = self._sound(task, inferred.raw)
-        raw, metres = _own_metres(checked.raw, prepared, self.record)
+        raw, metres = own_metres(checked.raw, prepared, self.record)
         trusted = self.record.trusts_distances and not self.engine.info.single_view
         distances = invert(np.asarray(raw.extrinsics, np.float64)) if trusted else None
         if distances is not None:
@@ -215,7 +220,7 @@ class Estimator:
         """What the engine says, checked. Raises da3_ros.engines.EngineError."""
         windows = task.prepared.windows
         cameras = partial(cameras_from_rays, windows=windows) if self.config.pose.source == "rays" else None
-        return sound(raw, windows, [view.name for view in task.views], self.engine.info, cameras)
+        return unseen(sound(raw, windows, [view.name for view in task.views], self.engine.info, cameras), task.views)
 
     def finish(self, settled: Settled) -> Estimate:
         """Last step: depth is refined and filtered. Depends on no other set: may run in any thread, beside others."""
@@ -284,24 +289,3 @@ def _check_outputs(config: EstimatorConfig, engine: Engine) -> None:
         raise ValueError(NO_GAUSSIANS)
     if config.pose.source == "rays" and not engine.info.rays:
         raise ValueError(NO_RAYS)
-
-
-def _own_metres(raw: RawEstimate, prepared: Prepared, record: ModelRecord) -> tuple[RawEstimate, float | None]:
-    """The estimate, and how many metres its unit has by the network itself: None where it does not claim to know, 0
-    where these images do not tell.
-
-    A nested network gives the number. The depth of one trained in the space of one camera of `focal_rule` pixels
-    becomes metres here, times the mean focal length over it (paper, "Teaching Metric Model"; Metric3D, arXiv
-    2307.10984).
-    """
-    if not record.metric:
-        return raw, None
-    if raw.metric_scale is not None:
-        return raw, raw.metric_scale
-    cameras = [camera for camera in prepared.cameras if camera is not None]
-    if len(cameras) < len(prepared.cameras):
-        return raw, None
-    if record.focal_rule:
-        ratio = [(camera.fx + camera.fy) / 2 / record.focal_rule for camera in cameras]
-        raw = dataclasses.replace(raw, depth=raw.depth * np.array(ratio, np.float32)[:, None, None])
-    return raw, 1.0

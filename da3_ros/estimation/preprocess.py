@@ -18,6 +18,12 @@ PAD = 124
 """Grey of the border around images of another aspect: the mean of the network's normalisation."""
 
 
+LEAST_SIDE = 8
+"""Pixels: of less the network sees nothing."""
+LARGEST_ASPECT = 20
+"""Longer by shorter side: a network's input of 252 pixels has 18 patches in a row, and one is the least beside."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Input for the engine and, for each view, what its pixels are."""
@@ -42,13 +48,28 @@ def network_size(height: int, width: int, longest: int, patch: int) -> tuple[int
     return h, w
 
 
+def why_unseen(image: NDArray[np.uint8]) -> str:
+    """Why the network can see nothing in an image (H, W, 3), for its shape; empty: it can."""
+    h, w = image.shape[:2]
+    if min(h, w) >= LEAST_SIDE and max(h, w) <= LARGEST_ASPECT * min(h, w):
+        return ""
+    return (
+        f"an image of {w}x{h} pixels is too small or too narrow for the network: at least {LEAST_SIDE} pixels a side, "
+        f"and one side at most {LARGEST_ASPECT} times the other; crop or join it"
+    )
+
+
 def prepare(views: tuple[View, ...], longest: int, patch: int) -> Prepared:
     """Rectify, resize and stack `views`.
 
-    The first view decides the common size; a view of another aspect is fitted into it and padded on the right or
-    at the bottom. Raises ValueError for a distortion model that is not known.
+    The first view that the network can see decides the common size; a view of another aspect is fitted into it and
+    padded on the right or at the bottom. Raises ValueError for a distortion model that is not known, and where the
+    network can see no view, see `why_unseen`.
     """
-    height, width = views[0].image.shape[:2]
+    first = next((view for view in views if not why_unseen(view.image)), None)
+    if first is None:
+        raise ValueError(f"view {views[0].name!r}: {why_unseen(views[0].image)}")
+    height, width = first.image.shape[:2]
     height, width = network_size(height, width, longest, patch)
     images = np.full((len(views), height, width, 3), PAD, dtype=np.uint8)
     windows, cameras, originals = [], [], []

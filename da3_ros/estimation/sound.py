@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from da3_ros.engines import EngineError, EngineInfo, RawEstimate
 from da3_ros.engines.engine import ASSUMED_FIELD
 from da3_ros.engines.files import SKY_THRESHOLD
-from da3_ros.estimation.views import EngineFault
+from da3_ros.estimation.preprocess import why_unseen
+from da3_ros.estimation.views import EngineFault, View
 
 MOST_BAD = 0.05
 """Share of bad pixels beyond which a set is refused: what breaks so much may have bent the rest."""
@@ -83,6 +84,18 @@ def sound(
         if words
     )
     return Sound(raw, posed, faults)
+
+
+def unseen(found: Sound, views: Sequence[View]) -> Sound:
+    """Without depth of the views whose shape lets the network see nothing in them; the faults say so."""
+    reasons = {i: why for i, view in enumerate(views) if (why := why_unseen(view.image))}
+    if not reasons:
+        return found
+    depth = found.raw.depth.copy()
+    depth[list(reasons)] = np.nan
+    faults = [fault for fault in found.faults if fault.index not in reasons]
+    faults += [EngineFault(i, views[i].name, 1.0, f"{why}; its depth is unknown") for i, why in reasons.items()]
+    return Sound(dataclasses.replace(found.raw, depth=depth), found.posed, tuple(faults))
 
 
 def remedy(info: EngineInfo) -> str:

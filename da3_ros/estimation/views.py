@@ -13,11 +13,6 @@ from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.gaussians import Gaussians
 from da3_ros.geometry.points import unproject_depth
 
-LEAST_SIDE = 8
-"""Pixels: of less the network sees nothing."""
-LARGEST_ASPECT = 20
-"""Longer by shorter side: a network's input of 252 pixels has 18 patches in a row, and one is the least beside."""
-
 POSE_SOURCES = ("calibrated", "odometry", "estimated")
 
 
@@ -25,8 +20,8 @@ POSE_SOURCES = ("calibrated", "odometry", "estimated")
 class View:
     """One image, and what is known about its camera.
 
-    Raises ValueError for an image that is not (H, W, 3) uint8, or too small or too narrow for the network, a camera of
-    another size, or a pose that is not a rigid transform.
+    Raises ValueError for an image that is not (H, W, 3) uint8, a camera of another size, or a pose that is not a
+    rigid transform.
     """
 
     image: NDArray[np.uint8]
@@ -52,11 +47,6 @@ class View:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             raise ValueError(f"{label}: image must be (H, W, 3) uint8 RGB, got {self.image.shape} {self.image.dtype}")
         h, w = self.image.shape[:2]
-        if min(h, w) < LEAST_SIDE or max(h, w) > LARGEST_ASPECT * min(h, w):
-            raise ValueError(
-                f"{label}: an image of {w}x{h} pixels is too small or too narrow for the network: at least "
-                f"{LEAST_SIDE} pixels a side, and one side at most {LARGEST_ASPECT} times the other; crop or join it"
-            )
         if self.camera is not None and (self.camera.height, self.camera.width) != (h, w):
             raise ValueError(
                 f"{label}: the camera is calibrated for {self.camera.width}x{self.camera.height}, "

@@ -8,18 +8,14 @@ topic's publishers.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from da3_ros.node.compat import describe_publishers
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
-from da3_ros.sync import CameraCounts, FrameBuffer, FrameSet
-
-WINDOW_S = 5.0
-UNMATCHED_SHARE = 0.25
-MIN_FRAMES = 10  # fewer in the window tell nothing about a share
+from da3_ros.stream.partners import Partners, jumped_back, never_stamped, nothing_matched
+from da3_ros.sync import FrameBuffer, FrameSet
 
 
 class Watchdog:
@@ -41,13 +37,13 @@ class Watchdog:
         self._started = self._last_set = 0.0
         self._silent: set[str] = set()
         self._epoch = 0
-        self._history: deque[tuple[float, dict[str, CameraCounts]]] = deque()
+        self._partners = Partners({camera.name: camera.image_topic for camera in parameters.cameras})
 
     def start(self) -> None:
         """Begin to look; what was seen before is forgotten."""
         self._started = self._last_set = time.monotonic()
         self._silent.clear()
-        self._history.clear()
+        self._partners.clear()
         self._epoch = self._buffer.epoch
         self._create_timer()
 
@@ -75,17 +71,12 @@ class Watchdog:
                 self._node.get_logger().info(f"{camera}: images are back")
         topic = self._cameras[camera].image_topic
         if stamp_ns <= 0:
-            text = (
-                f"{topic}: stamps are {stamp_ns / 1e9:g} s: the driver must stamp its images; frames that share a stamp"
-            )
-            self._health.report(camera, "stamp", f"{text} are dropped as late")
+            self._health.report(camera, "stamp", never_stamped(topic, stamp_ns))
         epoch = self._buffer.epoch
         if epoch != self._epoch:
             self._epoch = epoch
             if before_ns is not None and before_ns > stamp_ns:
-                text = f"{topic}: stamps went back by {(before_ns - stamp_ns) / 1e9:.1f} s (a recording that loops, a "
-                text += "clock that was set): waiting frames, windows, odometry and scale start again"
-                self._health.report("", "jump", text, WARN)
+                self._health.report("", "jump", jumped_back(topic, (before_ns - stamp_ns) / 1e9), WARN)
 
     def set_came(self) -> None:
         """Frames were matched."""
@@ -110,7 +101,7 @@ class Watchdog:
             if seconds > timeout:
                 silent[name] = seconds
         if set(silent) - self._silent:
-            self._history.clear()  # that its frames are missing is said by its silence
+            self._partners.clear()  # that its frames are missing is said by its silence
         self._silent = set(silent)
         if len(silent) == len(self._cameras):
             # Nothing to go on with: when they come back, they are to come together.
@@ -147,30 +138,10 @@ class Watchdog:
         stamps = {n: stamp for n, stamp in self._buffer.newest.items() if n not in self._buffer.excluded}
         if seconds <= self._parameters.checks.watchdog_timeout or len(stamps) < 2:
             return
-        first, last = min(stamps, key=stamps.__getitem__), max(stamps, key=stamps.__getitem__)
-        apart, allowed = (stamps[last] - stamps[first]) / 1e6, self._parameters.sync.max_skew_ns / 1e6
-        text = (
-            f"no frames matched for {seconds:.0f} s: newest stamps are {apart:.0f} ms apart ({first} is behind {last}) "
-            f"and sync.max_skew is {allowed:g} ms; synchronise the cameras' clocks or raise it"
-        )
+        text = nothing_matched(stamps, self._parameters.sync.max_skew_ns, f" for {seconds:.0f} s")
         self._health.report("", "unmatched", text, WARN)
 
     def _look_for_partners(self, now: float) -> None:
-        """Say which camera's frames find no partner, as when one sends at half the rate of the others."""
-        counts = self._buffer.counters.snapshot()
-        self._history.append((now, counts))
-        while now - self._history[0][0] > WINDOW_S:
-            self._history.popleft()
-        then, before = self._history[0]
-        received = {name: counts[name].received - before[name].received for name in self._cameras}
-        for name, camera in self._cameras.items():
-            alone = counts[name].dropped.get("unmatched", 0) - before[name].dropped.get("unmatched", 0)
-            if received[name] < MIN_FRAMES or alone <= UNMATCHED_SHARE * received[name]:
-                continue
-            rates = ", ".join(f"{n} {count / (now - then):.1f} Hz" for n, count in received.items())
-            text = (
-                f"{camera.image_topic}: {alone} of {received[name]} frames found no partner within sync.max_skew in "
-                f"{now - then:.0f} s (received: {rates}); let the cameras send together, or set sync.allow_missing or "
-                "sync.policy: latest"
-            )
+        """Say which camera's frames find no partner."""
+        for name, text in self._partners.look(now, self._buffer.counters.snapshot()).items():
             self._health.report(name, "partners", text, WARN)

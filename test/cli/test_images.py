@@ -127,7 +127,7 @@ def test_results_never_lie_on_images_and_sizes_fit_the_camera(pictures, tmp_path
 
 
 @pytest.mark.parametrize("size", [(1, 640), (480, 1), (10, 2000), (1, 1), (3, 3), (5, 90), (28, 500)])
-def test_extreme_sizes_are_estimated_or_refused_in_words(pictures, tmp_path, capsys, size):
+def test_extreme_sizes_are_estimated_or_their_depth_is_unknown_in_words(pictures, tmp_path, capsys, size):
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "odd.png"), noise)
     words = ["images", str(tmp_path / "odd.png"), pictures[0], "-o", str(tmp_path / "out"), "--size", "56"]
@@ -135,7 +135,11 @@ def test_extreme_sizes_are_estimated_or_refused_in_words(pictures, tmp_path, cap
     if min(size) >= 8 and max(size) <= 20 * min(size):
         assert code == 0
         return
-    assert code == 1
+    assert code == 3
+    assert f"odd: an image of {size[1]}x{size[0]} pixels is too small or too narrow" in capsys.readouterr().err
+    assert np.isnan(np.load(tmp_path / "out" / "odd.npz")["depth"]).all()
+    assert np.isfinite(np.load(tmp_path / "out" / "0001.npz")["depth"]).all()
+    assert main([*words[:2], *words[3:], "--format", "npz"]) == 1  # alone there is nothing to estimate
     assert f"'odd': an image of {size[1]}x{size[0]} pixels" in capsys.readouterr().err
 
 

@@ -37,7 +37,8 @@ def results_table(results: Sequence[Result]) -> str:
     rows = [("bag", "state", "sets", "used", "dropped", "time", "attempts", "machine", "")]
     for result in results:
         dropped = ", ".join(f"{count} {cause}" for cause, count in sorted(result.dropped.items())) or "0"
-        remark = result.error or ("finished before" if result.before else "went on" if result.resumed else "")
+        wrong = result.notes[0] if result.state == "lossy" and result.notes else ""
+        remark = result.error or wrong or ("finished before" if result.before else "went on" if result.resumed else "")
         rows.append(
             (
                 result.name,

@@ -151,9 +151,16 @@ def _result(task: Task, blank: Result, summary: dict[str, Any], before: bool, no
         used=sum(counts["used"] for counts in summary["frames"].values()),
         dropped=dict(dropped),
         lost=lost_frames(summary),
-        notes=notes[:20],
+        notes=tuple(dict.fromkeys((*_issues(summary), *notes)))[:20],
         report=places.join(task.output.rsplit("/", 1)[0], companion(Path(task.output)).name, REPORT),
     )
+
+
+def _issues(summary: dict[str, Any]) -> list[str]:
+    """What was wrong, the worst first."""
+    issues = sorted(summary["issues"], key=lambda issue: -issue["level"])
+    told = [f"{issue['camera']}: {issue['text']}" if issue["camera"] else issue["text"] for issue in issues]
+    return [*summary["problems"], *told]
 
 
 def _with_threads(load: Load, threads: int) -> Callable[[str, EstimatorConfig], Estimator]:

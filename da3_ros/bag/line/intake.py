@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from da3_ros.bag.io.reader import Message, Recording, header_stamp
+from da3_ros.bag.line.lookout import Lookout
 from da3_ros.stream.diagnostics import Health
 from da3_ros.stream.parameters import NodeParameters
 from da3_ros.sync import FrameBuffer, FrameCounters, FrameSet
@@ -65,6 +66,7 @@ class Intake:
         self._recording, self._parameters, self._health = recording, parameters, health
         sync = dataclasses.replace(parameters.sync, capacity=max(parameters.sync.capacity, CAPACITY))
         self.buffer: FrameBuffer[Message] = FrameBuffer(parameters.names, sync, counters)
+        self._lookout = Lookout(parameters, self.buffer, health)
         self._images = {camera.image_topic: camera.name for camera in parameters.cameras}
         self._infos: dict[str, list[str]] = {}
         for camera in parameters.cameras:
@@ -111,11 +113,13 @@ class Intake:
                 yield job
                 job, copied_bytes = Job(index=self._sets), 0
             job.log_ns = now
+        newest = self.buffer.newest
         for frames in self.buffer.finish():
             now = job.log_ns
             job.transforms += ahead.until(now)
             yield self._close(job, frames, now)
             job = Job(log_ns=now, index=self._sets)
+        self._lookout.end(newest)
         yield job
 
     def _close(self, job: Job, frames: FrameSet[Message], now: int) -> Job:
@@ -123,6 +127,7 @@ class Intake:
         if self.buffer.epoch != self._epoch:
             self._epoch, job.reset = self.buffer.epoch, True
         self._sets += 1
+        self._lookout.set_came(now)
         return job
 
     def _push(self, camera: str, message: Message) -> list[FrameSet[Message]]:
@@ -135,7 +140,9 @@ class Intake:
             text = f"{message.topic}: a message of {len(message.raw)} bytes is too short for a stamp; it is left out"
             self._health.report(camera, "unreadable", text)
             return []
+        before = self.buffer.newest.get(camera)
         frames = self.buffer.push(camera, stamp, message)
+        self._lookout.frame_came(camera, stamp, message.log_ns, before)
         return [frames] if frames is not None else []
 
     def _watch(self, now: int) -> list[FrameSet[Message]]:

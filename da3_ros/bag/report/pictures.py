@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from da3_ros.estimation import ViewEstimate
 from da3_ros.visual import confidence_to_color, depth_to_color
 
+log = logging.getLogger(__name__)
+
 WIDTH = 240
 QUALITY = 82
 _REFINEMENT = ".refinement.jpg"
@@ -21,8 +24,26 @@ _REFINEMENT = ".refinement.jpg"
 
 def set_pictures(index: int, views: Sequence[ViewEstimate]) -> Iterator[tuple[str, bytes]]:
     """Name and JPEG of each view of a set: image, depth and confidence side by side, and where depth was to be refined:
-    before, after, evidence. Depth has one scale for the whole set.
+    before, after, evidence. Depth has one scale for the whole set. In the place of a picture that cannot be drawn one
+    says why: no run ends for it.
     """
+    try:
+        yield from _set_pictures(index, views)
+    except Exception as error:  # whatever an odd size or value does to OpenCV and NumPy
+        reason = f"{type(error).__name__}: {error}"
+        log.warning("set %d: no picture for the report: %s", index, reason)
+        for view in views:
+            yield f"{index:08d}_{view.name}.jpg", _words(f"no picture: {reason}")
+
+
+def _words(text: str) -> bytes:
+    """A picture with nothing but words."""
+    blank = np.full((WIDTH // 4, 3 * WIDTH, 3), 235, np.uint8)
+    cv2.putText(blank, text[:110], (8, 34), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (150, 20, 20), 1, cv2.LINE_AA)
+    return _jpeg(blank)
+
+
+def _set_pictures(index: int, views: Sequence[ViewEstimate]) -> Iterator[tuple[str, bytes]]:
     finite = [view.depth[np.isfinite(view.depth) & (view.depth > 0)] for view in views]
     every = np.concatenate(finite)
     near, far = (float(x) for x in np.percentile(every, (2, 98))) if len(every) else (0.1, 1.0)

@@ -150,6 +150,10 @@ class Journal:
         for path in self.folder.glob("end_*.json"):
             path.unlink()
 
+    def replace_summary(self, summary: Mapping[str, Any]) -> None:
+        """Another summary of a complete run."""
+        write_atomically(self.folder / "run.json", json.dumps(summary).encode())
+
     def summary(self) -> dict[str, Any] | None:
         """Summary of a run whose output is in its place, or None."""
         path = self.folder / "run.json"

@@ -11,6 +11,7 @@ import dataclasses
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -80,10 +81,7 @@ def reprocess(
                 Worker(recording, plan, request, estimator, journal, log).run(progress)
             seconds = time.monotonic() - begin
             summary = _finish(journal, request, plan.topics, job, seconds, resumed=resumed, trajectory=track)
-            write_poses(journal.folder, summary)
-            for text in write_scene(recording, plan, request, journal.folder, summary):
-                log(1, text)
-            write_report(request.output)
+            _write_beside(recording, plan, request, journal, summary, log)
             return summary
         finally:
             journal.close()
@@ -121,6 +119,31 @@ def _long_windows(
     return align_chunks(journal.chunks, estimator.describe(), config, loops=request.options.loops)
 
 
+def _write_beside(
+    recording: Recording, plan: Plan, request: Request, journal: Journal, summary: dict[str, Any], log: Log
+) -> None:
+    """Poses, scenes and the report beside an output that is whole. What cannot be made is a problem in the summary, and
+    ends nothing: hours of work must not look lost for a picture.
+    """
+
+    def attempt(what: str, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            problem = f"{what} could not be written ({reason}); the output {request.output.name} is whole"
+            log(2, problem)
+            summary["problems"].append(problem)
+            journal.replace_summary(summary)
+            return None
+
+    attempt("the poses", lambda: write_poses(journal.folder, summary))
+    remarks = attempt("the scene", lambda: write_scene(recording, plan, request, journal.folder, summary))
+    for text in remarks or ():
+        log(1, text)
+    attempt("the report", lambda: write_report(request.output))
+
+
 def _check_paths(request: Request) -> None:
     source, output = request.source.resolve(), request.output.resolve()
     if output == source or source in output.parents or output in source.parents:
@@ -128,8 +151,6 @@ def _check_paths(request: Request) -> None:
     suffix = request.output.suffix
     if suffix and suffix in (".mcap", ".db3") and suffix != request.options.form.suffix:
         raise BagError(f"the output {request.output} ends in {suffix}, the storage is {request.options.form.storage}")
-    if not request.output.parent.is_dir():
-        raise BagError(f"the folder {request.output.parent} of the output does not exist: make it")
 
 
 def _begin(

@@ -148,7 +148,10 @@ def scene_views(
         parts = geometry.pop(key, None)
         if parts is None or not parts.keys() >= set(_NEEDED):
             continue
-        image = decode_image(recording.read(message.topic, message.raw))
+        try:
+            image = decode_image(recording.read(message.topic, message.raw))
+        except Exception:  # damaged; the run has said so of its set
+            continue
         model = None
         if camera.name in latest:
             info = recording.read(camera.camera_info_topic, latest[camera.name].raw)
@@ -210,7 +213,8 @@ def _write_colmap(
         name = f"{e.name}/{e.stamp_ns}.jpg"
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), cv2.cvtColor(view.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        pixels = cv2.cvtColor(view.image, cv2.COLOR_RGB2BGR)
+        path.write_bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
         named.append(ViewEstimate(name, e.stamp_ns, e.image, e.depth, e.confidence, e.camera, e.pose))
         sizes[name], files[name] = (view.image.shape[1], view.image.shape[0]), name
     step = max(1, -(-len(points) // COLMAP_POINTS))

@@ -47,7 +47,7 @@ def detect(image: NDArray[np.uint8], camera: CameraModel, config: FeatureConfig)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     shrink = config.longest / max(grey.shape)
     if shrink < 1:
-        grey = resize(grey, round(shrink * grey.shape[1]), round(shrink * grey.shape[0]))
+        grey = resize(grey, max(round(shrink * grey.shape[1]), 1), max(round(shrink * grey.shape[0]), 1))
     camera = camera.scaled(grey.shape[1], grey.shape[0])
     sift = cv2.SIFT.create(nfeatures=config.features, contrastThreshold=config.contrast)
     keypoints, descriptors = sift.detectAndCompute(grey, None)

@@ -114,7 +114,7 @@ def _detect(image: NDArray[np.uint8], camera: CameraModel, angle: float, config:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     scale = config.longest / max(grey.shape)
     if scale < 1:
-        grey = resize(grey, round(scale * grey.shape[1]), round(scale * grey.shape[0]))
+        grey = resize(grey, max(round(scale * grey.shape[1]), 1), max(round(scale * grey.shape[0]), 1))
     camera = camera.scaled(grey.shape[1], grey.shape[0])
     corners = cv2.goodFeaturesToTrack(grey, config.features, qualityLevel=0.01, minDistance=config.spacing)
     if corners is None:

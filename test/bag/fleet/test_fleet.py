@@ -56,6 +56,25 @@ def names(path, *patterns):
     return [(source.name, source.url) for source in places.find_bags([str(path / pattern) for pattern in patterns])]
 
 
+def test_a_bag_of_which_nothing_matches_is_not_done(tmp_path):
+    from da3_ros.bag.fleet.report import results_table
+
+    def apart():
+        for topic, log_ns, message in bags.events(4):
+            if topic.startswith("/right"):
+                message.header.stamp.sec += 3600
+            yield topic, log_ns, message
+
+    bags.write_bag(tmp_path / "apart", bags.serialised(apart()))
+    (task,) = make_tasks(places.find_bags([str(tmp_path / "apart")]), str(tmp_path / "out"), REQUEST, FleetOptions())
+    (tmp_path / "out").mkdir()
+    result = process_bag(task, bags.load_fake)
+    assert (result.state, result.sets, result.used) == ("lossy", 0, 0)
+    assert "no frames matched: newest stamps are " in result.notes[0]
+    assert "ms apart (left is behind right)" in result.notes[0]
+    assert result.notes[0][:60] in results_table([result])
+
+
 def test_bags_are_found_once(folder):
     a, b, c, bad = (str(folder / name) for name in ("a", "b", "c.mcap", "bad.mcap"))
     assert names(folder, "*") == [("a", a), ("b", b), ("bad", bad), ("c", c)]

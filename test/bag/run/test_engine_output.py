@@ -17,7 +17,8 @@ from wrong_engine import WrongEngine, estimator_of, pixels
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.plan.outcome import has_errors, lost_frames
 from da3_ros.estimation import Estimator
-from da3_ros.messages import decode_depth
+from da3_ros.geometry import CameraModel
+from da3_ros.messages import decode_depth, encode_camera_info, encode_rgb
 
 SETS = 3
 GIVEN = ("scale.source:=given", "cloud.rate:=0")
@@ -90,3 +91,44 @@ def test_chunks_tell_it_too(recording, make):
         assert np.isnan(depth).mean() == pytest.approx(0.02, abs=0.006)
     with pytest.raises(BagError, match="--precision fp32"):
         make(bag, *GIVEN, load=load(pixels(0.3, np.nan)), name="worse", **options)
+
+
+class Strip:
+    """The wall with one camera whose images are as narrow as lines."""
+
+    def __init__(self, size):
+        self.scene, self.size = wall(), size
+        self.camera = CameraModel.pinhole(size[1], size[0], 100.0, 100.0, size[1] / 2, size[0] / 2)
+
+    def events(self):
+        for topic, log_ns, message in events(self.scene, SETS):
+            if topic == "/left/image_raw":
+                yield topic, log_ns, encode_rgb(bags.TYPES, np.zeros((*self.size, 3), np.uint8), message.header)
+            elif topic == "/left/camera_info":
+                yield topic, log_ns, encode_camera_info(bags.TYPES, self.camera, message.header)
+            else:
+                yield topic, log_ns, message
+
+
+@pytest.mark.parametrize("size", [(1, 640), (480, 1), (10, 2000), (2, 2)])
+@pytest.mark.parametrize("chunk", [0, 2])
+def test_a_camera_of_an_extreme_shape_costs_its_own_depth_alone(tmp_path, make, size, chunk):
+    strip = Strip(size)
+
+    def load(model, config):
+        engine = strip.scene.engine()
+        engine.depths, engine.poses = engine.depths * SETS, np.tile(engine.poses, (SETS, 1, 1))
+        return Estimator(engine, RECORD, config)
+
+    bag = bags.write_bag(tmp_path / "odd", bags.serialised(strip.events()))
+    parameters = (*GIVEN, "inference.size:=112", "odometry.publish_tf:=true")
+    output, summary = make(bag, *parameters, load=load, chunk=chunk, overlap=chunk // 2)
+    assert summary["frames"]["right"] == {"received": SETS, "used": SETS, "dropped": {}}
+    (issue,) = [issue for issue in summary["issues"] if issue["kind"] == "engine output"]
+    assert issue["camera"] == "left"
+    assert f"an image of {size[1]}x{size[0]} pixels is too small or too narrow" in issue["text"]
+    assert has_errors(summary)
+    assert np.isnan(decode_depth(bags.read(output, "/da3/left/depth/image_rect")[0][1])).all()
+    right = decode_depth(bags.read(output, "/da3/right/depth/image_rect")[0][1])
+    assert right.shape == (84, 112)
+    assert np.isfinite(right).mean() > 0.9

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames that find no partners, and stamps that go wrong, in words: the same live and in recordings. Free of ROS.
+
+Time is seconds of whatever clock the caller goes by.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from da3_ros.sync import CameraCounts
+
+WINDOW_S = 5.0
+UNMATCHED_SHARE = 0.25
+MIN_FRAMES = 10  # fewer in the window tell nothing about a share
+ANOTHER_CLOCK_S = 60.0
+"""Stamps and log times that lie further apart come from different clocks."""
+_UNITS = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+class Partners:
+    """Watches which camera's frames find no partner, as when one sends at half the rate of the others."""
+
+    def __init__(self, topics: Mapping[str, str]) -> None:
+        """topics: of the images, by camera."""
+        self._topics = topics
+        self._history: deque[tuple[float, Mapping[str, CameraCounts]]] = deque()
+
+    def clear(self) -> None:
+        """Forget what was seen."""
+        self._history.clear()
+
+    def look(self, now: float, counts: Mapping[str, CameraCounts]) -> dict[str, str]:
+        """What is to be said at this moment, by camera. counts: since the beginning."""
+        self._history.append((now, counts))
+        while now - self._history[0][0] > WINDOW_S:
+            self._history.popleft()
+        then, before = self._history[0]
+        received = {name: counts[name].received - before[name].received for name in self._topics}
+        said = {}
+        for name, topic in self._topics.items():
+            alone = _alone(counts[name]) - _alone(before[name])
+            if received[name] >= MIN_FRAMES and alone > UNMATCHED_SHARE * received[name]:
+                said[name] = without_partners(topic, name, alone, received, now - then)
+        return said
+
+
+def without_partners(topic: str, camera: str, alone: int, received: Mapping[str, int], seconds: float) -> str:
+    """alone: of the `received` frames of the camera that found no partner in so many seconds."""
+    span = f"{seconds:.0f}" if seconds >= 3 else f"{seconds:.1f}"
+    rates = ", ".join(f"{name} {count / max(seconds, 1e-9):.1f} Hz" for name, count in received.items())
+    return (
+        f"{topic}: {alone} of {received[camera]} frames found no partner within sync.max_skew in {span} s "
+        f"(received: {rates}); let the cameras send together, or set sync.allow_missing or sync.policy: latest"
+    )
+
+
+def nothing_matched(newest: Mapping[str, int], max_skew_ns: int, when: str = "") -> str:
+    """newest: last stamp (ns) of two cameras or more; when: how long nothing matched already."""
+    first, last = min(newest, key=newest.__getitem__), max(newest, key=newest.__getitem__)
+    apart, allowed = (newest[last] - newest[first]) / 1e6, max_skew_ns / 1e6
+    return (
+        f"no frames matched{when}: newest stamps are {apart:.0f} ms apart ({first} is behind {last}) and sync.max_skew "
+        f"is {allowed:g} ms; synchronise the cameras' clocks or raise it"
+    )
+
+
+def never_stamped(topic: str, stamp_ns: int) -> str:
+    """A stamp (ns) of 0 or below."""
+    return (
+        f"{topic}: stamps are {stamp_ns / 1e9:g} s: the driver must stamp its images; frames that share a stamp are "
+        "dropped as late"
+    )
+
+
+def repeated_stamps(topic: str, repeated: int, received: int) -> str:
+    """repeated: of the received frames that have the stamp of one before."""
+    return (
+        f"{topic}: {repeated} of {received} frames have the stamp of the one before them: the driver must stamp each "
+        "image when it is taken; frames that share a stamp are dropped as late"
+    )
+
+
+def jumped_back(topic: str, seconds: float) -> str:
+    """Stamps went back by so many seconds."""
+    return (
+        f"{topic}: stamps went back by {seconds:.1f} s (a recording that loops, a clock that was set): waiting frames, "
+        "windows, odometry and scale start again"
+    )
+
+
+def another_clock(topic: str, ahead_s: float) -> str:
+    """ahead_s: seconds of the stamps ahead of the log times, at least."""
+    size, unit = next((size, unit) for size, unit in _UNITS if abs(ahead_s) >= size or unit == "s")
+    way = "ahead of" if ahead_s > 0 else "behind"
+    return (
+        f"{topic}: stamps are {abs(ahead_s) / size:.0f} {unit} {way} the times of recording: another clock (a camera's "
+        "own, simulated time, a recording played again); transforms and the other cameras must go by the same one"
+    )
+
+
+def _alone(counts: CameraCounts) -> int:
+    return counts.dropped.get("unmatched", 0)

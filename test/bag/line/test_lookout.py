@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says of frames without partners and of stamps that go wrong, and that it is then no success."""
+
+from needs import needs
+
+needs("mcap", "rosbags", "scipy")
+
+import bags
+import pytest
+
+from da3_ros.bag.plan.outcome import has_errors
+from da3_ros.cli.bag import summary_text
+from da3_ros.messages import encode_camera_info, encode_rgb
+
+MS = 1_000_000
+
+
+def recording(path, stamp_of, frames=12, *, skip=lambda index, name: False, log_of=None):
+    """A rig whose stamps are `stamp_of(index, camera)`; frames to be left out: `skip`."""
+
+    def stream():
+        yield next(bags.events(1))
+        for index in range(frames):
+            log_ns = bags.START + index * bags.PERIOD + 1 if log_of is None else log_of(index)
+            for order, name in enumerate(("left", "right")):
+                if skip(index, name):
+                    continue
+                header = bags.TYPES.header(max(stamp_of(index, name), 0), f"{name}_optical")
+                if stamp_of(index, name) < 0:
+                    header.stamp.sec = -1
+                yield f"/{name}/camera_info", log_ns + order, encode_camera_info(bags.TYPES, bags.CAMERA, header)
+                image = encode_rgb(bags.TYPES, bags.picture(index, name), header)
+                yield f"/{name}/image_raw", log_ns + order, image
+
+    return bags.write_bag(path, bags.serialised(stream()))
+
+
+def regular(index, name):
+    del name
+    return bags.START + index * bags.PERIOD
+
+
+def issues(summary):
+    return {(issue["camera"], issue["kind"]): issue for issue in summary["issues"]}
+
+
+CASES = {
+    "clocks that are an hour apart": (
+        lambda i, c: regular(i, c) + (3600 * 1000 * MS if c == "right" else 0),
+        0,
+        ("", "unmatched"),
+        "newest stamps are 3600000 ms apart (left is behind right) and sync.max_skew is 20 ms",
+    ),
+    "a camera that is 30 ms late": (
+        lambda i, c: regular(i, c) + (30 * MS if c == "right" else 0),
+        0,
+        ("left", "partners"),
+        "12 of 12 frames found no partner within sync.max_skew in 1.2 s (received: left 10.0 Hz, right 10.0 Hz)",
+    ),
+    "a clock that drifts away": (
+        lambda i, c: regular(i, c) + (i * 15 * MS if c == "right" else 0),
+        5,  # some fit the next frame of the other
+        ("right", "partners"),
+        "frames found no partner",
+    ),
+    "stamps that are never set": (lambda i, c: 0, 1, ("left", "stamp"), "stamps are 0 s: the driver must stamp"),
+    "stamps below zero": (lambda i, c: -1, 1, ("left", "stamp"), "stamps are -1 s"),
+    "one stamp for all": (
+        lambda i, c: bags.START,
+        1,
+        ("right", "stamp"),
+        "11 of 12 frames have the stamp of the one before them",
+    ),
+    "one camera without stamps": (
+        lambda i, c: 0 if c == "right" else regular(i, c),
+        0,
+        ("right", "stamp"),
+        "stamps are 0 s",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_matches_badly_is_said_and_is_no_success(tmp_path, make, case):
+    stamp_of, sets, key, words = CASES[case]
+    _, summary = make(recording(tmp_path / "rig", stamp_of))
+    assert len(summary["sets"]) == sets
+    assert has_errors(summary)
+    issue = issues(summary)[key]
+    assert words in issue["text"]
+    assert issue["level"] == 2
+    assert f"error: {key[0]}: " * bool(key[0]) + issue["text"][:40] in summary_text(summary)
+    assert ("not one set came of this recording" in summary_text(summary)) is (sets == 0)
+
+
+def test_what_is_well_is_a_success_without_a_word(tmp_path, make):
+    _, summary = make(recording(tmp_path / "rig", regular))
+    assert not has_errors(summary)
+    assert summary["issues"] == []
+
+
+def test_a_faster_camera_is_told_of_and_is_a_success(tmp_path, make):
+    """Half of its frames cannot have partners; nothing of the other's is lost."""
+    _, summary = make(recording(tmp_path / "rig", regular, 24, skip=lambda i, c: c == "right" and i % 2 == 1))
+    assert len(summary["sets"]) == 12
+    issue = issues(summary)["left", "partners"]
+    assert issue["level"] == 1
+    assert "found no partner" in issue["text"]
+    assert "note: left: /left/image_raw: " in summary_text(summary)
+    assert not has_errors(summary)
+
+
+def test_a_bad_stretch_of_a_long_recording_is_told(tmp_path, make):
+    """Two seconds of twenty: too few for the whole, told of as live, by a window."""
+    late = lambda i, c: regular(i, c) + (50 * MS if c == "right" and 60 <= i < 85 else 0)  # noqa: E731
+    _, summary = make(recording(tmp_path / "rig", late, 200))
+    assert "found no partner" in issues(summary)["left", "partners"]["text"]
+    assert issues(summary)["left", "partners"]["level"] == 1
+
+
+def test_nothing_matched_for_a_while_as_live(tmp_path, make):
+    late = lambda i, c: regular(i, c) + (50 * MS if c == "right" and i >= 60 else 0)  # noqa: E731
+    _, summary = make(recording(tmp_path / "rig", late, 110))
+    text = issues(summary)["", "unmatched"]["text"]
+    assert text.startswith("no frames matched for ")
+    assert "newest stamps are" in text
+
+
+def test_clocks_other_than_that_of_the_recording_are_told(tmp_path, make):
+    _, summary = make(recording(tmp_path / "rig", lambda i, c: i * bags.PERIOD))
+    assert len(summary["sets"]) == 12  # simulated time from 0: all is well but for this note
+    assert "19676 days behind the times of recording" in issues(summary)["left", "clock"]["text"]
+    assert not has_errors(summary)
+
+
+def test_stamps_that_go_back_are_told(tmp_path, make):
+    back = lambda i, c: regular(i, c) - (5 * 1000 * MS if i >= 6 else 0)  # noqa: E731
+    _, summary = make(recording(tmp_path / "rig", back))
+    assert "stamps went back by 4.9 s" in issues(summary)["", "jump"]["text"]
+
+
+def test_the_words_are_those_of_the_live_node():
+    from da3_ros.stream.partners import another_clock, without_partners
+
+    text = without_partners("/left/image_raw", "left", 25, {"left": 50, "right": 25}, 5.0)
+    assert "/left/image_raw: 25 of 50 frames found no partner within sync.max_skew in 5 s" in text
+    assert "left 10.0 Hz, right 5.0 Hz" in text
+    assert "stamps are 2 h ahead of the times" in another_clock("/a", 7200.0)
+    assert "stamps are 5 min behind the times" in another_clock("/a", -300.0)
