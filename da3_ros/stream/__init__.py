@@ -3,7 +3,7 @@
 
 Read `pipeline` (a set from messages to outputs), `work` (what it carries), `window` (past sets beside it),
 `calibrations` (whose CameraInfo is whose), `transforms`, `placing` (where views stand), `reference` (metric points of
-other sensors), `presenter` (frames and words), `outputs` (messages),
-`diagnostics` (health), `partners` (frames that find none, stamps that go wrong) and `refinements` (what of it tells of refined depth); and what the node is told: `specs` (the
-table), `reading` (checks), `names` (what topics tell), `parameters` (the result).
+other sensors), `presenter` (frames and words), `outputs` (messages), `diagnostics` (health), `partners` (frames that
+find none, stamps that go wrong) and `refinements` (what of it tells of refined depth); and what the node is told:
+`specs` (the table), `reading` (checks), `names` (what topics tell), `parameters` (the result).
 """

@@ -23,6 +23,7 @@ class FakeEstimator(InOneStep):
         self.model, self.config, self.delay = model, config, delay
         self.sets, self.resets, self.fail = [], 0, None
         self.motion, self.lost, self.rig = np.eye(4), "", None
+        self.faults = ()
 
     def describe(self):
         return {"model": self.model, "engine": "fake", "size": str(self.config.size)}
@@ -68,4 +69,4 @@ class FakeEstimator(InOneStep):
         scale = ScaleEstimate("rig", 1.25, 0.0, 0.03, 120, True) if metric else ScaleEstimate("none", message="no rig")
         timing = {"preprocess": 1.0, "engine": 2.0, "scale": 0.5, "poses": 0.1, "post": 0.25}
         motion = OdometryEstimate(self.motion, 0.01 * np.eye(6), 50, self.lost) if odometry else None
-        return Estimate(tuple(views), scale, timing, motion, self.rig)
+        return Estimate(tuple(views), scale, timing, motion, self.rig, faults=self.faults)
