@@ -180,7 +180,7 @@ class McapFile:
 
     def _note_unpacked(self, data: bytes, position: int, length: int) -> None:
         block = Block(0, 0, position, length)
-        times = []
+        times, end = [], 0
         for code, first, end in records(data):
             if code == MESSAGE:
                 key, _, log_ns, _ = _message_head(data, first, end)
@@ -188,6 +188,9 @@ class McapFile:
                 times.append(log_ns)
             elif code in (SCHEMA, CHANNEL):
                 self._define(code, data[first:end])
+        if end != len(data) and position not in self._cut:
+            text = f"the chunk at byte {position} is damaged: {len(times)} messages of it are read"
+            self._findings.lost(f"{self._name}: {text}")
         if times:
             block.start_ns, block.end_ns = min(times), max(times)
             self._blocks.append(block)
@@ -202,22 +205,27 @@ class McapFile:
 
     def _content(self, block: Block, wanted: Collection[int]) -> Content:
         try:
-            return self._records(self._unpacked(block), wanted)
+            return self._records(block, self._unpacked(block), wanted)
         except (OSError, struct.error, ValueError, MemoryError) as error:
-            text = (
-                f"the chunk at byte {block.offset} is damaged and left out, {block.counts.total()} messages ({error})"
-            )
-            self._findings.lost(f"{self._name}: {text}")
+            text = f"damaged and left out, {block.counts.total()} messages ({error})"
+            self._findings.lost(f"{self._name}: the chunk at byte {block.offset} is {text}")
             return Content(b"", [])
 
-    @staticmethod
-    def _records(data: bytes, wanted: Collection[int]) -> Content:
+    def _records(self, block: Block, data: bytes, wanted: Collection[int]) -> Content:
         found: list[tuple[int, int, int, int]] = []
+        counts: Counter[int] = Counter()
         for code, first, end in records(data):
             if code == MESSAGE:
                 key, _, log_ns, _ = _message_head(data, first, end)
+                counts[key] += 1
                 if key in wanted:
                     found.append((log_ns, key, first + MESSAGE_HEAD.size, end))
+        if counts != block.counts:
+            text = f"is damaged: it holds other messages than its index names, {counts.total()} in place of"
+            self._findings.lost(f"{self._name}: the chunk at byte {block.offset} {text} {block.counts.total()}")
+        if found and not (block.start_ns <= min(found)[0] and max(found)[0] <= block.end_ns):
+            text = "says other times than its messages have, which may so come out of order"
+            self._findings.note(f"{self._name}: the index of the chunk at byte {block.offset} {text}")
         return Content(data, found)
 
     def _unpacked(self, block: Block) -> bytes:
