@@ -100,8 +100,11 @@ class ScaleSource:
             if fit.metric:
                 return self._filter.accept(fit, now)
             reasons.append(fit.message)
-        if samples and last is not None and self._filter.age_s(now) <= self.config.hold:
-            message = f"held for {self._filter.age_s(now):.1f} s: {'; '.join(reasons)}"
+        # A sensor that is late for a set, or sees nothing in it, says nothing against what it said before.
+        held = last is not None and (bool(samples) or last.source in MEASURED)
+        if held and last is not None and self._filter.age_s(now) <= self.config.hold:
+            why = "; ".join(reasons) or f"nothing was measured by {last.source}"
+            message = f"held for {self._filter.age_s(now):.1f} s: {why}"
             return dataclasses.replace(last, inliers=0, message=message)
         return self._without_samples(views, prepared, depth, reasons, metres, poses)
 
