@@ -94,7 +94,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_every_parameter_takes_effect(name):
+def test_every_parameter_is_read(name):
     value, pick = CHANGES[name]
     assert pick(read(**{name: value})) != pick(read())
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from da3_ros.bag.io.reader import Message, Recording, header_stamp
+from da3_ros.bag.line.calibrations_first import calibrations_first
 from da3_ros.bag.line.lookout import Lookout
 from da3_ros.stream.diagnostics import Health
 from da3_ros.stream.parameters import NodeParameters
@@ -88,14 +89,12 @@ class Intake:
         job.transforms += reversed(list(recording.messages(self._static)) if self._static else [])
         ahead = _Ahead(recording, self._moving)
         copied_bytes = 0
-        for message in recording.messages(
-            {*self._images, *self._infos, *self._static, *self._references, *self._copied}
-        ):
+        wanted = {*self._images, *self._infos, *self._static, *self._references, *self._copied}
+        for message, infos in calibrations_first(recording.messages(wanted), self._infos):
             topic, now = message.topic, message.log_ns
             if topic in self._static:
                 job.transforms.append(message)
-            for camera in self._infos.get(topic, ()):
-                job.infos.append((camera, message))
+            job.infos += [(camera, info) for info in infos for camera in self._infos[info.topic]]
             if topic in self._references:
                 job.references.append(message)
             if topic in self._copied:
