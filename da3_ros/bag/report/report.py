@@ -50,6 +50,7 @@ def report_html(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         section("Trajectory", _trajectory(summary)),
         section("Scale", _scale(summary)),
         section("Refinement", refinement(summary["sets"], [p for p in pictures if is_of_refinement(p)])),
+        section("Topics with pictures", _topics(summary)),
         section("Frames", _frames(summary)),
         section("Time", _timing(summary)),
         section("Images, depth, confidence", _sheet(summary, [p for p in pictures if not is_of_refinement(p)])),
@@ -96,6 +97,25 @@ def _wrong(summary: Mapping[str, Any]) -> str:
         for level, text, count in rows
     ]
     return section("What was wrong", html_table(["", "", "times"], body, numbers={2}))
+
+
+def _topics(summary: Mapping[str, Any]) -> str:
+    """Every topic of the recording that carries pictures, used or not. Runs of earlier versions noted none."""
+    rows = [
+        [
+            escape(found["topic"]),
+            escape(found["encoding"] or found["kind"]),
+            str(found["count"]),
+            escape(found["frame_id"]),
+            f'<span class="{"bad" if found["lost"] else "soft"}">not used: {escape(found["why"])}</span>'
+            if found["why"]
+            else "used",
+        ]
+        for found in summary.get("pictures", [])
+    ]
+    if not rows:
+        return '<p class="none">an earlier version made this, and noted none</p>'
+    return html_table(["topic", "encoding", "messages", "frame", ""], rows, numbers={2})
 
 
 def _sheet(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:

@@ -20,7 +20,7 @@ import cv2
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.io.writer import OutputTopic, join, write_metadata
+from da3_ros.bag.io.writer import join, write_metadata
 from da3_ros.bag.line.look_up import LookUp, write_trajectory
 from da3_ros.bag.plan.plan import Options, Plan, Request, make_plan
 from da3_ros.bag.plan.records import refinement_totals
@@ -80,7 +80,7 @@ def reprocess(
             else:
                 Worker(recording, plan, request, estimator, journal, log).run(progress)
             seconds = time.monotonic() - begin
-            summary = _finish(journal, request, plan.topics, job, seconds, resumed=resumed, trajectory=track)
+            summary = _finish(journal, request, plan, job, seconds, resumed=resumed, trajectory=track)
             _write_beside(recording, plan, request, journal, summary, log)
             return summary
         finally:
@@ -182,7 +182,7 @@ def _remove(output: Path) -> None:
 def _finish(
     journal: Journal,
     request: Request,
-    topics: tuple[OutputTopic, ...],
+    plan: Plan,
     job: dict[str, Any],
     seconds: float,
     *,
@@ -190,7 +190,7 @@ def _finish(
     trajectory: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Put the output in its place and write the summary."""
-    output, form = request.output, request.options.form
+    output, form, topics = request.output, request.options.form, plan.topics
     numbers = journal.finished()
     sets, revoked = [], Counter[tuple[str, str]]()
     messages = Counter[str]()
@@ -215,6 +215,8 @@ def _finish(
         "messages": dict(messages),
         "issues": ending["issues"],
         "problems": ending["problems"],
+        "remarks": list(plan.remarks),
+        "pictures": [asdict(picture) for picture in plan.pictures],
         "trajectory": trajectory,
         "refinement": refinement_totals(sets),
         "sets": sets,

@@ -221,6 +221,13 @@ def test_a_loss_is_in_the_summary(tmp_path, make):
     _, summary = make(write(tmp_path / "bag", events))
     assert words in " ".join(summary["problems"])
     assert has_errors(summary)
+    assert [(found["topic"], found["lost"]) for found in summary["pictures"]] == [
+        ("/left/image_raw", False),
+        ("/right/image_raw", True),
+    ]
+    page = (tmp_path / "out.da3" / "report.html").read_text().split('id="topics-with-pictures"')[1]
+    assert "/right/image_raw" in page
+    assert words in page
 
 
 def test_topics_without_messages_are_listed(tmp_path):
