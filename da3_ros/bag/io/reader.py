@@ -81,6 +81,7 @@ class Recording:
                 self._channels.setdefault(channel.topic, []).append(channel)
         for topic, channels in self._channels.items():  # those without messages have no say
             self._channels[topic] = [channel for channel in channels if channel.count] or channels
+        self._ros1 = {topic for topic, found in self._channels.items() if any(c.encoding == "ros1" for c in found)}
         self._definitions: dict[str, Definition | ValueError] = {}
         return self
 
@@ -96,12 +97,11 @@ class Recording:
         """Whether all messages are in ROS 1's serialisation; `is_ros1_topic` tells of one topic, and `stamp` needs
         neither.
         """
-        channels = [channel for channels in self._channels.values() for channel in channels]
-        return bool(channels) and all(channel.encoding == "ros1" for channel in channels)
+        return bool(self._channels) and self._ros1 == self._channels.keys()
 
     def is_ros1_topic(self, topic: str) -> bool:
         """Whether the messages of a topic are in ROS 1's serialisation."""
-        return any(channel.encoding == "ros1" for channel in self._channels.get(topic, ()))
+        return topic in self._ros1
 
     def stamp(self, message: Message) -> int:
         """Nanoseconds of the stamp of a message that begins with a Header. Raises struct.error for one that is cut

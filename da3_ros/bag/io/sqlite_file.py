@@ -101,7 +101,7 @@ class SqliteFile:
             return Counter({row[0]: row[1] for row in found})
         except (sqlite3.DatabaseError, TypeError) as error:
             self._findings.lost(f"{self._name} is damaged ({error}): read row by row, without those that are lost")
-        self._rows = sorted((log_ns, row, topic) for row, topic, log_ns in _rows(base) if _are_numbers(topic, log_ns))
+        self._rows = sorted((log_ns, row, topic) for row, topic, log_ns in _rows(base))
         self.start_ns, self.end_ns = (self._rows[0][0], self._rows[-1][0]) if self._rows else (0, -1)
         return Counter(topic for _, _, topic in self._rows)
 
@@ -143,8 +143,7 @@ class SqliteFile:
         lost = 0
         with closing(self._open()) as base:
             if self._rows is None:
-                found = ((log_ns, row, topic) for row, topic, log_ns in _rows(base) if _are_numbers(topic, log_ns))
-                self._rows = sorted(found)
+                self._rows = sorted((log_ns, row, topic) for row, topic, log_ns in _rows(base))
             for log_ns, row, topic in self._rows:
                 if topic not in wanted or (last is not None and (log_ns, row) <= last):
                     continue
@@ -165,13 +164,19 @@ def _rows(base: sqlite3.Connection) -> Iterator[tuple[int, int, int]]:
     at, step = -(1 << 62), 1
     while at < 1 << 62:
         try:
-            for found in base.execute(_ROWS, (at,)):
-                yield found
-                at, step = found[0] + 1, 1
-            return
-        except sqlite3.Error:  # beyond what is damaged: soon where little is, else further and further
-            at = max(at, 0) + step
-            step *= 2
+            for row, topic, log_ns in base.execute(_ROWS, (at,)):
+                if not _are_numbers(row) or row < at:  # damaged pages lead in circles
+                    break
+                if _are_numbers(topic, log_ns):
+                    yield row, topic, log_ns
+                at, step = row + 1, 1
+            else:
+                return
+        except sqlite3.Error:
+            pass
+        # Beyond what is damaged: soon where little is, else further and further.
+        at = max(at, 0) + step
+        step *= 2
 
 
 def _are_numbers(*values: object) -> bool:
