@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import abspath
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -41,6 +42,8 @@ def find_members(path: Path, findings: Findings) -> Members:
         if not is_recording(path.name) and not looks_like_one(path):
             raise BagError(f"{path}: {path.suffix or 'no'} suffix; bags end in {', '.join(SUFFIXES)}")
         return Members([path])
+    if not path.is_dir():
+        raise BagError(f"{path} is neither a file nor a folder: give a folder with {METADATA}, or a recorded file")
     found = _one_of_each(sorted(filter(_is_file, path.iterdir()), key=natural), findings)
     content = _content(path / METADATA, findings)
     if content is None or not content.names:
@@ -75,7 +78,7 @@ def _content(metadata: Path, findings: Findings) -> _Content | None:
         return None
     try:
         content = yaml.safe_load(metadata.read_bytes())["rosbag2_bagfile_information"]
-        names = [str(name).replace("\\", "/") for name in content["relative_file_paths"]]
+        names = _strings(content["relative_file_paths"])
     except (yaml.YAMLError, LookupError, TypeError, ValueError, OSError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         findings.note(f"{metadata} cannot be read ({reason}): the files beside it are read without it")
@@ -83,6 +86,12 @@ def _content(metadata: Path, findings: Findings) -> _Content | None:
     if not names:
         findings.note(f"{metadata} lists no files: those beside it are read")
     return _Content(names, _counts(content))
+
+
+def _strings(names: Any) -> list[str]:
+    """Paths in a list, or one path; ones that are no text are none."""
+    listed = [names] if isinstance(names, str) else list(names or ())
+    return [name.replace("\\", "/") for name in listed if isinstance(name, str) and PurePosixPath(name).name]
 
 
 def _counts(content: Mapping[str, Any]) -> dict[str, int]:
@@ -99,7 +108,8 @@ def _at(folder: Path, name: str) -> Path | None:
     """The file of that name, at its place or in the folder, packed or not, whichever there is."""
     bare = PurePosixPath(name).name
     for candidate in (folder / name, folder / bare, folder / unpacked_name(bare)):
-        if candidate.is_file():
+        # By names, so that a link in the folder is one of its files, wherever it leads.
+        if candidate.is_file() and Path(abspath(folder)) in Path(abspath(candidate)).parents:
             return candidate
     packed = (file for file in folder.glob("*") if unpacked_name(file.name) == unpacked_name(bare))
     return next((file for file in sorted(packed) if file.is_file()), None)

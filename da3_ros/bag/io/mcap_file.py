@@ -107,6 +107,7 @@ class McapFile:
             if self._blocks:
                 how = "has no index that is complete and right: read from beginning to end"
                 self._findings.note(f"{self._name} {how}")
+            self._check_behind(file, position, size)
         elif position < size:
             share = 100 * position / size
             text = f"{self._name} is cut off or damaged at byte {position} of {size} ({share:.1f} %)"
@@ -114,6 +115,17 @@ class McapFile:
         else:
             text = f"{self._name} ends without its closing record: it was cut off while it was written"
             self._findings.lost(f"{text}; all {position} bytes are read")
+
+    def _check_behind(self, file: BinaryIO, position: int, size: int) -> None:
+        """Whether something follows the closing record."""
+        behind = position + HEAD.size + FOOTER_LENGTH + len(MAGIC)
+        file.seek(position)
+        if behind >= size or HEAD.unpack(file.read(HEAD.size)) != (FOOTER, FOOTER_LENGTH):
+            return
+        file.seek(behind)
+        if any(file.read(_LONGEST)):
+            text = f"holds {size - behind} bytes behind its end, at byte {behind}, which are not read"
+            self._findings.lost(f"{self._name} {text}; if another file was put behind it, take them apart there")
 
     def _walk_records(self, file: BinaryIO, position: int, size: int) -> tuple[int, bool]:
         """Note blocks up to a record that is not whole; returns its place, and whether all messages stand before it."""

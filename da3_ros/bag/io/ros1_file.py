@@ -93,7 +93,7 @@ class Ros1File:
             try:
                 record = _read_record(file, position)
             except (struct.error, ValueError):
-                following = _next_chunk(file, position, size)
+                following = None if _begins(file, position) else _next_chunk(file, position, size)
                 if following is None:
                     break
                 self._findings.lost(f"{self._name} is damaged from byte {position} to {following}: left out")
@@ -231,6 +231,12 @@ def _read_record(file: BinaryIO, position: int) -> _Record:
     (size,) = struct.unpack("<I", file.read(4))
     fields = _fields(head)
     return _Record(_op(fields), fields, position + 8 + length, size)
+
+
+def _begins(file: BinaryIO, position: int) -> bool:
+    """Whether another bag was put behind this one: its numbers of connections are its own."""
+    file.seek(position)
+    return file.read(len(MAGIC)) == MAGIC
 
 
 def _next_chunk(file: BinaryIO, position: int, size: int) -> int | None:

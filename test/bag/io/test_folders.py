@@ -130,6 +130,8 @@ def test_a_copy_is_read_once(folder, content, copy):
         (["bag.mcap"], {"version": 99, "storage_identifier": "rosbag_v2"}, ""),
         (["old/bag.mcap"], {}, ""),
         (["bag.mcap", "bag.mcap"], {}, ""),
+        ("bag.mcap", {}, ""),
+        ([3, None, "", "bag.mcap"], {}, ""),
         (["bag.mcap.zstd"], {"compression_mode": "FILE", "compression_format": "zstd"}, ""),
         (["bag.mcap"], {"compression_mode": "MESSAGE", "compression_format": "zstd"}, ""),
         (["bag.mcap"], {"compression_mode": "FILE", "compression_format": "lz4"}, ""),
@@ -151,6 +153,20 @@ def test_metadata_that_cannot_be_read(folder, content, text):
     found, recording = read(folder)
     assert found == content
     assert said(recording, "metadata.yaml cannot be read")
+
+
+def test_only_files_of_the_folder_belong_to_it(folder, content):
+    write_mcap(folder / "bag.mcap", content)
+    write_mcap(folder.parent / "other.mcap", content[:3])
+    listed(folder, ["bag.mcap", "../other.mcap"])
+    found, recording = read(folder)
+    assert found == content
+    assert "lists files that are not there: other.mcap" in recording.problems[0]
+    (folder / "bag.mcap").rename(folder.parent / "elsewhere")
+    (folder / "bag.mcap").symlink_to(folder.parent / "elsewhere")
+    listed(folder, ["bag.mcap"])
+    assert read(folder)[0] == content
+    assert read(folder)[1].problems == []
 
 
 def test_messages_that_metadata_counts_and_no_file_holds_are_lost(folder, content):
@@ -254,6 +270,11 @@ def test_one_bad_file_costs_itself(folder, content):
     found, recording = read(folder)
     assert found == content
     assert "b.mcap is empty" in recording.problems[0]
+
+
+def test_what_is_no_file_is_refused_in_words():
+    with pytest.raises(BagError, match="neither a file nor a folder"):
+        Recording("/dev/null")
 
 
 def test_folders_in_a_folder_are_named(folder, content):

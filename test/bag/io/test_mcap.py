@@ -243,3 +243,14 @@ def test_no_messages_at_all_are_no_damage(tmp_path):
     path = write_mcap(tmp_path / "none.mcap", [], Layout())
     found, recording = read(path)
     assert (found, recording.problems, recording.topics) == ([], [], {})
+
+
+def test_what_was_put_behind_a_file_is_not_passed_over(tmp_path, content):
+    path = write_mcap(tmp_path / "two.mcap", content)
+    data = path.read_bytes()
+    for behind, lost in ((bytes(3000), False), (data, True), (b"x", True)):
+        path.write_bytes(data + behind)
+        found, recording = read(path)
+        assert found == content
+        assert any(f"{len(behind)} bytes behind its end" in p for p in recording.problems) == lost
+        assert bool(recording.problems) == lost

@@ -136,3 +136,10 @@ def test_encrypted_bags_are_named(tmp_path, plain):
     (tmp_path / "secret.bag").write_bytes(data[:13] + record + data[13:])
     with pytest.raises(BagError, match="encrypted by rosbag/AesCbcEncryptor"):
         read(tmp_path / "secret.bag")
+
+
+def test_another_bag_behind_it_is_not_mixed_in(tmp_path, plain, content):
+    (tmp_path / "two.bag").write_bytes(plain.read_bytes() * 2)
+    found, recording = read(tmp_path / "two.bag")
+    assert found == content
+    assert f"cut off or damaged at byte {plain.stat().st_size}" in recording.problems[0]
