@@ -29,8 +29,8 @@ HAIR = 0.01
 """Confidence may be this much below 1: 1 in 16 bits is rounded to steps of up to 0.004."""
 TURN = 0.03
 """How far R R^T may be from the identity: 16 bits round a quaternion so."""
-FIELD = (np.radians(0.1), np.radians(179.0))
-"""Allowed field of view: of 0 and 180 degrees the focal length has no end, or none is left."""
+FIELD = (np.radians(1e-5), np.radians(179.9))
+"""Allowed field of view, in the open interval of 0 to 180 degrees: at its ends the focal length has no end, or is 0."""
 
 Mask = NDArray[np.bool_]
 Windows = Sequence[tuple[int, int]]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.files.exif import MIRRORED, QUARTER_TURNS, read_orientation, without_orientation
+from da3_ros.messages.images import to_eight_bits
 from da3_ros.messages.pictures import MOST_PIXELS, structure
 
 RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2")
@@ -67,8 +68,8 @@ def read_picture(path: Path) -> Picture:
         )
     image = cv2.cvtColor(pixels, _CODES[channels])
     if image.dtype == np.uint16:
-        image, text = _eight_bits(image)
-        notes.append(text)
+        image, bits = to_eight_bits(image)
+        notes.append(f"its 16 bits, of which values use {bits}, are scaled to 8")
     orientation = read_orientation(data).value
     if orientation in MIRRORED:
         notes.append(f"its Exif orientation {orientation} is a mirrored one: the geometry is that of the stored pixels")
@@ -153,11 +154,3 @@ def _pages(path: Path) -> int:
         return int(cv2.imcount(str(path), cv2.IMREAD_UNCHANGED))
     except (AttributeError, cv2.error):  # an OpenCV that cannot count
         return 1
-
-
-def _eight_bits(image: NDArray[np.uint16]) -> tuple[NDArray[np.uint8], str]:
-    """16 bits as 8, and in words. Cameras of 10, 12 or 14 bits leave the upper ones empty: a black picture."""
-    largest = int(image.max())
-    bits = next(bits for bits in (10, 12, 14, 16) if largest < 1 << bits) if largest else 16
-    text = f"its 16 bits, of which values use {bits}, are scaled to 8"
-    return cv2.convertScaleAbs(image, alpha=255.0 / ((1 << bits) - 1)), text

@@ -17,6 +17,10 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _CALIBRATE = "calibrate the camera (camera_calibration) and let its driver publish the result"
 _LEAST_FOCAL = 0.04
 """Of the longer side of the image: a pinhole camera of 170 degrees, a fisheye of 1400."""
+_MOST_FOCAL = 10_000.0
+"""Of a telescope that sees 20 seconds of arc."""
+_FARTHEST = 100.0
+"""A region that was read out has its principal point outside, but not as far as that."""
 _MOST_SKEW = 0.5
 """Pixels that skew may move a point by, at the border of the image."""
 
@@ -71,10 +75,12 @@ def _checked(matrix: NDArray[np.float64], name: str, width: int, height: int, sa
     if matrix[2, 2] != 1:
         say(f"the last number of {name} is {matrix[2, 2]:g}, not 1: all of {name} is divided by it")
         matrix = matrix / matrix[2, 2]
-    if min(matrix[0, 0] / width, matrix[1, 1] / height) < _LEAST_FOCAL:
+    sides = np.array([width, height], np.float64)
+    focal, far = matrix[[0, 1], [0, 1]] / sides, np.abs(matrix[:2, 2]) / sides
+    if focal.min() < _LEAST_FOCAL or focal.max() > _MOST_FOCAL:
         raise MessageError(
             f"focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} for an image of {width} x {height}",
-            allowed=f"pixels, at least {_LEAST_FOCAL:g} of the image's side",
+            allowed=f"pixels, {_LEAST_FOCAL:g} to {_MOST_FOCAL:g} of the image's side",
             remedy="if they are millimetres, or shares of the image's size, publish them in pixels",
         )
     moved = abs(matrix[0, 1]) * height / (2 * matrix[1, 1])
@@ -85,6 +91,12 @@ def _checked(matrix: NDArray[np.float64], name: str, width: int, height: int, sa
             remedy="publish the rectified image (image_proc) and use that, or calibrate without skew",
         )
     cx, cy = matrix[0, 2], matrix[1, 2]
+    if far.max() > _FARTHEST:
+        raise MessageError(
+            f"the principal point ({cx:g}, {cy:g}) of {name} for an image of {width} x {height}",
+            allowed=f"at most {_FARTHEST:g} times the image's side from its corner",
+            remedy=_CALIBRATE,
+        )
     if not (0 < cx < width and 0 < cy < height):
         say(f"the principal point ({cx:g}, {cy:g}) of {name} lies outside of the image of {width} x {height}")
     return matrix

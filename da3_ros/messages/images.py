@@ -114,7 +114,7 @@ def _decode_raw(message: Any, say: Say) -> NDArray[np.uint8]:
         say(f"encoding {message.encoding} does not tell the order of colours: taken for {encoding.said}")
     rows = _rows(message, encoding.channels, encoding.dtype, int(height * encoding.planes))
     pixels = rows if encoding.code is None else cv2.cvtColor(rows, encoding.code)
-    return _eight_bits(pixels, say) if encoding.dtype == "u2" else pixels
+    return _narrowed(pixels, say) if encoding.dtype == "u2" else pixels
 
 
 def _unsupported(encoding: str) -> MessageError:
@@ -131,13 +131,20 @@ def _unsupported(encoding: str) -> MessageError:
     )
 
 
-def _eight_bits(pixels: NDArray, say: Say) -> NDArray[np.uint8]:
-    """16 bits as 8. Cameras of 10, 12 or 14 bits leave the upper ones empty, which would be a black picture."""
+def to_eight_bits(pixels: NDArray[np.uint16]) -> tuple[NDArray[np.uint8], int]:
+    """16 bits as 8, and the bits that the values use: cameras of 10, 12 or 14 leave the upper ones empty, which would be
+    a black picture.
+    """
     largest = int(pixels.max())
     bits = next(bits for bits in (10, 12, 14, 16) if largest < 1 << bits) if largest else 16
+    return cv2.convertScaleAbs(pixels, alpha=255.0 / ((1 << bits) - 1)), bits
+
+
+def _narrowed(pixels: NDArray, say: Say) -> NDArray[np.uint8]:
+    narrow, bits = to_eight_bits(pixels)
     if bits < 16:
-        say(f"no value of the 16-bit image is above {largest}: taken for {bits} bits")
-    return cv2.convertScaleAbs(pixels, alpha=255.0 / ((1 << bits) - 1))
+        say(f"no value of the 16-bit image is above {pixels.max()}: taken for {bits} bits")
+    return narrow
 
 
 def _rows(message: Any, channels: int, dtype: str, rows: int) -> NDArray:
@@ -187,7 +194,7 @@ def _decode_compressed(message: Any, say: Say) -> NDArray[np.uint8]:
     else:
         channels = 1 if image.ndim == 2 else image.shape[2]
         image = cv2.cvtColor(image, {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels])
-    return _eight_bits(image, say) if image.dtype == np.uint16 else image
+    return _narrowed(image, say) if image.dtype == np.uint16 else image
 
 
 def _no_picture(form: str) -> MessageError | None:

@@ -26,6 +26,8 @@ _RADIAL = (
 _STRAIGHT = ("", "none", "no_distortion", "pinhole", "perspective", "rectilinear")
 _OTHER = ("inverse_brown_conrady", "modified_brown_conrady")
 _COUNTS = {EQUIDISTANT: (4,), PLUMB_BOB: (4, 5), RATIONAL: (4, 5, 8, 12, 14)}
+_LARGEST = 1e4
+"""No lens has coefficients beyond it; tele lenses come to hundreds."""
 ALLOWED = "plumb_bob with 4 or 5 numbers, rational_polynomial with 8, 12 or 14, equidistant with 4"
 _CALIBRATE = "calibrate the camera (camera_calibration) and let its driver publish the result"
 
@@ -36,6 +38,8 @@ def decode_lens(word: str, numbers: tuple[float, ...], say: Say) -> tuple[str, t
     word: `distortion_model`, numbers: `d`, finite. say: told where the two do not fit but leave no doubt. Raises
     MessageError where they do, or where the model is not known.
     """
+    if any(abs(number) > _LARGEST for number in numbers):
+        raise _refused(f"D = {list(numbers)} for distortion model {word!r}", _CALIBRATE)
     name = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_")
     if name in _FISHEYE:
         return EQUIDISTANT, _counted(EQUIDISTANT, word, numbers) if any(numbers) else (0.0,) * 4

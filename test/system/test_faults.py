@@ -57,7 +57,7 @@ def uncalibrated(rig, stamp):
 
 
 def unsupported(rig, stamp):
-    rig.peer.send_image("left", np.zeros((50, 60), np.uint8), stamp, encoding="bayer_rggb16")
+    rig.peer.send_image("left", np.zeros((50, 60), np.uint8), stamp, encoding="rgb10")
 
 
 def wrong_size(rig, stamp):
@@ -77,7 +77,7 @@ FAULTS = [
         ["/left/camera_info", "uncalibrated: K[0] = 0", "calibrate the camera"],
         "dropped_calibration",
     ),
-    (unsupported, ERROR, ["/left/image_raw", "'bayer_rggb16'", "allowed: rgb8, bgr8"], "dropped_image"),
+    (unsupported, ERROR, ["/left/image_raw", "'rgb10'", "allowed: rgb8, bgr8"], "dropped_image"),
     (
         wrong_size,
         ERROR,
