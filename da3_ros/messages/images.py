@@ -132,8 +132,8 @@ def _unsupported(encoding: str) -> MessageError:
 
 
 def to_eight_bits(pixels: NDArray[np.uint16]) -> tuple[NDArray[np.uint8], int]:
-    """16 bits as 8, and the bits that the values use: cameras of 10, 12 or 14 leave the upper ones empty, which would be
-    a black picture.
+    """16 bits as 8, and the bits that the values use: cameras of 10, 12 or 14 leave the upper ones empty, which would
+    be a black picture.
     """
     largest = int(pixels.max())
     bits = next(bits for bits in (10, 12, 14, 16) if largest < 1 << bits) if largest else 16

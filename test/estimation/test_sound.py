@@ -180,7 +180,7 @@ def test_distances_of_bad_poses_give_no_scale(rig):
         (lambda k: k.__setitem__(1, np.nan), "not finite"),
         (lambda k: k.__setitem__((1, 0, 0), -100), "focal lengths -100"),
         (lambda k: k.__setitem__((1, 1, 1), 0), "and 0"),
-        (lambda k: k.__setitem__((1, 0, 0), 1e9), "field of view"),
+        (lambda k: k.__setitem__((1, 0, 0), 1e12), "field of view"),
         (lambda k: k.__setitem__((1, 0, 2), 1e5), "field of view|principal point"),
     ],
 )
