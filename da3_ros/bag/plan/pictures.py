@@ -16,12 +16,12 @@ from da3_ros.messages.images import DECODE_VIDEO, is_depth_encoding
 from da3_ros.stream.names import base, camera_of, picture_of, says_depth
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-_VIDEO = {
-    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": DECODE_VIDEO,
-    "foxglove_msgs/msg/CompressedVideo": f"{DECODE_VIDEO}, after foxglove_compressed_video_transport",
-    "theora_image_transport/msg/Packet": "decode it: `ros2 run image_transport republish theora raw`",
+_VIDEO = {  # last parts of the names of types, of ROS and of other programs
+    "FFMPEGPacket": DECODE_VIDEO,
+    "CompressedVideo": f"{DECODE_VIDEO}, or foxglove_compressed_video_transport",
+    "Packet": "decode it: `ros2 run image_transport republish theora raw`",
 }
-_OTHERS = ("CompressedVideo", "CompressedImage", "RawImage", "FFMPEGPacket", "Image")
+_OTHERS = ("CompressedImage", "RawImage", "Image")
 """Last parts of the names of types of other makers that hold pictures."""
 _DEPTH = "depth; for the scale and the refinement name it by scale.depth_topic"
 _UNCLEAR = (
@@ -97,9 +97,10 @@ def _look_at(recording: Recording, name: str, topic: Topic) -> Picture | None:
     picture = Picture(name, topic.kind, topic.count)
     if topic.kind in (IMAGE, COMPRESSED):
         return _judged(recording, picture) if topic.count else replace(picture, why="it has no message")
-    if topic.kind in _VIDEO:
-        return replace(picture, why=f"a video stream; {_VIDEO[topic.kind]}", lost=topic.count > 0)
-    if topic.kind.replace(".", "/").rsplit("/", 1)[-1] in _OTHERS:
+    name = topic.kind.replace(".", "/").rsplit("/", 1)[-1]  # types of protobuf have dots
+    if name in _VIDEO and (name != "Packet" or "theora" in topic.kind):
+        return replace(picture, why=f"a video stream; {_VIDEO[name]}", lost=topic.count > 0)
+    if name in _OTHERS:
         return replace(picture, why="a type that is not read; convert it to sensor_msgs/Image", lost=topic.count > 0)
     return None
 
