@@ -3,12 +3,16 @@
 
 Four cameras (two send JPEG), depth, confidence and clouds of all of them subscribed to. First the highest rate is
 looked for at which at most one set in twenty is superseded; then, at that rate, one of these at random every few
-seconds: a camera stops, sends at half rate, sends cut JPEG, wrong sizes, calibrations of NaN or none, stamps of zero;
-all stop; stamps jump back; a subscriber with other demands comes and goes; parameters are set to nonsense. In between
-everything is well.
+seconds: a camera stops, sends at half rate, sends cut JPEG, wrong sizes, calibrations of NaN or none, of a lens that is
+not known, of too few numbers, in shares of the image, or another camera's; a picture that claims to have gigabytes, an
+encoding without colours, bytes behind a JPEG; stamps of zero; a CameraInfo after its image; a LiDAR sends clouds
+without points, with two fields of one name, or of no layout; transforms that are none; all stop; stamps jump back; a
+subscriber with other demands comes and goes; parameters are set to nonsense. In between everything is well.
 
-Exit code 1 unless: the process is the one that was started, its memory grew by less than a hundredth from the second
-fault on, threads and open files did not grow, and every frame that it received is used, dropped by a cause, or waiting.
+Exit code 1 unless: the diagnostics named every fault that costs anything while it lasted; no frame was dropped for one
+that costs nothing, nor by the engine; the process is the one that was started, its memory grew by less than a hundredth
+from the second fault on, threads and open files did not grow, and every frame that it received is used, dropped by a
+cause, or waiting.
 """
 
 from __future__ import annotations
@@ -16,85 +20,25 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from skimage import data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "test" / "helpers"))
 
 from ros_peer import TYPES, Peer, next_domain
+from soak_cameras import HARMLESS, IMAGE, JPEG, NAMES, ONE, SAID, Cameras
 
-from da3_ros.geometry import CameraModel
 from da3_ros.node.compat import qos_profile
-
-NAMES = ("front", "left", "right", "rear")
-JPEG = ("right", "rear")
-INFO, IMAGE = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/Image"
-WIDTH, HEIGHT = 370, 250
-
-
-@dataclass
-class Cameras:
-    """Four cameras, and what is wrong with them at present."""
-
-    peer: Peer
-    offset_ns: int = 0
-    turn: int = 0
-    faults: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        left, right, _ = data.stereo_motorcycle()
-        pair = [cv2.resize(image[..., :3], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for image in (left, right)]
-        focal, cx = 994.978 * WIDTH / left.shape[1], (311.193 * WIDTH / left.shape[1], 342.279 * WIDTH / left.shape[1])
-        self.images = {name: pair[i % 2] for i, name in enumerate(NAMES)}
-        self.models = {
-            name: CameraModel.pinhole(WIDTH, HEIGHT, focal, focal, cx[i % 2], 127.0) for i, name in enumerate(NAMES)
-        }
-        self.jpeg = {n: cv2.imencode(".jpg", image[..., ::-1])[1].tobytes() for n, image in self.images.items()}
-        poses = {}
-        for i, name in enumerate(NAMES):
-            pose = np.array(
-                [[0.0, 0, 1, 0], [-1, 0, 0, -0.193 * (i % 2) - 3.0 * (i // 2)], [0, -1, 0, 1], [0, 0, 0, 1]]
-            )
-            poses["base_link", f"{name}_optical"] = pose
-        self.peer.send_static(poses)
-
-    def send(self) -> None:
-        """One frame of every camera that sends."""
-        self.turn += 1
-        stamp = self.peer.now_ns() + self.offset_ns
-        for name in NAMES:
-            self._send(name, stamp, self.faults.get(name, ""))
-
-    def _send(self, name: str, stamp: int, fault: str) -> None:
-        if fault == "silent" or (fault == "half rate" and self.turn % 2):
-            return
-        peer, image, jpeg = self.peer, self.images[name], self.jpeg[name]
-        if fault == "cut":
-            image, jpeg = image[:100, :200], jpeg[: len(jpeg) // 2]
-        stamp = 0 if fault == "unstamped" else stamp
-        if fault == "nan":
-            info = TYPES[INFO](header=TYPES.header(stamp, f"{name}_optical"), width=WIDTH, height=HEIGHT)
-            info.k, info.p = np.full(9, np.nan), np.full(12, np.nan)
-            peer.publisher(f"/{name}/camera_info", INFO).publish(info)
-        else:
-            model = None if fault == "uncalibrated" else self.models[name]
-            peer.send_info(name, model, stamp, size=(WIDTH, HEIGHT))
-        if name in JPEG:
-            peer.send_compressed(name, jpeg, stamp)
-        else:
-            peer.send_image(name, np.ascontiguousarray(image), stamp)
 
 
 def resources(pid: int) -> tuple[int, int, int]:
@@ -118,6 +62,8 @@ class Soak:
         self.history: list[tuple[int, int, int]] = []
         self.subscription: Any = None
         self.done: dict[str, int] = {}
+        self.missed: list[str] = []
+        """Faults of which nothing was said, and frames that were dropped for what costs none."""
 
     def run(self, seconds: float, hertz: float) -> None:
         """Feed for some time, and forget what came."""
@@ -149,6 +95,11 @@ class Soak:
             for name in NAMES
         }
 
+    def dropped(self) -> dict[str, int]:
+        """Frames of each camera that were dropped for what is wrong with them."""
+        causes = ("dropped_image", "dropped_calibration", "dropped_engine")
+        return {name: sum(count.get(cause, 0) for cause in causes) for name, count in self.counts().items()}
+
     def highest_rate(self) -> float:
         """Sets a second of which at most one in twenty is superseded."""
         rate = 16.0
@@ -170,16 +121,28 @@ class Soak:
         one = self.random.choice(NAMES)
         kinds: dict[str, Callable[[], None]] = {
             kind: lambda kind=kind: cameras.faults.update({one: kind})  # type: ignore[misc]
-            for kind in ("silent", "half rate", "cut", "nan", "uncalibrated", "unstamped")
+            for kind in ONE
         }
+        jpeg = self.random.choice(JPEG)
+        raw = self.random.choice([name for name in NAMES if name not in JPEG])
+        kinds["bytes behind"] = lambda: cameras.faults.update({jpeg: "bytes behind"})
+        kinds["no colours"] = lambda: cameras.faults.update({raw: "no colours"})
+        for cloud in ("cloud without points", "cloud with twins", "cloud without a layout"):
+            kinds[cloud] = lambda cloud=cloud: cameras.faults.update(lidar=cloud)  # type: ignore[misc]
+        kinds["transforms that are none"] = lambda: cameras.faults.update(tf="yes")
         kinds["all silent"] = lambda: cameras.faults.update(dict.fromkeys(NAMES, "silent"))
         kinds["back in time"] = self._jump
         kinds["other QoS"] = self._subscribe
         kinds["nonsense"] = self._nonsense
         kind = self.random.choice(list(kinds))
+        before = self.dropped()
         kinds[kind]()
         self.done[kind] = self.done.get(kind, 0) + 1
-        self.run(self.random.uniform(2, 6), hertz)
+        self.run(self.random.uniform(3, 6), hertz)  # at least until the watchdog looked, and two reports after it
+        if kind in SAID and not any(re.search(SAID[kind], status[1]) for status in self.peer.diagnostics().values()):
+            self.missed.append(f"{kind}: not said: {[s[:2] for s in self.peer.diagnostics().values()]}")
+        if kind in HARMLESS and self.dropped() != before:
+            self.missed.append(f"{kind}: frames dropped, {before} -> {self.dropped()}")
         cameras.faults.clear()
         if self.subscription is not None:
             self.peer.node.destroy_subscription(self.subscription)
@@ -219,10 +182,13 @@ def report(soak: Soak, minutes: float, hertz: float) -> int:
     print(f"{minutes:.1f} minutes at {hertz:.2f} Hz, four cameras; faults: {soak.done}")
     print(f"resident memory {first / 2**20:.1f} -> {last / 2**20:.1f} MiB ({100 * growth:+.2f} %)")
     print(f"threads {threads[0]} -> {threads[-1]}, open files {files[0]} -> {files[-1]}")
-    accounted = True
+    for text in soak.missed:
+        print(text)
+    accounted = not soak.missed
     for name, count in soak.counts().items():
         sum_up = count["used"] + count["dropped"] + count["waiting"]
         accounted &= sum_up == count["received"]
+        accounted &= not count.get("dropped_engine", 0)
         causes = {key.removeprefix("dropped_"): n for key, n in count.items() if key.startswith("dropped_")}
         print(f"{name}: received {count['received']} = used {count['used']} + {causes} + waiting {count['waiting']}")
     p50, p95, p99 = np.percentile(soak.latencies, (50, 95, 99))
