@@ -12,7 +12,7 @@ import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from da3_ros.bag.io.reader import Message, Recording, header_stamp
+from da3_ros.bag.io.reader import Message, Recording
 from da3_ros.bag.line.calibrations_first import calibrations_first
 from da3_ros.bag.line.lookout import Lookout
 from da3_ros.stream.diagnostics import Health
@@ -132,7 +132,7 @@ class Intake:
     def _push(self, camera: str, message: Message) -> list[FrameSet[Message]]:
         self._last[camera] = message.log_ns
         try:
-            stamp = header_stamp(message.raw, is_ros1=self._recording.is_ros1)
+            stamp = self._recording.stamp(message)
         except struct.error:
             self.buffer.counters.receive(camera)
             self.buffer.counters.drop(camera, "unreadable")
@@ -175,14 +175,15 @@ class _Ahead:
     def __init__(self, recording: Recording, topics: Collection[str]) -> None:
         self._messages = recording.messages(topics) if topics else iter(())
         self._next: Message | None = next(self._messages, None)
-        self._is_ros1 = recording.is_ros1
+        self._recording = recording
         self._newest = -(1 << 63)
 
     def until(self, now: int) -> list[Message]:
         """Messages up to the look-ahead beyond log time `now`."""
         found: list[Message] = []
         while self._next is not None and self._next.log_ns <= now + LOOK_AHEAD_NS:
-            stamp = _first_stamp(self._next.raw, is_ros1=self._is_ros1)
+            is_ros1 = self._recording.is_ros1_topic(self._next.topic)
+            stamp = _first_stamp(self._next.raw, is_ros1=is_ros1)
             if stamp is not None and stamp < self._newest - LOOK_AHEAD_NS:
                 if self._next.log_ns > now:
                     break  # of the time after the jump: the images are not there yet

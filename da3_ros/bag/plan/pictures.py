@@ -97,11 +97,12 @@ def _look_at(recording: Recording, name: str, topic: Topic) -> Picture | None:
     picture = Picture(name, topic.kind, topic.count)
     if topic.kind in (IMAGE, COMPRESSED):
         return _judged(recording, picture) if topic.count else replace(picture, why="it has no message")
+    is_ours = topic.count > 0 and topic.encoding in ("cdr", "ros1")  # channels of other programs are no loss to ROS
     name = topic.kind.replace(".", "/").rsplit("/", 1)[-1]  # types of protobuf have dots
     if name in _VIDEO and (name != "Packet" or "theora" in topic.kind):
-        return replace(picture, why=f"a video stream; {_VIDEO[name]}", lost=topic.count > 0)
+        return replace(picture, why=f"a video stream; {_VIDEO[name]}", lost=is_ours)
     if name in _OTHERS:
-        return replace(picture, why="a type that is not read; convert it to sensor_msgs/Image", lost=topic.count > 0)
+        return replace(picture, why="a type that is not read; convert it to sensor_msgs/Image", lost=is_ours)
     return None
 
 

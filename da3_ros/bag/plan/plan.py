@@ -251,4 +251,6 @@ def describe(recording: Recording, plan: Plan, options: Options) -> str:
         f"outputs:    {', '.join(made)}",
         f"copied:     {', '.join(plan.copied) or 'nothing'}",
     ]
-    return "\n".join([*lines, *(f"note: {remark}" for remark in (*recording.problems, *plan.remarks))])
+    return "\n".join(
+        [*lines, *(f"note: {remark}" for remark in (*recording.problems, *recording.notes, *plan.remarks))]
+    )

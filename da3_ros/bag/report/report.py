@@ -50,7 +50,7 @@ def report_html(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         section("Trajectory", _trajectory(summary)),
         section("Scale", _scale(summary)),
         section("Refinement", refinement(summary["sets"], [p for p in pictures if is_of_refinement(p)])),
-        section("Topics with pictures", _topics(summary)),
+        section("Topics with pictures, notes on the recording", _topics(summary)),
         section("Frames", _frames(summary)),
         section("Time", _timing(summary)),
         section("Images, depth, confidence", _sheet(summary, [p for p in pictures if not is_of_refinement(p)])),
@@ -115,7 +115,10 @@ def _topics(summary: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return '<p class="none">an earlier version made this, and noted none</p>'
-    return html_table(["topic", "encoding", "messages", "frame", ""], rows, numbers={2})
+    notes = "".join(
+        f'<p class="soft">{escape(text)}</p>' for text in summary.get("remarks", []) if "not used" not in text
+    )
+    return html_table(["topic", "encoding", "messages", "frame", ""], rows, numbers={2}) + notes
 
 
 def _sheet(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:

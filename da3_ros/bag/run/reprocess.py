@@ -58,7 +58,7 @@ def reprocess(
         plan = make_plan(recording, request)
         check_options(request.options, plan.parameters.window.size)
         check_scene(request.options.scene, plan, chunk=bool(request.options.chunk))
-        for remark in (*recording.problems, *plan.remarks):
+        for remark in (*recording.problems, *recording.notes, *plan.remarks):
             log(1, remark)
         estimator = load(plan.parameters.model, plan.parameters.estimator)
         check_batch(estimator, plan, request.options)
@@ -215,7 +215,7 @@ def _finish(
         "messages": dict(messages),
         "issues": ending["issues"],
         "problems": ending["problems"],
-        "remarks": list(plan.remarks),
+        "remarks": [*ending.get("notes", ()), *plan.remarks],
         "pictures": [asdict(picture) for picture in plan.pictures],
         "trajectory": trajectory,
         "refinement": refinement_totals(sets),

@@ -114,6 +114,7 @@ class Worker:
             "frames": counts,
             "issues": self._issues(),
             "problems": list(self._recording.problems),
+            "notes": list(self._recording.notes),
         }
 
     def _issues(self) -> list[dict[str, Any]]:

@@ -144,7 +144,7 @@ def scene_views(
         if message.topic not in topics:
             continue
         camera = topics[message.topic]
-        key = (camera.name, header_stamp(message.raw, is_ros1=recording.is_ros1))
+        key = (camera.name, recording.stamp(message))
         parts = geometry.pop(key, None)
         if parts is None or not parts.keys() >= set(_NEEDED):
             continue

@@ -225,7 +225,9 @@ def test_a_loss_is_in_the_summary(tmp_path, make):
         ("/left/image_raw", False),
         ("/right/image_raw", True),
     ]
-    page = (tmp_path / "out.da3" / "report.html").read_text().split('id="topics-with-pictures"')[1]
+    page = (
+        (tmp_path / "out.da3" / "report.html").read_text().split('id="topics-with-pictures"')[1]
+    )
     assert "/right/image_raw" in page
     assert words in page
 

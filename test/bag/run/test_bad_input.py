@@ -131,3 +131,20 @@ def test_an_undefined_type_is_not_copied_and_said(tmp_path, make):
     assert not bags.messages(output, "/notes")
     with Recording(tmp_path / "own.mcap") as recording, pytest.raises(ValueError, match="no usable definition"):
         recording.read("/notes", struct.pack("<I", 0))
+
+
+def test_what_is_unusual_is_noted_and_is_no_loss(tmp_path, make):
+    """A file that lies there twice is read once: nothing is lost, but it is said."""
+    whole = bags.write_bag(tmp_path / "in" / "whole")
+    folder = tmp_path / "in" / "files"
+    folder.mkdir()
+    for name in ("a.mcap", "b.mcap"):
+        shutil.copy(next(whole.glob("*.mcap")), folder / name)
+    said = []
+    _, summary = make(folder, log=lambda level, text: said.append(text))
+    assert summary["frames"]["left"]["used"] == 6
+    assert any("b.mcap" in text for text in summary["remarks"])
+    assert any("b.mcap" in text for text in said)
+    assert not has_errors(summary)
+    page = (tmp_path / "out.da3" / "report.html").read_text().split('id="topics-with-pictures"')[1]
+    assert "b.mcap" in page.split("</section>")[0]
