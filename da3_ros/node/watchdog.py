@@ -114,9 +114,10 @@ class Watchdog:
             self._report_silence(self._cameras[name], seconds)
 
     def _report_silence(self, camera: CameraParameters, seconds: float) -> None:
-        topic = self._node.resolve_topic_name(camera.image_topic)
+        names = [name for name in (camera.image_topic, camera.plain_topic) if name]
+        found = [describe_publishers(self._node, self._node.resolve_topic_name(name)) for name in names]
         wanted = "sensor_msgs/msg/CompressedImage" if camera.transport == "compressed" else "sensor_msgs/msg/Image"
-        publishers, kinds = describe_publishers(self._node, topic)
+        publishers, kinds = next((entry for entry in found if entry[0]), found[0])
         if not publishers:
             hint = "start its driver or correct image_topic"
         elif wanted not in kinds:
@@ -130,7 +131,7 @@ class Watchdog:
         else:
             others = "no other camera sends either"
         known = f"{len(publishers)} publishers" + (f" ({', '.join(publishers)})" if publishers else "")
-        text = f"{camera.image_topic}: no image for {seconds:.0f} s, {known}; {others}: {hint}"
+        text = f"{' or '.join(names)}: no image for {seconds:.0f} s, {known}; {others}: {hint}"
         self._health.report(camera.name, "silent", text, WARN)
 
     def _look_at_stamps(self, now: float) -> None:

@@ -136,3 +136,16 @@ def test_a_calibration_of_another_camera_is_said(bench):
 
     words = ["/left/camera_info", "its frame is right_optical, that of the images left_optical"]
     feed_until(b, lambda: peer.received[DEPTH] and status_matches(b, "left", WARN, words), send=send)
+
+
+def test_a_compressed_topic_that_is_not_there_is_named_by_both_of_its_names(bench):
+    b = bench(
+        cameras=["left"], left__transport="compressed", left__image_topic="/left/jpeg", watchdog__timeout=0.3
+    ).start()
+    b.peer.wait(
+        lambda: status_matches(b, "left", WARN, ["/left/jpeg/compressed or /left/jpeg: no image", "0 publishers"])
+    )
+    b.peer.publisher("/left/jpeg", IMAGE)  # of another type
+    b.peer.wait(
+        lambda: status_matches(b, "left", WARN, ["1 publishers", "transport compressed reads", "CompressedImage"])
+    )
