@@ -31,7 +31,8 @@ RIG = {("base_link", "left_optical"): T_BASE_LEFT, ("base_link", "right_optical"
 class Bench:
     """A node under test, spinning, and its peer."""
 
-    def __init__(self, parameters, estimator_options):
+    def __init__(self, parameters, estimator_options, make=FakeEstimator):
+        """make: (model, config, **estimator_options) -> estimator."""
         domain = next_domain()
         self.peer = Peer(domain)
         self.context = Context()
@@ -39,7 +40,7 @@ class Bench:
         self.estimators = []
 
         def load(model, config):
-            self.estimators.append(FakeEstimator(model, config, **estimator_options))
+            self.estimators.append(make(model, config, **estimator_options))
             return self.estimators[-1]
 
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]

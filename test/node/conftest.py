@@ -10,10 +10,10 @@ def bench():
 
     made = []
 
-    def make(estimator_options=None, **parameters):
+    def make(estimator_options=None, *, estimator=None, **parameters):
         values = {"cameras": ["left", "right"], "diagnostics.period": 0.2, "watchdog.timeout": 1.0}
         values.update({name.replace("__", "."): value for name, value in parameters.items()})
-        made.append(Bench(values, estimator_options or {}))
+        made.append(Bench(values, estimator_options or {}, **({"make": estimator} if estimator else {})))
         return made[-1]
 
     yield make

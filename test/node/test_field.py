@@ -3,7 +3,7 @@
 
 from needs import needs
 
-needs("rclpy")
+needs("rclpy", "rosbags", "scipy")
 
 import cv2
 import numpy as np
@@ -11,6 +11,8 @@ import pytest
 from fake_estimator import CAMERA
 from node_bench import CLOUD, IMAGE, INFO, OK, RIG, WARN, H, W, feed_until, status_matches
 from ros_peer import TYPES
+from wrong_depth import CAMERA as WALL_CAMERA
+from wrong_depth import NAMES, wall
 
 DEPTH = "/da3/left/depth/image_rect"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -149,3 +151,33 @@ def test_a_compressed_topic_that_is_not_there_is_named_by_both_of_its_names(benc
     b.peer.wait(
         lambda: status_matches(b, "left", WARN, ["1 publishers", "transport compressed reads", "CompressedImage"])
     )
+
+
+@pytest.mark.parametrize("degrees", [0.0, 4.0])
+def test_a_bumped_camera_is_named_by_what_the_images_show(bench, degrees):
+    """The rig check of the real estimator, live: nothing but the parameter's default switches it on."""
+    scene = wall("beside")
+    settings = {"scale__source": "given", "refinement__source": "none"}
+    b = bench(estimator=scene.estimator, **settings).start()
+    b.peer.collect(DEPTH, IMAGE)
+    b.connect()
+    rolled = cv2.Rodrigues(np.array([0, 0, np.radians(degrees)]))[0]
+    poses = {name: pose.copy() for name, pose in scene.poses.items()}
+    poses["right"][:3, :3] = poses["right"][:3, :3] @ rolled
+    b.place({("base_link", f"{name}_optical"): pose for name, pose in poses.items()})
+    images = {name: scene.image(name, 0) for name in NAMES}
+
+    def send(stamp):
+        for name in NAMES:
+            b.peer.send_info(name, WALL_CAMERA, stamp)
+            b.peer.send_image(name, images[name], stamp)
+
+    feed_until(b, lambda: len(b.peer.received[DEPTH]) > 2, send=send)
+    if degrees:
+        words = ["left and right stand", "off their calibration: was one bumped?"]
+        feed_until(b, lambda: status_matches(b, "right", WARN, words), send=send)
+        stood = float(b.peer.diagnostics()["right"][1].split("stand ")[1].split(" deg")[0])
+        assert stood == pytest.approx(degrees, abs=0.7)
+    else:
+        feed_until(b, lambda: "left_right_off_deg" in b.peer.diagnostics()["poses"][2], send=send)
+        assert status_matches(b, "right", OK, ["receiving"])
