@@ -6,6 +6,7 @@ Nothing is left out without a word: what is here goes into the dry run, the note
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -23,7 +24,9 @@ _VIDEO = {  # last parts of the names of types, of ROS and of other programs
 }
 _OTHERS = ("CompressedImage", "RawImage", "Image")
 """Last parts of the names of types of other makers that hold pictures."""
-_DEPTH = "depth; for the scale and the refinement name it by scale.depth_topic"
+_VALUES = re.compile(r"(16S|32S|32F|64F)C[1-4]?")
+"""Encodings of measured values and of labels, not of light."""
+_DEPTH = "depth or other values, no picture; for the scale and the refinement name depth by scale.depth_topic"
 _UNCLEAR = (
     "16UC1 is depth, which neither topic nor frame says, or 16-bit values without a meaning (thermal, infrared): "
     "publish those as mono8 or mono16, or name the cameras to use"
@@ -95,9 +98,10 @@ def find_pictures(recording: Recording) -> list[Picture]:
 def _look_at(recording: Recording, name: str, topic: Topic) -> Picture | None:
     """A topic, if it carries pictures."""
     picture = Picture(name, topic.kind, topic.count)
-    if topic.kind in (IMAGE, COMPRESSED):
-        return _judged(recording, picture) if topic.count else replace(picture, why="it has no message")
     is_ours = topic.count > 0 and topic.encoding in ("cdr", "ros1")  # channels of other programs are no loss to ROS
+    if topic.kind in (IMAGE, COMPRESSED):
+        found = _judged(recording, picture) if topic.count else replace(picture, why="it has no message")
+        return replace(found, lost=found.lost and is_ours)
     name = topic.kind.replace(".", "/").rsplit("/", 1)[-1]  # types of protobuf have dots
     if name in _VIDEO and (name != "Packet" or "theora" in topic.kind):
         return replace(picture, why=f"a video stream; {_VIDEO[name]}", lost=is_ours)
@@ -113,6 +117,8 @@ def _judged(recording: Recording, picture: Picture) -> Picture:
         return replace(picture, why=problem, lost=True)
     encoding = getattr(image, "encoding", "") or getattr(image, "format", "")
     picture = replace(picture, encoding=encoding, frame_id=str(image.header.frame_id).lstrip("/"))
+    if _VALUES.fullmatch(encoding.partition(";")[0].strip().upper()):
+        return replace(picture, why=_DEPTH)
     if is_depth_encoding(image) or _is_depth_by_name(picture):
         unclear = encoding.upper().startswith("16UC1") and not says_depth(picture.topic)
         unclear = unclear and not says_depth(picture.frame_id) and "compressedDepth" not in encoding

@@ -143,18 +143,21 @@ def test_videos_are_named_with_what_decodes_them(tmp_path, kind):
         ("/zed/rgb/image_raw", "zed_depth_optical", "mono16"),
         ("/camera/depth/image_raw", "cam", "16UC1"),
         ("/camera/any/image_raw", "cam", "32FC1"),
+        ("/semantic/labels", "cam", "32SC1"),
     ],
 )
 def test_depth_is_no_camera_and_no_loss(tmp_path, topic, frame, encoding):
     values = np.full((H, W), 2000, np.uint16)
-    values = values.astype(np.float32) if encoding == "32FC1" else values
+    values = values.astype(np.float32) if encoding.startswith("32") else values
     events = [
         *camera("/left/image_raw", "", "left"),
         *camera(topic, "", frame, lambda s: image(frame, values, encoding, s)),
     ]
     plan, text, problems = planned(tmp_path, events)
     assert (list(topics_of(plan)), problems) == (["left"], [])
-    assert "not used: depth; for the scale" in next(line for line in text.splitlines() if topic in line)
+    assert "not used: depth or other values, no picture; for the scale" in next(
+        line for line in text.splitlines() if topic in line
+    )
 
 
 def test_our_own_outputs_are_no_cameras(tmp_path):
@@ -225,9 +228,7 @@ def test_a_loss_is_in_the_summary(tmp_path, make):
         ("/left/image_raw", False),
         ("/right/image_raw", True),
     ]
-    page = (
-        (tmp_path / "out.da3" / "report.html").read_text().split('id="topics-with-pictures"')[1]
-    )
+    page = (tmp_path / "out.da3" / "report.html").read_text().split('id="topics-with-pictures"')[1]
     assert "/right/image_raw" in page
     assert words in page
 
