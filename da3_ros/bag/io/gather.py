@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a recording, opened: each once, and in which order they are read. What metadata.yaml says of them is
+"""The files of a recording, opened: each once. What metadata.yaml says of them is
 held against what they hold, which decides.
 """
 
@@ -27,9 +27,7 @@ class Gathered:
 
     parts: list[Part] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
-    """Log times of each."""
-    in_turn: bool = False
-    """Whether they are read one after the other as they stand here; else by log time."""
+    """Log times of each; they are read by these, whatever order they are listed in."""
 
 
 def gather(path: Path, members: Members, findings: Findings, scratch: Callable[[], Path]) -> Gathered:
@@ -47,7 +45,6 @@ def gather(path: Path, members: Members, findings: Findings, scratch: Callable[[
     if not found.parts:
         raise BagError(f"nothing of {path} can be read: {'; '.join(findings.problems)}")
     overlapping = overlap(found.stretches)
-    found.in_turn = members.listed and not overlapping
     if len(names) > 1:
         in_time = ", ".join(names[number] for number in time_order(found.stretches))
         if not members.listed:
@@ -55,10 +52,8 @@ def gather(path: Path, members: Members, findings: Findings, scratch: Callable[[
             findings.note(f"{path} has no {METADATA} that lists its {len(names)} files: they are {how}")
             _say_shared(names, found.parts, findings)
         if in_time != ", ".join(names) and not overlapping:
-            text = "are read in the order in which metadata.yaml lists them, not in that of their log times"
-            if not found.in_turn:
-                text = "are read in the order of their log times, not of their names"
-            findings.note(f"the files {text}, which is {in_time}")
+            order = f"that in which {METADATA} lists them" if members.listed else "that of their names"
+            findings.note(f"the files are read in the order of their log times, which is {in_time}, not in {order}")
     _check_counts(found.parts, members.counts, findings)
     below = bags_below(path) if path.is_dir() else []
     if below:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of one recording, read as one: by log time where they cover the same time, else one after the other."""
+"""Files of one recording, read as one, by log time."""
 
 from __future__ import annotations
 

@@ -152,16 +152,10 @@ class Recording:
         return found[0]
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[Message]:
-        """Messages of some topics (None: all) in the order of their log times. Files that cover the same time are
-        merged; the others, and those that metadata.yaml lists one after the other, follow each other.
-        """
+        """Messages of some topics (None: all) in the order of their log times, whatever the order of the files."""
         names = set(self._channels if topics is None else topics)
         streams = [partial(self._part_messages, part, names) for part in self._gathered.parts]
-        if self._gathered.in_turn:
-            for stream in streams:
-                yield from stream()
-        else:
-            yield from merged(self._gathered.stretches, streams, _log_time)
+        yield from merged(self._gathered.stretches, streams, _log_time)
 
     def _part_messages(self, part: Part, topics: set[str]) -> Iterator[Message]:
         channels = {channel.key: channel for channel in part.channels if channel.topic in topics}
