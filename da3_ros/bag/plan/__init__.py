@@ -2,6 +2,7 @@
 """What is to be done with a bag, decided before it begins, and what is kept of what was done.
 
 Read `plan` (options, inputs), `pictures` (every topic that carries some), `topics` (cameras found in a recording),
-`trees` (whose transforms are whose), `params_file` (the node's parameters), `outputs` (topics of the output); then
-`records` (what is noted of each set) and `outcome` (where a run leaves its word, and what it lost).
+`trees` (whose transforms are whose), `places` (where they contradict each other), `params_file` (the node's
+parameters), `outputs` (topics of the output); then `records` (what is noted of each set) and `outcome` (where a run
+leaves its word, and what it lost).
 """

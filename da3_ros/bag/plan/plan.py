@@ -143,7 +143,7 @@ def make_plan(recording: Recording, request: Request) -> Plan:
     remarks += left_out
     losses = [f"{picture.topic} is left out: {picture.why}" for picture in pictures if picture.lost]
     recording.problems += [text for text in losses if text not in recording.problems]
-    remarks += [f"{name} is not used: its namespace is of no camera" for name in trees.others]
+    remarks += [*trees.remarks, *(f"{name} is not used: its namespace is of no camera" for name in trees.others)]
     made = output_topics(parameters, request.options.outputs)
     if not made:
         patterns = " ".join(request.options.outputs)
@@ -198,10 +198,12 @@ def _rig_frame(
     if not frames or "base_link" in frames:
         return None, []
     frames_of = {camera.topic: camera.frame_id for camera in found}
-    frame = guess_rig_frame(parents, [c.frame_id or frames_of.get(c.image_topic, "") for c in parameters.cameras])
+    of_cameras = [c.frame_id or frames_of.get(c.image_topic, "") for c in parameters.cameras]
+    frame = guess_rig_frame(parents, of_cameras)
     if frame is None:
         return None, []
-    return frame, [f"the recording has no frame base_link; rig_frame is {frame}, the one above all cameras"]
+    what = "of the camera above all others" if frame in of_cameras else "the one above all cameras"
+    return frame, [f"the recording has no frame base_link; rig_frame is {frame}, {what}"]
 
 
 def most_sets(recording: Recording, plan: Plan) -> int:

@@ -3,23 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.messages import MessageError, matrix_from_transform, stamp_to_ns
-from da3_ros.stream.names import parts
+from da3_ros.bag.plan.places import check_places, placed
+from da3_ros.stream.names import camera_of, parts
 
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
-_LOOKED_AT = 200
-"""Messages of moving transforms that are compared."""
-_TOLERANCE = 1e-6
+_NUMBER = re.compile(r"[_-]?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -31,12 +26,8 @@ class Trees:
     moving: tuple[str, ...]
     others: tuple[str, ...] = ()
     """Of other namespaces: copied, but not used."""
-
-
-class _Place(NamedTuple):
-    topic: str
-    parent: str
-    matrix: NDArray[np.float64]
+    remarks: tuple[str, ...] = ()
+    """What is unusual about those of the cameras."""
 
 
 def transform_topics(recording: Recording) -> tuple[list[str], list[str]]:
@@ -48,108 +39,88 @@ def transform_topics(recording: Recording) -> tuple[list[str], list[str]]:
 
 def trees_of(recording: Recording, cameras: Iterable[str]) -> Trees:
     """The transforms that hold for cameras, given their image topics: those of the namespaces that a camera lies in,
-    with the ones that have no namespace; all where there are none of these.
+    with the ones that have no namespace.
 
-    Raises BagError where two topics place one frame differently.
+    Where there are none of these, those of the only namespace that has some serve cameras without a namespace of their
+    own, and a remark says so. Raises BagError where two topics place one frame differently, and where cameras are of
+    another robot than the transforms of the others.
     """
+    images = list(cameras)
     static, moving = transform_topics(recording)
     known = {name: parts(name)[:-1] for name in (*static, *moving)}
-    chosen = [name for name, space in known.items() if any(parts(camera)[: len(space)] == space for camera in cameras)]
-    chosen = chosen or list(known)
+    chosen = [name for name, space in known.items() if any(_lies_in(image, space) for image in images)]
+    spaces = {tuple(known[name]) for name in chosen}
+    strangers = [image for image in images if not any(_lies_in(image, space) for space in spaces)]
+    remarks: list[str] = []
+    if chosen and strangers:
+        remarks += _of_no_tree(strangers, chosen, spaces)
+    elif not chosen and len(set(map(tuple, known.values()))) == 1:
+        (space,) = set(map(tuple, known.values()))
+        if all(_may_borrow(image, space) for image in images):
+            chosen = list(known)
+            remarks.append(
+                f"{' and '.join(chosen)} {'is' if len(chosen) == 1 else 'are'} used although no camera lies in "
+                f"/{'/'.join(space)}: there are no other transforms, and the cameras have no namespace"
+            )
     found = Trees(
         tuple(name for name in static if name in chosen),
         tuple(name for name in moving if name in chosen),
         tuple(name for name in known if name not in chosen),
     )
-    _check_static(recording, found.static)
-    _check_moving(recording, found.moving)
-    return found
+    remarks += check_places(recording, found.static, found.moving)
+    return dataclasses.replace(found, remarks=tuple(remarks))
 
 
-def _check_static(recording: Recording, topics: Sequence[str]) -> None:
-    if len(topics) < 2:
-        return
-    places: dict[str, _Place] = {}
-    for topic, _, parent, child, matrix in _transforms(recording, topics, None):
-        _compare(places.setdefault(child, _Place(topic, parent, matrix)), _Place(topic, parent, matrix), child)
+def _lies_in(image: str, space: Sequence[str]) -> bool:
+    return parts(image)[: len(space)] == list(space)
 
 
-def _check_moving(recording: Recording, topics: Sequence[str]) -> None:
-    """One topic may repeat another, as relays do: of one stamp there is one place."""
-    if len(topics) < 2:
-        return
-    said: dict[str, dict[str, dict[int, _Place]]] = {}
-    for topic, stamp, parent, child, matrix in _transforms(recording, topics, _LOOKED_AT):
-        said.setdefault(child, {}).setdefault(topic, {})[stamp] = _Place(topic, parent, matrix)
-    for child, by_topic in said.items():
-        first, *others = by_topic.values()
-        for other in others:
-            shared = first.keys() & other.keys()
-            for stamp in shared:
-                _compare(first[stamp], other[stamp], child)
-            if not shared:
-                raise _conflict(next(iter(first.values())), next(iter(other.values())), child)
+def _may_borrow(image: str, space: Sequence[str]) -> bool:
+    """Whether a camera may be of the robot whose transforms lie in another namespace: nothing but its own name stands
+    before the image, and that is not the robot's with another number.
+    """
+    before = parts(camera_of(image)[0])
+    return len(before) <= 1 and not _are_siblings(image, space)
 
 
-def _compare(first: _Place, second: _Place, child: str) -> None:
-    if first.topic == second.topic:
-        return  # one publisher may correct itself
-    if first.parent != second.parent or np.abs(first.matrix - second.matrix).max() > _TOLERANCE:
-        raise _conflict(first, second, child)
+def _are_siblings(image: str, space: Sequence[str]) -> bool:
+    """Whether the first parts differ in their numbers alone: ``/robot1`` and ``/robot2``."""
+    first, other = parts(image)[0], (space or [""])[0]
+    return first != other and _NUMBER.sub("", first) == _NUMBER.sub("", other)
 
 
-def _conflict(first: _Place, second: _Place, child: str) -> BagError:
-    if first.parent == second.parent:
-        apart = float(np.linalg.norm(first.matrix[:3, 3] - second.matrix[:3, 3]))
-        how = f"in {first.parent}, {apart:.3f} m apart"
-    else:
-        how = f"in {first.parent} and in {second.parent}"
-    return BagError(
-        f"{first.topic} and {second.topic} place the frame {child} differently ({how}): they are of different robots, "
-        "or one is wrong; choose the cameras of one robot with --cameras, or leave a topic out of the recording"
-    )
-
-
-def _transforms(
-    recording: Recording, topics: Sequence[str], most: int | None
-) -> Iterable[tuple[str, int, str, str, NDArray[np.float64]]]:
-    """Topic, stamp, parent, child and T_parent_child of the transforms that are some; most: messages of each topic."""
-    for topic in topics:
-        for message in islice(recording.messages([topic]), most):
-            try:
-                entries = recording.read(topic, message.raw).transforms
-            except Exception:  # said when it is used
-                continue
-            for entry in entries:
-                matrix = _matrix(entry)
-                if matrix is not None:
-                    stamp = stamp_to_ns(entry.header.stamp)
-                    yield topic, stamp, entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/"), matrix
-
-
-def _matrix(entry: Any) -> NDArray[np.float64] | None:
-    try:
-        return matrix_from_transform(entry.transform)
-    except MessageError:
-        return None
+def _of_no_tree(strangers: Sequence[str], chosen: Sequence[str], spaces: Iterable[Sequence[str]]) -> list[str]:
+    """Remarks on cameras that use the transforms of others' namespaces. Raises BagError where it is another robot's."""
+    used = " and ".join(chosen)
+    if others := [image for image in strangers if any(_are_siblings(image, space) for space in spaces)]:
+        raise BagError(
+            f"{', '.join(others)} is of another robot than the transforms ({used}), and has none of its own: choose "
+            "the cameras of one robot with --cameras"
+        )
+    return [f"{image} lies in no namespace of transforms: those of {used} are used for it" for image in strangers]
 
 
 def static_parents(recording: Recording, topics: Sequence[str]) -> dict[str, str]:
     """Parent of every frame with a static transform that is one."""
     found: dict[str, str] = {}
-    for _, _, parent, child, _ in _transforms(recording, topics, None):
-        found.setdefault(child, parent)
+    for _, place in placed(recording, topics):
+        found.setdefault(place.child, place.parent)
     return found
 
 
 def guess_rig_frame(parents: Mapping[str, str], frames: Sequence[str]) -> str | None:
-    """The nearest frame above all of `frames`, given each child's parent; None where there is none."""
+    """The nearest frame above all of `frames`, or the one of them that is above the others, given each child's parent;
+    None where there is none.
+    """
     chains = []
     for frame in frames:
         chain = [frame]
         while (parent := parents.get(chain[-1])) is not None and parent not in chain:
             chain.append(parent)
-        chains.append(chain[1:])
+        chains.append(chain)
     if not chains:
         return None
-    return next((frame for frame in chains[0] if all(frame in chain for chain in chains)), None)
+    above = [frame for frame in chains[0] if all(frame in chain for chain in chains)]
+    # A camera's own frame only where nothing is above it.
+    roots = set(parents.values()) - set(parents)
+    return next((frame for frame in above if frame not in frames or frame in roots), None)
