@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from da3_ros.files.exif import MIRRORED, QUARTER_TURNS, read_orientation, without_orientation
 from da3_ros.messages.images import to_eight_bits
+from da3_ros.messages.jpeg_damage import is_damaged
 from da3_ros.messages.pictures import MOST_PIXELS, structure
 
 RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2")
@@ -54,7 +55,10 @@ def read_picture(path: Path) -> Picture:
     data = path.read_bytes()
     _check(path, data)
     notes: list[str] = []
-    pixels = _decoded(without_orientation(data))
+    stored = without_orientation(data)
+    pixels, scan = _decoded(stored), structure(stored).scan
+    if pixels is not None and scan is not None and is_damaged(stored, scan, pixels, cv2.IMREAD_UNCHANGED):
+        raise ValueError(f"{path} is a JPEG of which a part is missing, although its end is there; copy it again")
     if pixels is None or not pixels.size:
         raise ValueError(f"{path} is not an image that OpenCV can read{_hint(path, data)}")
     if data[:4] in _PAGED and (pages := _pages(path)) > 1:

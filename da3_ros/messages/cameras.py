@@ -41,7 +41,12 @@ def decode_camera_info(
     matrix = matrix[:, :3] if rectified else matrix.reshape(3, 3)
     distortion = () if rectified else tuple(float(value) for value in message.d)
     if matrix[0, 0] == 0 or matrix[1, 1] == 0:
-        raise MessageError(f"uncalibrated: {name}[0] = 0 in its CameraInfo", remedy=_CALIBRATE)
+        remedy = _CALIBRATE
+        if rectified and message.k[0]:
+            remedy = (
+                "let the driver fill P, or set <camera>.rectified: false if its images are not rectified, as K is there"
+            )
+        raise MessageError(f"uncalibrated: {name}[0] = 0 in its CameraInfo", remedy=remedy)
     if not (np.isfinite(matrix).all() and np.isfinite(distortion).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
         raise MessageError(
             f"calibration {name} = {matrix.ravel().tolist()}, D = {list(distortion)}",

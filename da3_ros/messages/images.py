@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.messages.errors import MessageError, Say, guarded, quiet
-from da3_ros.messages.pictures import MOST_PIXELS, decode_picture
+from da3_ros.messages.pictures import MOST_PIXELS, decode_picture, structure
 from da3_ros.messages.types import MessageTypes
 
 MAX_DEPTH_16UC1 = 65.535  # metres: the largest number of millimetres in 16 bits
@@ -67,7 +68,9 @@ ENCODINGS = tuple(_ENCODINGS)
 
 _DEPTH_REMEDY = "publish depth as 32FC1 (metres) or 16UC1 (millimetres)"
 _DEPTH = ("16UC1", "32FC1", "16SC1")
-VIDEO = ("h264", "h.264", "h265", "h.265", "hevc", "av1", "vp8", "vp9", "mpeg4", "theora")
+VIDEO = ("h264", "avc", "avc1", "h265", "hevc", "hvc1", "hev1", "av1", "av01", "vp8", "vp9", "mpeg4", "mp4v", "theora")
+_BAYER = re.compile(r"(?i)(?:bayer_?)?(?P<four>rggb|bggr|gbrg|grbg)|bayer_?(?P<two>rg|bg|gb|gr)(?![a-z])")
+_TIFF = (b"II*\0", b"MM\0*")
 DECODE_VIDEO = "decode it to sensor_msgs/Image: `ros2 run image_transport republish` with ffmpeg_image_transport"
 
 
@@ -180,9 +183,9 @@ def _decode_compressed(message: Any, say: Say) -> NDArray[np.uint8]:
         raise error
     data = np.frombuffer(message.data, np.uint8)
     name = f"format {message.format!r}"
-    packed, _, treatment = message.format.lower().partition(";")
-    mosaic = _ENCODINGS.get(packed.strip()) if packed.startswith("bayer_") else None
-    if mosaic is None and "16" not in packed:
+    mosaic, treatment = _mosaic(message.format), message.format.lower().partition(";")[2]
+    wide = structure(data.tobytes()).bits == 16 or data[:4].tobytes() in _TIFF
+    if mosaic is None and not wide:
         image = decode_picture(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, name=name)
         # Where the publisher did not pack blue first, as compressed_image_transport does, it says so.
         swapped = "compressed rgb" in treatment
@@ -197,12 +200,27 @@ def _decode_compressed(message: Any, say: Say) -> NDArray[np.uint8]:
     return _narrowed(image, say) if image.dtype == np.uint16 else image
 
 
+def _mosaic(form: str) -> _Encoding | None:
+    """The Bayer pattern that a format names, in ROS's words or in GenICam's; None for none. Raises MessageError."""
+    found = _BAYER.search(form)
+    if found is None:
+        if "bayer" in form.lower():
+            raise MessageError(
+                f"format {form!r} is a mosaic of a pattern that is not known",
+                allowed=", ".join(name for name in ENCODINGS if name.startswith("bayer_")),
+                remedy="set the driver to one of these, or let it publish colours",
+            )
+        return None
+    pattern = (found["four"] or found["two"]).lower()
+    return _ENCODINGS[f"bayer_{ {'rg': 'rggb', 'bg': 'bggr', 'gb': 'gbrg', 'gr': 'grbg'}.get(pattern, pattern) }8"]
+
+
 def _no_picture(form: str) -> MessageError | None:
     """Why a CompressedImage of this format holds no picture for the network; None where it may."""
     first = form.partition(";")[0].strip()
     if "compressedDepth" in form or first.upper() in _DEPTH:
         return MessageError(f"format {form!r} holds depth", allowed="jpeg, png", remedy="subscribe to a colour image")
-    if first.lower() in VIDEO:
+    if re.sub(r"[^a-z0-9]", "", first.lower().removeprefix("video/")) in VIDEO:
         return MessageError(f"format {form!r} is a video stream", allowed="jpeg, png", remedy=DECODE_VIDEO)
     return None
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.messages.errors import MessageError
+from da3_ros.messages.jpeg_damage import is_damaged
 
 MOST_PIXELS = 1 << 28
 """Larger pictures than this (268 megapixels) come from damaged headers, not from cameras."""
@@ -35,6 +36,10 @@ class Structure:
     height: int = 0
     is_whole: bool = True
     """Whether its end is there, so far as the format says; bytes after the end do no harm."""
+    bits: int = 8
+    """Of a PNG's values; 8 where nothing tells."""
+    scan: tuple[int, int] | None = None
+    """Where the compressed data of a baseline JPEG begin and end."""
 
 
 def structure(data: bytes | memoryview) -> Structure:
@@ -65,6 +70,8 @@ def decode_picture(data: NDArray[np.uint8], flags: int = cv2.IMREAD_COLOR, *, na
             image = cv2.imdecode(data, flags)
         except cv2.error:  # sizes that OpenCV refuses
             image = None
+    if image is not None and found.scan and is_damaged(data.tobytes(), found.scan, image, flags):
+        raise MessageError(f"{what} hold a {found.kind} of which a part is missing", remedy=_REMEDY)
     if image is None or not image.size:
         raise MessageError(
             f"{what} cannot be decoded: corrupt, cut off, or no picture",
@@ -78,6 +85,7 @@ def _jpeg(view: memoryview) -> Structure:
     """Segment by segment: an end marker inside a thumbnail of the header is none of this picture's."""
     position, size = 2, len(view)
     width = height = 0
+    scan, baseline = None, False
     while position + 2 <= size:
         if view[position] != 0xFF:  # bytes between segments, which decoders pass over
             position = _after_scan(view, position)
@@ -87,7 +95,7 @@ def _jpeg(view: memoryview) -> Structure:
             position += 1
             continue
         if marker == _END:
-            return Structure("JPEG", width, height, True)
+            return Structure("JPEG", width, height, True, scan=scan if baseline else None)
         if marker in _ALONE:
             position += 2
             continue
@@ -96,9 +104,11 @@ def _jpeg(view: memoryview) -> Structure:
         (length,) = struct.unpack_from(">H", view, position + 2)
         if marker in _FRAMES and position + 9 <= size:
             height, width = struct.unpack_from(">HH", view, position + 5)
+            baseline = marker in (0xC0, 0xC1)
         position += 2 + length
         if marker == _SCAN:
-            position = _after_scan(view, position)
+            begin, position = position, _after_scan(view, position)
+            scan = begin, position
     return Structure("JPEG", width, height, False)
 
 
@@ -121,11 +131,12 @@ def _png(view: memoryview) -> Structure:
     """Chunk by chunk to IEND."""
     position, size = len(_PNG), len(view)
     width = height = 0
+    bits = 8
     while position + 12 <= size:
         length, name = struct.unpack_from(">I4s", view, position)
-        if name == b"IHDR" and position + 16 <= size:
-            width, height = struct.unpack_from(">II", view, position + 8)
+        if name == b"IHDR" and position + 17 <= size:
+            width, height, bits = struct.unpack_from(">IIB", view, position + 8)
         position += 12 + length
         if name == b"IEND" and position <= size:
-            return Structure("PNG", width, height, True)
-    return Structure("PNG", width, height, False)
+            return Structure("PNG", width, height, True, bits)
+    return Structure("PNG", width, height, False, bits)

@@ -45,6 +45,12 @@ def is_rectified(topic: str) -> bool:
     return False
 
 
+def says_raw(topic: str) -> bool:
+    """Whether a topic says that its images are raw, and nothing else: ``left_rect/image_raw`` says both."""
+    said = {word for name in parts(base(topic)) for word in words(name)}
+    return bool(said & _RAW) and not said & _RECTIFIED
+
+
 def says_depth(topic: str) -> bool:
     """Whether a topic says that its values are distances."""
     return any(set(words(name)) & _DEPTH for name in parts(topic))

@@ -13,7 +13,7 @@ from da3_ros.estimation.pose.matches import MatchesConfig
 from da3_ros.estimation.refinement import SOURCES as REFINEMENTS
 from da3_ros.estimation.refinement import RefinementConfig
 from da3_ros.estimation.scale import FITS, SOURCES
-from da3_ros.stream.names import COMPRESSED, is_rectified
+from da3_ros.stream.names import COMPRESSED, is_rectified, says_raw
 from da3_ros.stream.reading import ParameterError, Reader
 from da3_ros.stream.specs import CONDITIONING, QOS, RECTIFIED, RESOLUTIONS, SPECS, TRANSPORTS, Spec, camera_specs
 from da3_ros.sync import POLICIES, SyncConfig
@@ -34,6 +34,8 @@ class CameraParameters:
     transport: str
     frame_id: str
     rectified: bool
+    rectified_said: bool
+    """Whether the parameter or the topic says so; else raw is a guess."""
 
 
 @dataclass(frozen=True)
@@ -275,4 +277,5 @@ def _camera(reader: Reader, name: str) -> CameraParameters:
         transport=transport,
         frame_id=reader.frame(f"{name}.frame_id", empty=True),
         rectified=rectified,
+        rectified_said=choice != "auto" or rectified or says_raw(topic),
     )

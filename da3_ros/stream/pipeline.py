@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from da3_ros.estimation import Estimate, Estimator, View, ViewSet
-from da3_ros.geometry.cameras import CameraModel
-from da3_ros.messages import MessageError, decode_camera_info, decode_image, decode_rectification
-from da3_ros.stream.calibrations import Calibrations
+from da3_ros.messages import MessageError, decode_image
+from da3_ros.stream.calibrations import Calibrations, calibrate
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.outputs import Outputs
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
@@ -25,7 +24,7 @@ from da3_ros.stream.presenter import Presenter
 from da3_ros.stream.reference import Reference
 from da3_ros.stream.transforms import TransformError, TransformTree
 from da3_ros.stream.window import Window
-from da3_ros.stream.work import Matrix, Source, Work
+from da3_ros.stream.work import Source, Work
 from da3_ros.sync import Frame, FrameCounters, FrameSet
 
 
@@ -52,6 +51,8 @@ class Pipeline:
         self.presenter = Presenter(parameters, outputs, transforms, health, now_ns)
         self._cameras = {camera.name: camera for camera in parameters.cameras}
         self._infos = Calibrations(patience_s)
+        self._frames: dict[str, str] = {}
+        """Of the last image of each camera."""
         self.window = Window(parameters.window)
         self.reference = Reference(parameters.reference.max_age_ns)
 
@@ -181,48 +182,44 @@ class Pipeline:
         try:
             image = decode_image(message, partial(self._say, camera.name, "encoding", topic))
             kind, topic = "calibration", camera.camera_info_topic
-            info = self._info(camera, frame.stamp_ns)
-            model, turn = self._calibration(camera, info, message, (image.shape[1], image.shape[0]))
+            frame_id = message.header.frame_id.lstrip("/")
+            self._frames[camera.name] = frame_id
+            info = self._info(camera, frame.stamp_ns, message.header.frame_id)
+            model, turn = None, None
+            if info is not None:
+                others = {name for camera_name, name in self._frames.items() if camera_name != camera.name}
+                say = partial(self._say, camera.name, "odd calibration", topic)
+                size = image.shape[1], image.shape[0]
+                model, turn = calibrate(camera, info, frame_id, size, others - {frame_id}, say)
         except MessageError as error:
             self._health.report(camera.name, kind, f"{topic}: {error}")
             self._counters.revoke(camera.name, kind)
             return None
-        frame_id = camera.frame_id or message.header.frame_id.lstrip("/")
+        frame_id = camera.frame_id or frame_id
         if not frame_id:
             frame_id = f"{camera.name}_optical_frame"
             text = f"{camera.image_topic}: header.frame_id is empty, {frame_id} is used; set {camera.name}.frame_id"
             self._health.report(camera.name, "frame_id", text, WARN)
-        return Source(View(image, model, None, camera.name, frame.stamp_ns), frame_id, camera.rectified, turn)
+        view = View(image, model, None, camera.name, frame.stamp_ns)
+        beside = -float(info.p[3] / info.p[0]) if info is not None and camera.rectified else 0.0
+        return Source(view, frame_id, camera.rectified, turn, beside)
 
     def _say(self, camera: str, kind: str, topic: str, text: str) -> None:
         self._health.report(camera, kind, f"{topic}: {text}", WARN)
 
-    def _info(self, camera: CameraParameters, stamp_ns: int) -> Any:
+    def _info(self, camera: CameraParameters, stamp_ns: int, frame_id: str) -> Any:
         """The CameraInfo of an image; None where the camera has none by its parameters. Raises MessageError."""
         if not camera.camera_info_topic:
             text = f"no calibration ({camera.name}.camera_info_topic is empty): its depth is marked as relative"
             self._health.report(camera.name, "uncalibrated", text, WARN)
             return None
-        message = self._infos.of(camera.name, stamp_ns)
+        message = self._infos.of(camera.name, stamp_ns, frame_id)
         if message is None:
             raise MessageError(
                 "no CameraInfo has come yet",
                 remedy=f"publish it, or set {camera.name}.camera_info_topic (empty: there is none)",
             )
         return message
-
-    def _calibration(
-        self, camera: CameraParameters, info: Any, image: Any, size: tuple[int, int]
-    ) -> tuple[CameraModel | None, Matrix | None]:
-        """Camera of an image, and the rotation of its rectification."""
-        if info is None:
-            return None, None
-        say = partial(self._say, camera.name, "odd calibration", camera.camera_info_topic)
-        ours, its = image.header.frame_id.lstrip("/"), info.header.frame_id.lstrip("/")
-        if ours and its and ours != its:
-            say(f"its frame is {its}, that of the images {ours}: is it another camera's calibration?")
-        model = decode_camera_info(info, rectified=camera.rectified, image_size=size, say=say)
-        return model, decode_rectification(info) if camera.rectified else None
 
     def _with_measured(self, source: Source) -> Source:
         """The view with points of the metric reference in its frame, if scale or refinement wants them and there are

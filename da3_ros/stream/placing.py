@@ -38,7 +38,10 @@ def place(
     for source in sources:
         view = source.view
         if source.frame_id in shared:
-            text = f"shares the frame {source.frame_id} with another camera; set {view.name}.frame_id"
+            text = f"shares the frame {source.frame_id} with another camera; "
+            if source.beside:
+                text += f"P of its CameraInfo has it {source.beside:.3f} m beside: publish a frame there and "
+            text += f"set {view.name}.frame_id"
             health.report(view.name, "transform", text, WARN)
             mounts.append(None)
         else:

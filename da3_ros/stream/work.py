@@ -25,6 +25,8 @@ class Source:
     """Whether its image came rectified."""
     turn: Matrix | None = None
     """R_view_camera (3, 3), by which rectification turned the view from its frame in /tf; None: not at all."""
+    beside: float = 0.0
+    """Metres along x from the first camera of a rectified pair, by P of its CameraInfo."""
 
 
 @dataclass

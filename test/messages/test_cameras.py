@@ -171,6 +171,13 @@ def test_a_principal_point_outside_of_the_image_is_said(types):
     assert remarks == ["the principal point (700, 240) of K lies outside of the image of 640 x 480"]
 
 
+def test_an_unset_p_beside_a_k_says_what_to_do(types):
+    with pytest.raises(
+        MessageError, match=r"P\[0\] = 0 in its CameraInfo; let the driver fill P, or set <camera>.rectified"
+    ):
+        decode_camera_info(info(types, p=np.zeros(12)), rectified=True)
+
+
 def test_rectification(types):
     turned = matrix_from_quaternion(np.array([0.0, 0.02, 0.0, 1.0]))
     np.testing.assert_allclose(decode_rectification(info(types, r=turned.ravel())), turned, atol=1e-12)

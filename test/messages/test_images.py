@@ -198,6 +198,67 @@ def test_what_stands_behind_a_whole_jpeg_does_no_harm(types, large, behind, flag
         decode_image(compressed(types, data[:-40] + behind))
 
 
+SAMPLING = {
+    "4:2:0": [],
+    "4:4:4": [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111],
+    "restarts": [cv2.IMWRITE_JPEG_RST_INTERVAL, 4],
+}
+
+
+@pytest.mark.parametrize("sampling", SAMPLING)
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.85])
+def test_a_jpeg_that_ends_early_in_order_is_refused(types, large, sampling, share):
+    """Cameras that lose a part of a frame close it all the same; decoders fill it up with grey."""
+    noisy = np.clip(large + np.random.default_rng(0).normal(0, 9, large.shape), 0, 255).astype(np.uint8)
+    for picture in (noisy, noisy[..., 1]):
+        data = cv2.imencode(".jpg", picture, SAMPLING[sampling])[1].tobytes()
+        assert decode_image(compressed(types, data)).shape == large.shape
+        with pytest.raises(MessageError, match="a JPEG of which a part is missing"):
+            decode_image(compressed(types, data[: int(len(data) * share)] + b"\xff\xd9"))
+
+
+@pytest.mark.parametrize("sampling", SAMPLING)
+@pytest.mark.parametrize("colour", [0, 77, 128, 255])
+@pytest.mark.parametrize("rows", [40, 200, 240])
+def test_a_picture_that_ends_in_one_colour_is_whole(types, large, sampling, colour, rows):
+    large[240 - rows :] = colour
+    data = cv2.imencode(".jpg", large, SAMPLING[sampling])[1].tobytes()
+    assert decode_image(compressed(types, data)).shape == large.shape
+
+
+def test_a_hole_of_zeros_is_refused(types, large):
+    data = cv2.imencode(".jpg", np.clip(large * 1.1, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 100])[
+        1
+    ].tobytes()
+    middle = len(data) // 2
+    with pytest.raises(MessageError, match="a JPEG of which a part is missing"):
+        decode_image(compressed(types, data[:middle] + bytes(3000) + data[middle + 3000 :]))
+
+
+@pytest.mark.parametrize(
+    "form", ["BayerRG8; jpeg compressed ", "rggb8; png", "jpeg; bayer_rggb8", "bayer_rggb10; png compressed "]
+)
+def test_other_names_of_a_mosaic(types, rgb, form):
+    large = cv2.resize(rgb, (96, 64))
+    suffix = ".png" if "png" in form else ".jpg"
+    data = cv2.imencode(suffix, mosaic(large, "rggb"), [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    assert np.abs(decode_image(compressed(types, data, form)).astype(int) - large)[4:-4, 4:-4].mean() < 3
+
+
+def test_a_mosaic_without_a_pattern_is_refused(types, rgb):
+    with pytest.raises(MessageError, match=r"a mosaic of a pattern that is not known.*bayer_rggb8"):
+        decode_image(compressed(types, cv2.imencode(".png", rgb)[1].tobytes(), "bayer8; png"))
+
+
+def test_a_png_of_twelve_bits_tells_so_itself(types, large):
+    said = []
+    wide = large.astype(np.uint16) << 4
+    data = cv2.imencode(".png", wide[..., ::-1])[1].tobytes()
+    image = decode_image(compressed(types, data, "png"), said.append)
+    assert np.abs(image.astype(int) - large).max() <= 1
+    assert "taken for 12 bits" in said[0]
+
+
 def test_a_thumbnail_does_not_end_a_jpeg(types, large):
     data = cv2.imencode(".jpg", large)[1].tobytes()
     thumbnail = cv2.imencode(".jpg", large[::8, ::8])[1].tobytes()
@@ -283,7 +344,7 @@ def test_encodings_that_leave_colours_open_are_said(types, large, encoding, take
     assert said == [f"encoding {encoding} does not tell the order of colours: taken for {taken}"]
 
 
-@pytest.mark.parametrize("form", ["h264", "H265", "hevc; packets"])
+@pytest.mark.parametrize("form", ["h264", "H265", "hevc; packets", "video/h264", "avc1", "H.264"])
 def test_video_is_named_with_what_decodes_it(types, form):
     with pytest.raises(MessageError, match=r"video stream.*republish.*ffmpeg_image_transport"):
         decode_image(compressed(types, b"123", form))

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from da3_ros.stream.calibrations import KEPT, Calibrations
 
 
-def info(stamp_ns, name=""):
+def info(stamp_ns, name="", frame="a"):
     stamp = SimpleNamespace(sec=0, nanosec=stamp_ns)
-    return SimpleNamespace(header=SimpleNamespace(stamp=stamp), name=name)
+    return SimpleNamespace(header=SimpleNamespace(stamp=stamp, frame_id=frame), name=name)
 
 
 def test_an_image_has_the_calibration_of_its_stamp_whatever_came_later():
@@ -47,3 +47,13 @@ def test_what_is_kept_has_an_end():
         kept.add("a", info(stamp, stamp))
     assert kept.of("a", 0).name == 2 * KEPT - 1
     assert kept.of("a", KEPT).name == KEPT
+
+
+def test_one_topic_with_the_calibrations_of_two_cameras():
+    kept = Calibrations()
+    for stamp in (1, 2):
+        for frame in ("left", "right"):
+            kept.add("a", info(stamp, f"{frame}{stamp}", frame))
+    assert [kept.of("a", stamp, "left").name for stamp in (1, 2, 9)] == ["left1", "left2", "left2"]
+    assert kept.of("a", 2, "right").name == "right2"
+    assert kept.of("a", 1, "elsewhere").name in ("left1", "right1")

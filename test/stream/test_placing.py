@@ -5,6 +5,8 @@ from needs import needs
 
 needs("rosbags")
 
+import dataclasses
+
 import numpy as np
 import pytest
 from wrong_depth import Wires, wall
@@ -96,3 +98,50 @@ def test_raw_images_are_not_turned(beside):
     wires = Turned(beside, 4.0, **{f"{name}.rectified": "false" for name in ("left", "right")})
     pose = wires.send().views[0].pose.T_world_camera
     np.testing.assert_allclose(pose[:3, :3], wires.turns["left"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"), [("/{}/image", True), ("/{}_rect/image_raw", True), ("/{}/image_raw", False)]
+)
+def test_images_that_may_be_rectified_are_said_where_it_matters(beside, topic, said):
+    wires = Turned(beside, 1.0, **{f"{name}.image_topic": topic.format(name) for name in ("left", "right")})
+    wires.send()
+    status = wires.status("left")
+    assert ("it is taken for raw; set left.rectified" in status.message) is said
+
+
+def test_a_pair_in_one_frame_says_where_the_second_camera_stands(beside):
+    wires = Wires(beside, None, **RECTIFIED, **{"scale.source": "rig"})
+    original = beside.messages
+
+    def messages(name, index, stamp_ns):
+        info, image = original(name, index, stamp_ns)
+        image.header.frame_id = info.header.frame_id = "left_optical"
+        info.p[3] = -0.2 * info.p[0] if name == "right" else 0.0
+        return info, image
+
+    wires.scene = type("Scene", (), {"messages": staticmethod(messages)})
+    wires.send()
+    assert (
+        "P of its CameraInfo has it 0.200 m beside: publish a frame there and set right.frame_id"
+        in wires.status("right").message
+    )
+
+
+def test_another_cameras_calibration_is_refused(beside):
+    wires = Wires(beside, None, **{"scale.source": "rig"})
+    original = beside.messages
+
+    def messages(name, index, stamp_ns):
+        info, image = original(name, index, stamp_ns)
+        info.header = dataclasses.replace(info.header, frame_id="left_optical")
+        return info, image
+
+    wires.send()
+    wires.scene = type("Scene", (), {"messages": staticmethod(messages)})
+    wires.pipeline._infos._kept.clear()
+    assert len(wires.send(1).views) == 1
+    assert (
+        "a calibration of left_optical, another camera's frame, for images of right_optical"
+        in wires.status("right").message
+    )
