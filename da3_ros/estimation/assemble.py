@@ -30,8 +30,10 @@ def assemble(settled: Settled, refined: Sequence[Refined | None]) -> tuple[ViewE
         if settled.scale.metric:
             depth = apply_range(depth, config.min_range, config.max_range)
         depth = mask_low_confidence(depth, confidence, config.min_confidence)
+        share = 0.0
         if raw.sky is not None:  # REP-117: beyond every range. Its confidence says nothing: it is 1 by rule
-            depth = np.where(raw.sky[i, :h, :w] >= SKY_THRESHOLD, np.float32(np.inf), depth)
+            sky = raw.sky[i, :h, :w] >= SKY_THRESHOLD
+            depth, share = np.where(sky, np.float32(np.inf), depth), float(sky.mean())
         camera = prepared.cameras[i] or network_camera(raw, i, (h, w))
         image = np.ascontiguousarray(prepared.images[i, :h, :w])
         if config.full_resolution:
@@ -46,6 +48,8 @@ def assemble(settled: Settled, refined: Sequence[Refined | None]) -> tuple[ViewE
             stddev = np.where(np.isfinite(depth), stddev, np.float32(np.nan))
         report = None if better is None else better.report
         out.append(
-            ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, settled.poses[i], stddev, report)
+            ViewEstimate(
+                view.name, view.stamp_ns, image, depth, confidence, camera, settled.poses[i], stddev, report, share
+            )
         )
     return tuple(out)

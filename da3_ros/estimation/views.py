@@ -160,6 +160,8 @@ class ViewEstimate:
     with the refinement's source ``none``."""
     refinement: ViewRefinement | None = None
     """None where none was asked for, or none can be: depth has no unit."""
+    sky: float = 0.0
+    """Share of the pixels that the network takes for sky, of those that are +Inf."""
 
     def points(self) -> NDArray[np.float32]:
         """Points (h, w, 3) in the camera's optical frame, NaN where depth is not finite."""

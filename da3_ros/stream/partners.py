@@ -82,6 +82,15 @@ def repeated_stamps(topic: str, repeated: int, received: int) -> str:
     )
 
 
+def too_late(topic: str, late: int, received: int, seconds: float) -> str:
+    """late: of the received frames that were older than a set that was given out, by up to so many seconds."""
+    return (
+        f"{topic}: {late} of {received} frames came after a set with newer stamps, by up to {seconds:.2g} s, and were "
+        "dropped as late: they were not recorded in the order of their stamps. sync.allow_missing does not help; the "
+        "driver must send, or the recorder write, each camera's frames in the order of their stamps"
+    )
+
+
 def jumped_back(topic: str, seconds: float) -> str:
     """Stamps went back by so many seconds."""
     return (

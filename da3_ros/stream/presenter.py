@@ -19,6 +19,11 @@ from da3_ros.stream.work import Matrix, Work
 
 GIVEN = ("calibrated", "odometry")
 """Sources of poses in metres, whatever the unit of depth."""
+MOST_METRES = 200.0
+"""In one unit of a network: a scene whose mean depth is farther than a LiDAR reaches. Millimetres give thousands."""
+ALL_SKY = 0.9
+"""A view with a greater share of sky may well have no depth at all."""
+_METRES_ONLY = "depth images in millimetres must be 16UC1, floats and clouds are metres (REP-118, REP-103)"
 
 
 class Presenter:
@@ -64,6 +69,7 @@ class Presenter:
         self._outputs.publish_latency(stages, frames.stamp_ns)
         self._check(stages["total"], estimate)
         self._check_engine(estimate, len(work.sources))
+        self._check_range(estimate, len(work.sources))
         self._check_refinement(estimate.views[: len(work.sources)])
         return stages
 
@@ -96,6 +102,34 @@ class Presenter:
         for fault in estimate.faults:
             if fault.index < count:
                 self._health.report(fault.view, "engine output", fault.text)
+
+    def _check_range(self, estimate: Estimate, count: int) -> None:
+        """Say so where no view of this moment, of which there are `count`, has a single depth in metres that may be
+        published, and where the metres of a reference are beyond reason. Relative depth has no range.
+        """
+        scale, config = estimate.scale, self._parameters.estimator
+        if not scale.metric:
+            return
+        is_reference = scale.source == "reference"
+        if is_reference and scale.value > MOST_METRES:
+            text = (
+                f"the reference makes one unit of the network {scale.value:.4g} m, and more than {MOST_METRES:g} m is "
+                f"no scene: is it in millimetres? {_METRES_ONLY}"
+            )
+            self._health.report("", "reference", text, WARN)
+        views = [view for view in estimate.views[:count] if view.sky < ALL_SKY]
+        if views and not any(np.isfinite(view.depth).any() for view in views):
+            depth = np.concatenate([view.depth.ravel() for view in views])
+            far, near = np.isposinf(depth).mean(), np.isneginf(depth).mean()
+            remedy = "check what the scale comes from, and min_range, max_range and min_confidence"
+            if is_reference:
+                remedy += f"; is the reference in millimetres? {_METRES_ONLY}"
+            text = (
+                f"not one depth can be used: at {scale.value:.4g} m a unit (scale from {scale.source}) {far:.0%} of "
+                f"the pixels lie beyond max_range, {near:.0%} nearer than min_range ({config.min_range:g} to "
+                f"{config.max_range:g} m), {max(1 - far - near, 0):.0%} have none or too little confidence; {remedy}"
+            )
+            self._health.report("", "range", text)
 
     def _check_refinement(self, views: Sequence[ViewEstimate]) -> None:
         """Say so where views do not match at their poses. Too little evidence is normal, and says nothing."""

@@ -102,6 +102,7 @@ class LookUp(InOneStep):
     def _view(self, view: View, own: ChunkView, scale: float, T_anchor_camera: Array, anchor: bool) -> ViewEstimate:
         c = self._config
         depth = own.depth * np.float32(scale)
+        sky = float(np.isposinf(depth).mean())  # no range has cut anything off yet
         if self.trajectory.metric:
             depth = apply_range(depth, c.min_range, c.max_range)
         depth = mask_low_confidence(depth, own.confidence, c.min_confidence)
@@ -125,7 +126,8 @@ class LookUp(InOneStep):
             pose = PoseEstimate(T_anchor_camera, "matches", _covariance(_STEP_STD))
         else:
             pose = PoseEstimate(np.eye(4), "none", _covariance(NO_IDEA_STD))
-        return ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, pose, stddev, own.refinement)
+        seen = view.name, view.stamp_ns, image, depth, confidence, camera, pose, stddev, own.refinement
+        return ViewEstimate(*seen, sky)
 
     def _scale(self, index: int, factor: float) -> ScaleEstimate:
         own = self._scales[index]

@@ -16,6 +16,7 @@ from da3_ros.stream.partners import (
     never_stamped,
     nothing_matched,
     repeated_stamps,
+    too_late,
     without_partners,
 )
 from da3_ros.sync import CameraCounts, FrameBuffer
@@ -34,6 +35,8 @@ class _Seen:
     unset: int = 0
     """With a stamp of 0 or below."""
     repeated: int = 0
+    behind_ns: int = 0
+    """How far a stamp was behind the newest one, at most."""
     since_set: int = 0
     first_log_ns: int = 0
     last_log_ns: int = 0
@@ -69,6 +72,8 @@ class Lookout:
                 self._health.report(camera, "stamp", never_stamped(topic, stamp_ns))
         elif before_ns == stamp_ns:
             seen.repeated += 1
+        elif before_ns is not None and self._buffer.epoch == self._epoch:
+            seen.behind_ns = max(seen.behind_ns, before_ns - stamp_ns)
         if self._buffer.epoch != self._epoch:
             self._epoch = self._buffer.epoch
             self._partners.clear()
@@ -106,6 +111,12 @@ class Lookout:
                 text = repeated_stamps(self._topics[name], seen.repeated, seen.received)
                 level = ERROR if seen.repeated > UNMATCHED_SHARE * seen.received else WARN
                 self._health.report(name, "stamp", text, level)
+            # What shares a stamp is late, too, and has its sentence.
+            late = counts[name].dropped.get("late", 0) - seen.repeated
+            if late > 0 and seen.unset < 2:
+                text = too_late(self._topics[name], late, seen.received, seen.behind_ns / 1e9)
+                is_most = late > UNMATCHED_SHARE * seen.received and 2 * counts[name].used < seen.received
+                self._health.report(name, "late", text, ERROR if is_most else WARN)
             if seen.nearest_ns is not None and abs(seen.nearest_ns) > ANOTHER_CLOCK_S * 1e9 and not seen.unset > 1:
                 self._health.report(name, "clock", another_clock(self._topics[name], seen.nearest_ns / 1e9), WARN)
         came = {name: seen for name, seen in self._seen.items() if seen.received}

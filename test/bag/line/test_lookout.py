@@ -126,6 +126,33 @@ def test_nothing_matched_for_a_while_as_live(tmp_path, make):
     assert "newest stamps are" in text
 
 
+@pytest.mark.parametrize(
+    "order",
+    [[5, 0, 1, 2, 3, 4], [3, 2, 1, 0], [9, 1, 2, 3, 4, 5, 6, 7, 8]],
+    ids=["the last one first", "backwards", "a clock that was set within the second"],
+)
+def test_frames_out_of_the_order_of_their_stamps_are_told_and_are_no_success(tmp_path, make, order):
+    stamp = lambda i, c: bags.START + order[i] * bags.PERIOD  # noqa: E731
+    _, summary = make(recording(tmp_path / "rig", stamp, len(order)))
+    assert len(summary["sets"]) == 1
+    for name in ("left", "right"):
+        issue = issues(summary)[name, "late"]
+        assert f"/{name}/image_raw: {len(order) - 1} of {len(order)} frames came after a set" in issue["text"]
+        assert f"by up to {(order[0] - min(order)) / 10:.2g} s" in issue["text"]
+        assert "sync.allow_missing does not help" in issue["text"]
+        assert issue["level"] == 2
+    assert has_errors(summary)
+
+
+def test_one_late_frame_of_many_is_a_note(tmp_path, make):
+    order = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11]
+    _, summary = make(recording(tmp_path / "rig", lambda i, c: bags.START + order[i] * bags.PERIOD))
+    assert summary["frames"]["left"] == {"received": 12, "used": 11, "dropped": {"late": 1}}
+    assert issues(summary)["left", "late"]["level"] == 1
+    assert "1 of 12 frames" in issues(summary)["left", "late"]["text"]
+    assert not has_errors(summary)
+
+
 def test_clocks_other_than_that_of_the_recording_are_told(tmp_path, make):
     _, summary = make(recording(tmp_path / "rig", lambda i, c: i * bags.PERIOD))
     assert len(summary["sets"]) == 12  # simulated time from 0: all is well but for this note
