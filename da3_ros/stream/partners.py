@@ -22,9 +22,9 @@ _UNITS = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
 class Partners:
     """Watches which camera's frames find no partner, as when one sends at half the rate of the others."""
 
-    def __init__(self, topics: Mapping[str, str]) -> None:
-        """topics: of the images, by camera."""
-        self._topics = topics
+    def __init__(self, topics: Mapping[str, str], *, strays: bool = True) -> None:
+        """topics: of the images, by camera. strays: also tell of single stamps that are damaged."""
+        self._topics, self._strays = topics, strays
         self._history: deque[tuple[float, Mapping[str, CameraCounts]]] = deque()
 
     def clear(self) -> None:
@@ -43,6 +43,9 @@ class Partners:
             alone = _alone(counts[name]) - _alone(before[name])
             if received[name] >= MIN_FRAMES and alone > UNMATCHED_SHARE * received[name]:
                 said[name] = without_partners(topic, name, alone, received, now - then)
+            stray = counts[name].dropped.get("stamp", 0) - before[name].dropped.get("stamp", 0)
+            if self._strays and stray:
+                said[name] = strayed(topic, stray, received[name])
         return said
 
 
@@ -88,6 +91,14 @@ def too_late(topic: str, late: int, received: int, seconds: float) -> str:
         f"{topic}: {late} of {received} frames came after a set with newer stamps, by up to {seconds:.2g} s, and were "
         "dropped as late: they were not recorded in the order of their stamps. sync.allow_missing does not help; the "
         "driver must send, or the recorder write, each camera's frames in the order of their stamps"
+    )
+
+
+def strayed(topic: str, stray: int, received: int) -> str:
+    """stray: of the received frames whose stamp fits none of those around it."""
+    return (
+        f"{topic}: {stray} of {received} frames have a stamp more than a day from those of the frames around them, and "
+        "were left out (stamp): their bytes are damaged, or the driver stamps by two clocks"
     )
 
 

@@ -6,41 +6,14 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from da3_ros.sync.config import SyncConfig
 from da3_ros.sync.counters import FrameCounters
 from da3_ros.sync.frames import Frame, FrameSet
+from da3_ros.sync.strays import Strays
 
 T = TypeVar("T")
-POLICIES = ("anchor", "exact", "approximate", "latest")
-"""How frames may be matched, see `SyncConfig`."""
-
-
-@dataclass(frozen=True)
-class SyncConfig:
-    """How frames are matched; times in nanoseconds. Raises ValueError for values that make no sense.
-
-    policy: `anchor`: the first camera triggers; each other one adds its frame closest in time, within
-    `max_skew_ns`. `exact`: equal stamps. `approximate`: any camera triggers, all frames lie within
-    `max_skew_ns` of each other. `latest`: the first camera triggers, the others add their newest frame
-    whatever its age, again and again. allow_missing: a set may lack cameras; it is then given out when the
-    triggering camera's next frame comes. capacity: frames kept for each camera. jump_ns: a stamp that falls
-    back by more means that time was reset.
-    """
-
-    policy: str = "anchor"
-    max_skew_ns: int = 20_000_000
-    allow_missing: bool = False
-    capacity: int = 10
-    jump_ns: int = 1_000_000_000
-
-    def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
-            raise ValueError(f"policy {self.policy!r} is unknown; choose one of {', '.join(POLICIES)}")
-        for name, lowest in (("max_skew_ns", 0), ("capacity", 1), ("jump_ns", 1)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} = {getattr(self, name)}; it must be at least {lowest}")
 
 
 class FrameBuffer(Generic[T]):
@@ -48,7 +21,8 @@ class FrameBuffer(Generic[T]):
 
     Stamps of one camera may come slightly out of order; a set never goes back in time. Causes of drops:
     `late` (older than what was used, or a second frame with the same stamp), `unmatched` (a newer set
-    passed it by), `overflow`, `superseded` (policy `latest`: replaced before use), `reset`.
+    passed it by), `overflow`, `superseded` (policy `latest`: replaced before use), `reset`, `stamp` (more than a day
+    from the frames around it, see `Strays`).
     """
 
     def __init__(
@@ -60,6 +34,7 @@ class FrameBuffer(Generic[T]):
         self.cameras = tuple(cameras)
         self.config = config or SyncConfig()
         self.counters = counters or FrameCounters(cameras)
+        self._strays = Strays(self.counters)
         self._lock = threading.Lock()
         self._excluded: set[str] = set()
         self._epoch = 0
@@ -106,6 +81,8 @@ class FrameBuffer(Generic[T]):
             self.counters.receive(camera)
             self._excluded.discard(camera)
             newest = self._newest.get(camera)
+            if not self._strays.admit(camera, stamp_ns, newest):
+                return None
             if newest is not None and newest - stamp_ns > self.config.jump_ns:
                 self._reset()
             frame = Frame(camera, stamp_ns, payload)
@@ -128,6 +105,7 @@ class FrameBuffer(Generic[T]):
         """
         found: list[FrameSet[T]] = []
         with self._lock:
+            self._strays.finish()
             anchor = self._anchor()
             if anchor is not None and self.config.policy != "latest":
                 wanted = len(self.cameras) - len(self._excluded)

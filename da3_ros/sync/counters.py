@@ -24,7 +24,7 @@ class CameraCounts:
 
 
 class FrameCounters:
-    """Thread-safe counts. Causes: late, unmatched, overflow, superseded, reset, and what the caller adds."""
+    """Thread-safe counts. Causes: late, unmatched, overflow, superseded, reset, stamp, and what the caller adds."""
 
     def __init__(self, cameras: Iterable[str]) -> None:
         self._lock = threading.Lock()

@@ -172,9 +172,17 @@ def _same(raw: bytes) -> bytes:
     return raw
 
 
+_ENCAPSULATIONS = tuple(bytes([kind]) for kind in (0, 1, 2, 3, *range(6, 12)))
+"""Second byte of a message: CDR, its parameter lists, and those of XCDR2; odd ones are little-endian."""
+
+
 def header_stamp(raw: bytes, *, is_ros1: bool) -> int:
-    """Nanoseconds of the stamp in a message that begins with a Header. Raises struct.error for one that is cut off."""
-    order = "<" if is_ros1 or raw[1:2] == b"\x01" else ">"
+    """Nanoseconds of the stamp in a message that begins with a Header. Raises struct.error, in words, for one that is
+    cut off, and for bytes that are no message.
+    """
+    if not is_ros1 and not (raw[:1] == b"\0" and raw[1:2] in _ENCAPSULATIONS):
+        raise struct.error(f"it begins with {bytes(raw[:4])!r}, which is no CDR header")
+    order = "<" if is_ros1 or raw[1] & 1 else ">"
     # ROS 1 begins with the sequence number, CDR with its encapsulation: four bytes both.
     sec, nanosec = struct.unpack_from(order + ("II" if is_ros1 else "iI"), raw, 4)
     return int(sec) * 1_000_000_000 + int(nanosec)

@@ -104,8 +104,8 @@ class Recording:
         return topic in self._ros1
 
     def stamp(self, message: Message) -> int:
-        """Nanoseconds of the stamp of a message that begins with a Header. Raises struct.error for one that is cut
-        off.
+        """Nanoseconds of the stamp of a message that begins with a Header. Raises struct.error, in words, for one
+        that is cut off, and for bytes that are no message.
         """
         return header_stamp(message.raw, is_ros1=self.is_ros1_topic(message.topic))
 

@@ -133,10 +133,10 @@ class Intake:
         self._last[camera] = message.log_ns
         try:
             stamp = self._recording.stamp(message)
-        except struct.error:
+        except struct.error as error:
             self.buffer.counters.receive(camera)
             self.buffer.counters.drop(camera, "unreadable")
-            text = f"{message.topic}: a message of {len(message.raw)} bytes is too short for a stamp; it is left out"
+            text = f"{message.topic}: a message of {len(message.raw)} bytes has no stamp ({error}); it is left out"
             self._health.report(camera, "unreadable", text)
             return []
         before = self.buffer.newest.get(camera)

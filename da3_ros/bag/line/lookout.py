@@ -16,6 +16,7 @@ from da3_ros.stream.partners import (
     never_stamped,
     nothing_matched,
     repeated_stamps,
+    strayed,
     too_late,
     without_partners,
 )
@@ -51,7 +52,7 @@ class Lookout:
         self._parameters, self._buffer, self._health = parameters, buffer, health
         self._topics = {camera.name: camera.image_topic for camera in parameters.cameras}
         self._seen = {name: _Seen() for name in self._topics}
-        self._partners = Partners(self._topics)
+        self._partners = Partners(self._topics, strays=False)
         self._last_set: int | None = None
         self._last_look: int | None = None
         self._sets = 0
@@ -72,7 +73,7 @@ class Lookout:
                 self._health.report(camera, "stamp", never_stamped(topic, stamp_ns))
         elif before_ns == stamp_ns:
             seen.repeated += 1
-        elif before_ns is not None and self._buffer.epoch == self._epoch:
+        elif before_ns is not None and before_ns - stamp_ns <= self._buffer.config.jump_ns:
             seen.behind_ns = max(seen.behind_ns, before_ns - stamp_ns)
         if self._buffer.epoch != self._epoch:
             self._epoch = self._buffer.epoch
@@ -111,6 +112,8 @@ class Lookout:
                 text = repeated_stamps(self._topics[name], seen.repeated, seen.received)
                 level = ERROR if seen.repeated > UNMATCHED_SHARE * seen.received else WARN
                 self._health.report(name, "stamp", text, level)
+            if stray := counts[name].dropped.get("stamp", 0):
+                self._health.report(name, "stray", strayed(self._topics[name], stray, seen.received))
             # What shares a stamp is late, too, and has its sentence.
             late = counts[name].dropped.get("late", 0) - seen.repeated
             if late > 0 and seen.unset < 2:

@@ -6,6 +6,7 @@ All are made from the finished output and the input's images, so that a run that
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,10 @@ def scene_views(
         if message.topic not in topics:
             continue
         camera = topics[message.topic]
-        key = (camera.name, recording.stamp(message))
+        try:
+            key = (camera.name, recording.stamp(message))
+        except struct.error:  # no message at all; the run has said so
+            continue
         parts = geometry.pop(key, None)
         if parts is None or not parts.keys() >= set(_NEEDED):
             continue

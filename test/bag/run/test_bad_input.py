@@ -12,7 +12,7 @@ import bags
 import pytest
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.io.reader import Recording, header_stamp
 from da3_ros.bag.plan.outcome import has_errors, lost_frames
 from da3_ros.bag.plan.plan import Request
 from da3_ros.bag.run.reprocess import reprocess
@@ -45,6 +45,39 @@ def test_a_message_without_a_stamp_costs_one_frame(tmp_path, make):
               bags.serialised(bags.events())]  # fmt: skip
     _, summary = make(bags.write_bag(tmp_path / "bad", stream))
     assert summary["frames"]["left"] == {"received": 6, "used": 5, "dropped": {"unreadable": 1}}
+
+
+@pytest.mark.parametrize("header", [b"\7\7\7\7", b"\1\1\0\0", b"\0\4\0\0", b"\0\x0c\0\0"])
+def test_bytes_without_a_header_of_cdr_cost_one_frame_and_are_no_loop(tmp_path, make, header):
+    spoil = lambda raw: header + struct.pack("<iI", 1_000_000, 0) + raw[12:]  # noqa: E731
+    stream = [(t, n, spoil(raw) if (t, n) == ("/left/image_raw", DONE[2] - 1) else raw) for t, n, raw in
+              bags.serialised(bags.events())]  # fmt: skip
+    _, summary = make(bags.write_bag(tmp_path / "bad", stream))
+    assert summary["frames"]["left"] == {"received": 6, "used": 5, "dropped": {"unreadable": 1}}
+    texts = [issue["text"] for issue in summary["issues"]]
+    assert any(text.startswith("/left/image_raw: ") and "which is no CDR header" in text for text in texts)
+    assert not any("went back" in text for text in texts)
+    assert has_errors(summary)
+
+
+@pytest.mark.parametrize("header", [bytes([0, kind, 0, 0]) for kind in (0, 1, 2, 3, 6, 7, 8, 9, 10, 11)])
+def test_every_header_of_cdr_has_its_order_of_bytes(header):
+    order = "<" if header[1] % 2 else ">"
+    assert header_stamp(header + struct.pack(order + "iI", 5, 7), is_ros1=False) == 5_000_000_007
+
+
+def test_one_stamp_far_off_is_no_loop(tmp_path, make):
+    """The flag of big-endian bytes is damaged: the stamp is of another century."""
+    spoil = lambda raw: b"\0\0" + raw[2:]  # noqa: E731
+    stream = [(t, n, spoil(raw) if (t, n) == ("/left/image_raw", DONE[2] - 1) else raw) for t, n, raw in
+              bags.serialised(bags.events())]  # fmt: skip
+    _, summary = make(bags.write_bag(tmp_path / "bad", stream))
+    assert len(summary["sets"]) == 5
+    assert summary["frames"]["left"] == {"received": 6, "used": 5, "dropped": {"stamp": 1}}
+    texts = [issue["text"] for issue in summary["issues"]]
+    assert any("/left/image_raw: 1 of 6 frames have a stamp more than a day from" in text for text in texts)
+    assert not any("went back" in text for text in texts)
+    assert has_errors(summary)
 
 
 def test_missing_calibration_is_said_with_the_remedy(tmp_path, make):
