@@ -198,11 +198,9 @@ def test_what_stands_behind_a_whole_jpeg_does_no_harm(types, large, behind, flag
         decode_image(compressed(types, data[:-40] + behind))
 
 
-SAMPLING = {
-    "4:2:0": [],
-    "4:4:4": [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111],
-    "restarts": [cv2.IMWRITE_JPEG_RST_INTERVAL, 4],
-}
+SAMPLING = {"4:2:0": [], "restarts": [cv2.IMWRITE_JPEG_RST_INTERVAL, 4]}
+if hasattr(cv2, "IMWRITE_JPEG_SAMPLING_FACTOR"):  # OpenCV 4.7
+    SAMPLING["4:4:4"] = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
 
 
 @pytest.mark.parametrize("sampling", SAMPLING)
