@@ -10,6 +10,12 @@ COMPRESSED = "/compressed"
 _RECTIFIED = {"rect", "rectified", "rectify", "undistorted", "undistort"}
 _RAW = {"raw", "unrect", "unrectified", "unrectify", "distorted"}
 _DEPTH = {"depth", "depthmap", "disparity", "disp"}
+_INFRARED = {"ir", "infra", "infrared", "nir", "thermal"}
+_MADE = {
+    *("mask", "masks", "segmentation", "segmented", "semantic", "semantics", "label", "labels"),
+    *("debug", "dbg", "overlay", "annotated", "detections", "confidence"),
+}
+"""Words of pictures that programs make of others."""
 _COLOURS = {"color", "colour", "mono", "rgb", "bgr", "rgba", "gray", "grey", "bayer"}
 # What a topic's last name says of the picture, and not of the camera.
 _PLAIN = {"image", "images", "img", "data", "compressed", "jpeg", "jpg", "png"} | _RECTIFIED | _RAW | _COLOURS
@@ -52,8 +58,36 @@ def says_raw(topic: str) -> bool:
 
 
 def says_depth(topic: str) -> bool:
-    """Whether a topic says that its values are distances."""
-    return any(set(words(name)) & _DEPTH for name in parts(topic))
+    """Whether a topic says that its values are distances: the last of its names that tells depth from colour counts, so
+    that ``/depth_camera/rgb/image_raw`` says colour.
+    """
+    for name in reversed(parts(topic)):
+        said = set(words(name))
+        if said & _DEPTH:
+            return True
+        if said & (_INFRARED | (_COLOURS - {"mono", "gray", "grey"})):
+            return False
+    return False
+
+
+def says_infrared(topic: str) -> bool:
+    """Whether a topic says that its values are infrared light."""
+    return not says_depth(topic) and any(set(words(name)) & _INFRARED for name in parts(topic))
+
+
+def is_derived(topic: str) -> bool:
+    """Whether a topic says that its pictures are made of others, for people or as labels: drawn depth, segmentation,
+    debug images. A device that is called a depth camera says nothing.
+    """
+    space, camera = camera_of(topic)
+    own = set(words(camera or (parts(space) or [""])[-1]))
+    drawn = own & _DEPTH and not own & {"camera", "cam"}
+    return bool(drawn) or any(set(words(name)) & _MADE for name in parts(topic))
+
+
+def colours_of(topic: str) -> set[str]:
+    """The colours that tell a picture from others of the same name: mono beside color."""
+    return picture_of(topic) & _COLOURS
 
 
 def camera_of(topic: str) -> tuple[str, str]:

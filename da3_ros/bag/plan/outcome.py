@@ -19,7 +19,7 @@ def companion(output: Path) -> Path:
 
 def lost_frames(summary: dict[str, Any]) -> dict[str, int]:
     """Frames that were dropped for what is wrong with them, not because nothing fitted them: by cause."""
-    harmless = ("unmatched", "late", "superseded", "reset", "overflow")
+    harmless = ("unmatched", "late", "superseded", "reset", "overflow", "recorded twice")
     lost: Counter[str] = Counter()
     for counts in summary["frames"].values():
         lost.update({cause: n for cause, n in counts["dropped"].items() if cause not in harmless})

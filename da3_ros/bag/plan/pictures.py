@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every topic of a recording that carries pictures: whether it can be a camera, and why not.
+"""Every topic of a recording that carries pictures: whether it can be a camera by itself, and why not.
 
 Nothing is left out without a word: what is here goes into the dry run, the notes and the report, used or not.
 """
@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import cv2
+import numpy as np
+
 from da3_ros.bag.io.reader import Recording, Topic
-from da3_ros.messages import why_no_picture
+from da3_ros.messages import MessageError, why_no_picture
 from da3_ros.messages.images import DECODE_VIDEO, is_depth_encoding
-from da3_ros.stream.names import base, camera_of, picture_of, says_depth
+from da3_ros.messages.pictures import decode_picture, structure
+from da3_ros.stream.names import base, camera_of, parts, says_depth, says_infrared
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _VIDEO = {  # last parts of the names of types, of ROS and of other programs
@@ -33,17 +37,9 @@ _UNCLEAR = (
 )
 _TRIES = 500
 """Messages that are tried for one that can be read."""
-# The pictures of one camera, the preferred ones first.
-_PREFERRED = (
-    {"image", "raw"},
-    {"image", "color"},
-    {"image", "rect", "color"},
-    {"image", "rect"},
-    {"image", "mono"},
-    {"image"},
-    {"color"},
-    {"rgb"},
-)
+_FIRST = 50
+"""Messages that can be read, of which the first that holds something decides."""
+_TYPES = re.compile(r"sensor_msgs/(?:msg/)?((?:Compressed)?Image)\b")
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,13 @@ class Picture:
     """Why it is no camera; empty for one that can be."""
     lost: bool = False
     """Whether a picture is lost with it: it is not depth, and no other topic has the same."""
+    width: int = 0
+    height: int = 0
+    """Pixels of the first picture; 0 where the message does not tell."""
+    spare: bool = False
+    """Whether it is a camera where the user names it, although not by itself."""
+    use: str = ""
+    """What it is used for, where that is not a camera."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -75,30 +78,22 @@ class Picture:
         return f"{self.topic} ({self.count} of {what})" + (f": {self.why}" if self.why else "")
 
 
-def find_pictures(recording: Recording) -> list[Picture]:
-    """All topics with pictures, by name; of those of one camera all but the least processed one with that as reason."""
-    found = [
+def look_at_pictures(recording: Recording) -> list[Picture]:
+    """All topics with pictures, by name, each judged by itself."""
+    return [
         picture for name, topic in recording.topics.items() if (picture := _look_at(recording, name, topic)) is not None
     ]
-    best: dict[tuple[str, str], Picture] = {}
-    for picture in sorted((p for p in found if not p.why), key=_rank):
-        best.setdefault(picture.key, picture)
-    out = []
-    for picture in found:
-        chosen = best.get(picture.key)
-        if chosen is None or chosen is picture:
-            out.append(picture)
-        elif not picture.why:
-            out.append(replace(picture, why=f"{chosen.topic} is of the same camera, and less processed"))
-        else:  # what cannot be read here is there in another form
-            out.append(replace(picture, lost=False))
-    return out
 
 
 def _look_at(recording: Recording, name: str, topic: Topic) -> Picture | None:
     """A topic, if it carries pictures."""
     picture = Picture(name, topic.kind, topic.count)
-    is_ours = topic.count > 0 and topic.encoding in ("cdr", "ros1")  # channels of other programs are no loss to ROS
+    # Channels of other programs are no loss to ROS.
+    is_ours = topic.count > 0 and not {"cdr", "ros1"}.isdisjoint(topic.encoding.split("+"))
+    if mixed := _mixed(recording, name):
+        kind = _TYPES.search(mixed)
+        if kind is not None or _TYPES.search(topic.kind):
+            return replace(picture, why=f"it cannot be read as one topic: {mixed}; record one type a topic", lost=True)
     if topic.kind in (IMAGE, COMPRESSED):
         found = _judged(recording, picture) if topic.count else replace(picture, why="it has no message")
         return replace(found, lost=found.lost and is_ours)
@@ -116,42 +111,102 @@ def _judged(recording: Recording, picture: Picture) -> Picture:
     if image is None:
         return replace(picture, why=problem, lost=True)
     encoding = getattr(image, "encoding", "") or getattr(image, "format", "")
-    picture = replace(picture, encoding=encoding, frame_id=str(image.header.frame_id).lstrip("/"))
+    width, height = _size(image)
+    frame = str(image.header.frame_id).lstrip("/")
+    picture = replace(picture, encoding=encoding, frame_id=frame, width=width, height=height)
     if _VALUES.fullmatch(encoding.partition(";")[0].strip().upper()):
         return replace(picture, why=_DEPTH)
-    if is_depth_encoding(image) or _is_depth_by_name(picture):
-        unclear = encoding.upper().startswith("16UC1") and not says_depth(picture.topic)
-        unclear = unclear and not says_depth(picture.frame_id) and "compressedDepth" not in encoding
+    if is_depth_encoding(image) or _is_depth_by_content(picture, image):
+        unclear = encoding.upper().startswith("16UC1") and not _says_depth(picture)
+        unclear = unclear and "compressedDepth" not in encoding
         return replace(picture, why=_UNCLEAR if unclear else _DEPTH, lost=unclear)
-    if _is_our_own(recording, picture.topic):
-        return replace(picture, why="depth in colours, which da3_ros made")
+    if _is_our_own(picture.topic):
+        return replace(picture, why="depth in colours, as da3_ros makes it")
     reason = why_no_picture(image)
     return replace(picture, why=reason, lost=True) if reason else picture
 
 
 def _first_readable(recording: Recording, topic: str) -> tuple[Any, str]:
-    """The first message of a topic whose bytes are one, or None and why there is none."""
+    """The first message of a topic that holds something, else the first whose bytes are a message, or None and why
+    there is none.
+    """
     problem = "it has no message that can be read"
+    empty: list[Any] = []
     for count, message in enumerate(islice(recording.messages([topic]), _TRIES), 1):
         try:
-            return recording.read(topic, message.raw), ""
+            image = recording.read(topic, message.raw)
         except Exception as error:  # whatever the deserialiser meets in damaged bytes: the next one may be whole
             problem = f"none of its first {count} messages can be read ({error})"
-    return None, problem
+            continue
+        if _holds_something(image):
+            return image, ""
+        empty.append(image)
+        if len(empty) == _FIRST:
+            break
+    return (empty[0], "") if empty else (None, problem)
 
 
-def _is_depth_by_name(picture: Picture) -> bool:
-    """Grey values of 16 bits are depth where topic or frame say so: some recorders know no other name for them."""
+def _holds_something(image: Any) -> bool:
+    """Drivers send messages without pixels or encoding until their camera runs."""
+    if hasattr(image, "encoding"):
+        return bool(image.encoding) and image.width > 0 and image.height > 0
+    return len(image.data) > 0
+
+
+def _size(image: Any) -> tuple[int, int]:
+    if hasattr(image, "encoding"):
+        return int(image.width), int(image.height)
+    found = structure(bytes(image.data))
+    return found.width, found.height
+
+
+def _mixed(recording: Recording, name: str) -> str:
+    """Why a topic has no type of its own; empty where it has one, or none that is known."""
+    try:
+        recording.definition(name)
+    except ValueError as error:
+        return str(error) if str(error).startswith("it has ") else ""
+    return ""
+
+
+def _is_depth_by_content(picture: Picture, image: Any) -> bool:
+    """Grey values of 16 bits are depth where topic or frame say so: some recorders know no other name for them, and a
+    file of them may say no more than `png`. Files of floating-point values are no pictures at all.
+    """
     packed = picture.encoding.partition(";")[0].strip().lower()
-    return packed == "mono16" and (says_depth(picture.topic) or says_depth(picture.frame_id))
+    kind = "u2" if packed == "mono16" else _values(image)
+    return kind == "f4" or (kind == "u2" and _says_depth(picture))
 
 
-def _is_our_own(recording: Recording, name: str) -> bool:
+def _values(image: Any) -> str:
+    """``u2`` and ``f4`` of the files of one channel of 16 bits and of floating-point values, empty of all others."""
+    if hasattr(image, "encoding"):
+        return ""
+    data = np.frombuffer(image.data, np.uint8)
+    head = data[:26].tobytes()
+    if head.startswith(b"\x89PNG"):
+        return "u2" if head[24:26] == b"\x10\x00" else ""  # 16 bits, grey
+    if head[:4] not in (b"II*\0", b"MM\0*"):  # TIFF
+        return ""
+    try:
+        pixels = decode_picture(data, cv2.IMREAD_UNCHANGED)
+    except MessageError:  # said where it is used
+        return ""
+    if pixels.dtype == np.float32:
+        return "f4"
+    return "u2" if pixels.dtype == np.uint16 and pixels.ndim == 2 else ""
+
+
+def _says_depth(picture: Picture) -> bool:
+    """Whether topic or frame say depth: infrared images of depth cameras are in its frame, and depth of OAK-D's is
+    called stereo.
+    """
+    if says_infrared(picture.topic):
+        return False
+    is_stereo = parts(base(picture.topic))[-2:-1] == ["stereo"]
+    return says_depth(picture.topic) or says_depth(picture.frame_id) or is_stereo
+
+
+def _is_our_own(name: str) -> bool:
     space, _, last = base(name).rpartition("/")
-    return last == "image_color" and space.endswith("/depth") and f"{space}/image_rect" in recording.topics
-
-
-def _rank(picture: Picture) -> tuple[int, bool, str]:
-    said = picture_of(picture.topic)
-    place = next((i for i, words in enumerate(_PREFERRED) if words == said), len(_PREFERRED))
-    return place, picture.compressed, picture.topic
+    return last == "image_color" and space.endswith("/depth")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.io.writer import Format, OutputTopic
-from da3_ros.bag.plan.outputs import copied_topic, copied_topics, full_name, output_topics
+from da3_ros.bag.plan.choice import find_pictures
+from da3_ros.bag.plan.outputs import copied_topic, copied_topics, output_topics
 from da3_ros.bag.plan.params_file import load_parameters, node_parameters, parse_assignments
-from da3_ros.bag.plan.pictures import Picture, find_pictures
+from da3_ros.bag.plan.pictures import Picture
+from da3_ros.bag.plan.references import find_references
 from da3_ros.bag.plan.topics import (
     CameraTopic,
     camera_values,
@@ -139,8 +141,9 @@ def make_plan(recording: Recording, request: Request) -> Plan:
         remarks += remark
     remarks += unknown
     check_topics(recording, parameters)
-    pictures, left_out = _unused(pictures, parameters, chosen=chosen)
-    remarks += left_out
+    references, missing = find_references(recording, values, parameters)
+    pictures, left_out = _unused(pictures, parameters, references, chosen=chosen)
+    remarks += [*missing, *left_out]
     losses = [f"{picture.topic} is left out: {picture.why}" for picture in pictures if picture.lost]
     recording.problems += [text for text in losses if text not in recording.problems]
     remarks += [*trees.remarks, *(f"{name} is not used: its namespace is of no camera" for name in trees.others)]
@@ -157,7 +160,7 @@ def make_plan(recording: Recording, request: Request) -> Plan:
         values,
         trees.static,
         trees.moving,
-        _references(recording, parameters),
+        references,
         copied,
         tuple(topics.values()),
         tuple(remarks),
@@ -166,7 +169,7 @@ def make_plan(recording: Recording, request: Request) -> Plan:
 
 
 def _unused(
-    pictures: Sequence[Picture], parameters: NodeParameters, *, chosen: bool
+    pictures: Sequence[Picture], parameters: NodeParameters, references: Collection[str], *, chosen: bool
 ) -> tuple[list[Picture], list[str]]:
     """The pictures with the reason why they are not used, empty for those that are; and remarks on what is left out.
     chosen: whether the user named cameras; what is left out then is not lost.
@@ -174,19 +177,15 @@ def _unused(
     used = {camera.image_topic for camera in parameters.cameras}
     told, remarks = [], []
     for picture in pictures:
+        if picture.topic in references and picture.topic not in used:
+            told.append(dataclasses.replace(picture, why="", lost=False, use="the metric reference"))
+            continue
         why = "" if picture.topic in used else picture.why or "not among the cameras"
         told.append(dataclasses.replace(picture, why=why, lost=picture.lost and bool(why) and not chosen))
         if why and not told[-1].lost:  # that is said among the losses
             what = f"{picture.topic} ({picture.count} of {picture.encoding or picture.kind})"
             remarks.append(f"{what} is not used: {why}")
     return told, remarks
-
-
-def _references(recording: Recording, parameters: NodeParameters) -> dict[str, str]:
-    """The topics of a metric reference that the recording has: name -> ``points``, ``depth`` or ``info``."""
-    names, topics = parameters.reference, recording.topics
-    wanted = {"points": names.points_topic, "depth": names.depth_topic, "info": names.depth_info_topic}
-    return {full_name(name): kind for kind, name in wanted.items() if name and full_name(name) in topics}
 
 
 def _rig_frame(
@@ -229,7 +228,7 @@ def describe(recording: Recording, plan: Plan, options: Options) -> str:
     topics = recording.topics
     rows = [("camera", "images", "of type", "count", "calibration", "frame")]
     found = {picture.topic: picture for picture in plan.pictures}
-    others = [picture for picture in plan.pictures if picture.why]
+    others = [picture for picture in plan.pictures if picture.why or picture.use]
     for camera in plan.parameters.cameras:
         seen = found.get(camera.image_topic)
         rows.append(
@@ -242,7 +241,8 @@ def describe(recording: Recording, plan: Plan, options: Options) -> str:
                 camera.frame_id or (seen.frame_id if seen else ""),
             )
         )
-    rows += [("-", p.topic, p.encoding or p.kind, str(p.count), f"not used: {p.why}", p.frame_id) for p in others]
+    for p in others:
+        rows.append(("-", p.topic, p.encoding or p.kind, str(p.count), p.use or f"not used: {p.why}", p.frame_id))
     transforms = [f"{name} ({topics[name].count})" for name in (*plan.static, *plan.moving)]
     made = [topic.name for topic in plan.topics if topic.name in plan.wanted]
     lines = [

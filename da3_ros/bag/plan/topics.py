@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.pictures import COMPRESSED, IMAGE, Picture, find_pictures
-from da3_ros.stream.names import base, parts, words
+from da3_ros.bag.plan.calibrations import INFO, find_infos, info_of_frame, named_info
+from da3_ros.bag.plan.choice import find_pictures
+from da3_ros.bag.plan.pictures import COMPRESSED, IMAGE, Picture
+from da3_ros.stream.names import base, parts
 from da3_ros.stream.parameters import NodeParameters
-
-INFO = "sensor_msgs/msg/CameraInfo"
 
 
 @dataclass(frozen=True)
@@ -30,68 +30,52 @@ class CameraTopic:
     frame_id: str
     encoding: str
     count: int
+    spare: bool = False
+    """Whether it is used only where the user names it."""
 
 
 def find_cameras(recording: Recording, pictures: Sequence[Picture] | None = None) -> list[CameraTopic]:
-    """Cameras of a recording, in the order of their names. pictures: of `find_pictures`, where they are known."""
-    usable = [picture for picture in (find_pictures(recording) if pictures is None else pictures) if not picture.why]
-    names = _short_names([[*parts(picture.key[0]), *filter(None, [picture.key[1]])] for picture in usable])
-    infos = _infos(recording)
-    named = [_named_info(picture, infos) for picture in usable]
-    # One that is named after another camera's images is that one's, whatever its frame.
-    left = {topic: frame for topic, frame in infos.items() if topic not in named}
+    """Cameras of a recording, in the order of their names; after them those that are only where they are named.
+    pictures: of `find_pictures`, where they are known.
+    """
+    pictures = find_pictures(recording) if pictures is None else pictures
+    infos = find_infos(recording)
+    named = {picture.topic: named_info(picture, infos) for picture in pictures}
+    # One that is named after another's images, be they depth, is that one's, whatever its frame.
+    left = {topic: info for topic, info in infos.items() if topic not in named.values()}
     found = [
         CameraTopic(
             name,
             picture.topic,
             picture.compressed,
-            info or _info_of_frame(picture, left),
+            named[picture.topic] or info_of_frame(picture, left),
             picture.frame_id,
             picture.encoding,
             picture.count,
+            picture.spare,
         )
-        for name, picture, info in zip(names, usable, named, strict=True)
+        for name, picture in _names(pictures)
     ]
-    return sorted(found, key=lambda camera: camera.name)
+    return sorted(found, key=lambda camera: (camera.spare, camera.name))
 
 
-def _infos(recording: Recording) -> dict[str, str]:
-    """Topics of calibrations, and the frame that the first of each names."""
-    topics = {name for name, topic in recording.topics.items() if topic.kind == INFO and topic.count}
-    found = dict.fromkeys(topics, "")
-    for name, message in recording.first(topics).items():
-        try:
-            found[name] = str(recording.read(name, message.raw).header.frame_id).lstrip("/")
-        except Exception:  # an unreadable calibration tells no frame
-            continue
-    return found
-
-
-def _named_info(picture: Picture, infos: Mapping[str, str]) -> str:
-    """The calibration whose topic is named after the image's; empty: none is. infos: topics and their frames."""
-    topic, (_, camera) = base(picture.topic), picture.key
-    space = topic.rpartition("/")[0]
-    named = [f"{topic}/camera_info", f"{topic}_camera_info", f"{topic}_info"]
-    if camera:
-        last = topic.rpartition("/")[2]
-        own = next((part for part in (last, camera) if set(words(part)) <= set(words(camera))), camera)
-        named += [f"{space}/{own}/camera_info", f"{space}/{own}_camera_info", f"{space}/{own}_info"]
-    # Beside several cameras of one namespace a `camera_info` belongs to the one of its frame.
-    sibling = f"{space}/camera_info"
-    if not camera:
-        named.insert(0, sibling)
-    elif infos.get(sibling) in ("", picture.frame_id):
-        named.append(sibling)
-    above = f"{space.rpartition('/')[0]}/camera_info"  # of `rect/image` beside `raw/image`
-    if infos.get(above) == picture.frame_id:
-        named.append(above)
-    return next((name for name in named if name in infos), "")
-
-
-def _info_of_frame(picture: Picture, infos: Mapping[str, str]) -> str:
-    """The only calibration of the frame of an image; empty where there is none, or more than one."""
-    same = [name for name, frame in infos.items() if frame and frame == picture.frame_id]
-    return same[0] if len(same) == 1 else ""
+def _names(pictures: Sequence[Picture]) -> list[tuple[str, Picture]]:
+    """Names for the pictures that are cameras, and others for those that can be."""
+    usable = [picture for picture in pictures if not picture.why]
+    places = [[*parts(picture.key[0]), *filter(None, [picture.key[1]])] for picture in usable]
+    # Two cameras of one name are told apart by their pictures: mono, color.
+    places = [
+        p if places.count(p) == 1 else [*p, parts(base(u.topic))[-1]] for p, u in zip(places, usable, strict=True)
+    ]
+    names = _short_names(places)
+    spare = [picture for picture in pictures if picture.spare]
+    more = _short_names([[*parts(picture.key[0]), *filter(None, [picture.key[1]])] for picture in spare])
+    taken = {*names}
+    for picture, short in zip(spare, more, strict=True):
+        whole = _short_names([["_".join(parts(picture.topic))]])[0]
+        names.append(short if short not in taken else whole)
+        taken.add(names[-1])
+    return list(zip(names, [*usable, *spare], strict=True))
 
 
 def _short_names(places: Sequence[Sequence[str]]) -> list[str]:
@@ -125,17 +109,17 @@ def camera_values(cameras: Sequence[CameraTopic]) -> dict[str, Any]:
 def choose_cameras(
     found: Sequence[CameraTopic], names: Sequence[str], pictures: Sequence[Picture] = ()
 ) -> list[CameraTopic]:
-    """The named ones in that order, all where no names are given. pictures: all that there are, for errors. Raises
-    BagError.
+    """The named ones in that order, all but the spare ones where no names are given. pictures: all that there are, for
+    errors. Raises BagError.
     """
-    if not found:
+    if all(camera.spare for camera in found):
         there = "; ".join(str(picture) for picture in pictures) or "none carries pictures"
         raise BagError(
             f"the recording has no colour image topic that can be used ({there}); name topics in a parameter file "
             "(--params), or convert them"
         )
     if not names:
-        return list(found)
+        return [camera for camera in found if not camera.spare]
     by_name = {camera.name: camera for camera in found}
     unknown = [name for name in names if name not in by_name]
     if unknown:

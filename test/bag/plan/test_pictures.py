@@ -13,8 +13,8 @@ from field_bags import COMPRESSED, IMAGE, INFO, TF, at, image, packed, rig, writ
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.plan.choice import find_pictures
 from da3_ros.bag.plan.outcome import has_errors
-from da3_ros.bag.plan.pictures import find_pictures
 from da3_ros.bag.plan.plan import Request, describe, make_plan
 from da3_ros.messages import encode_camera_info
 
@@ -169,7 +169,85 @@ def test_our_own_outputs_are_no_cameras(tmp_path):
     ]
     plan, text, problems = planned(tmp_path, events)
     assert (list(topics_of(plan)), problems) == (["left"], [])
-    assert "depth in colours, which da3_ros made" in text
+    assert "depth in colours, as da3_ros makes it" in text
+
+
+def test_our_own_depth_in_colours_alone(tmp_path):
+    events = [*camera("/left/image_raw", "", "left"), *camera("/da3/left/depth/image_color", "", "left")]
+    plan, text, problems = planned(tmp_path, events)
+    assert (list(topics_of(plan)), problems) == (["left"], [])
+    assert "depth in colours, as da3_ros makes it" in text
+
+
+def file_of(suffix, values):
+    return cv2.imencode(suffix, values)[1].tobytes()
+
+
+WIDE = np.full((H, W), 2000, np.uint16)
+METRES = WIDE.astype(np.float32) / 1000
+
+
+@pytest.mark.parametrize(
+    ("topic", "frame", "form", "data", "is_depth"),
+    [
+        ("/top/depth/compressed", "top", "png", file_of(".png", WIDE), True),
+        ("/camera/aligned_depth_to_color/image_raw/compressed", "top", "png", file_of(".png", WIDE), True),
+        ("/top/image/compressed", "top_depth_optical", "", file_of(".png", WIDE), True),
+        ("/top/depth/compressed", "top", "tiff", file_of(".tiff", WIDE), True),
+        ("/top/image/compressed", "top", "tiff", file_of(".tiff", METRES), True),
+        ("/top/image/compressed", "top", "png", file_of(".png", WIDE), False),
+        ("/top/image/compressed", "top_depth_optical", "png", file_of(".png", RGB), False),
+        ("/ir/image/compressed", "top_depth_optical", "png", file_of(".png", WIDE), False),
+    ],
+)
+def test_files_whose_format_does_not_tell_depth(tmp_path, topic, frame, form, data, is_depth):
+    more = camera(topic, "", frame, lambda s: packed(frame, data, form, s), COMPRESSED)
+    plan, text, problems = planned(tmp_path, [*camera("/left/image_raw", "", "left"), *more])
+    assert [t for t, _ in topics_of(plan).values() if t != "/left/image_raw"] == ([] if is_depth else [topic])
+    assert ("not used: depth or other values" in text) is is_depth
+    assert problems == []
+
+
+def test_infrared_in_the_frame_of_depth_is_a_picture_and_depth_may_be_called_stereo(tmp_path):
+    events = [
+        *camera("/left/image_raw", "", "left"),
+        *camera("/ir/image_raw", "", "depth_camera_link", lambda s: image("depth_camera_link", WIDE, "mono16", s)),
+        *camera("/oak/stereo/image_raw", "", "oak_right", lambda s: image("oak_right", WIDE, "16UC1", s)),
+    ]
+    plan, _, problems = planned(tmp_path, events)
+    assert (list(topics_of(plan)), problems) == (["ir", "left"], [])
+
+
+def test_the_first_message_that_holds_something_decides(tmp_path):
+    nothing = np.zeros((0, 0, 3), np.uint8)
+
+    def message(stamp):
+        if stamp < at(2):
+            empty = image("", RGB, "", stamp)
+            empty.height, empty.width, empty.step, empty.data = 0, 0, 0, nothing.reshape(-1)
+            return empty
+        return image("left", RGB, "rgb8", stamp)
+
+    plan, text, problems = planned(tmp_path, camera("/left/image_raw", "", "left", message, count=4))
+    assert (list(topics_of(plan)), problems) == (["left"], [])
+    assert "rgb8" in text
+
+
+def test_a_topic_of_two_types_is_a_loss(tmp_path):
+    events = [*camera("/left/image_raw", "", "left"), *camera("/right/image_raw", "", "right")]
+    path = tmp_path / "in"
+    write(path / "a", events)
+    write(path / "b", [("/right/image_raw", START, "std_msgs/msg/String", TYPES["std_msgs/msg/String"](data="no"))])
+    files = tmp_path / "bag"
+    files.mkdir()
+    for name in ("a", "b"):
+        next((path / name).glob("*.mcap")).rename(files / f"{name}.mcap")
+    with Recording(files) as recording:
+        request = Request(files, tmp_path / "out")
+        plan = make_plan(recording, request)
+        assert list(topics_of(plan)) == ["left"]
+        (problem,) = recording.problems
+    assert "/right/image_raw is left out: it cannot be read as one topic: it has 2 types" in problem
 
 
 def test_without_a_camera_every_picture_is_named(tmp_path):

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topics of metric depth of other sensors: those that the parameters name, and what is wrong with the names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.plan.calibrations import INFO
+from da3_ros.bag.plan.outputs import full_name
+from da3_ros.bag.plan.pictures import IMAGE
+from da3_ros.stream.parameters import SPECS, NodeParameters
+
+_KINDS = {"points": "sensor_msgs/msg/PointCloud2", "depth": IMAGE, "info": INFO}
+
+
+def find_references(
+    recording: Recording, values: Mapping[str, Any], parameters: NodeParameters
+) -> tuple[dict[str, str], list[str]]:
+    """The topics of a metric reference that the recording has, name -> ``points``, ``depth`` or ``info``; and remarks
+    on those that the user named and that are not there, or of another type. values: what is not the node's default.
+    """
+    names, topics = parameters.reference, recording.topics
+    wanted = {
+        "points": ("scale.points_topic", names.points_topic),
+        "depth": ("scale.depth_topic", names.depth_topic),
+        "info": ("scale.depth_info_topic", names.depth_info_topic),
+    }
+    defaults = {spec.name: spec.default for spec in SPECS}
+    found, remarks = {}, []
+    for kind, (setting, given) in wanted.items():
+        name = full_name(given) if given else ""
+        topic = topics.get(name)
+        if topic is not None and topic.kind == _KINDS[kind]:
+            found[name] = kind
+        is_named = given and setting in values and values[setting] != defaults[setting]
+        if is_named and topic is not None and topic.count and topic.kind != _KINDS[kind]:
+            remarks.append(
+                f"{setting} = {given} has no effect: it is a {topic.kind}, wanted {_KINDS[kind]}; republish it"
+            )
+        elif is_named and (topic is None or not topic.count):
+            similar = [other for other, it in topics.items() if it.kind == _KINDS[kind] and it.count]
+            near = difflib.get_close_matches(name, similar, 3, 0.3) or similar[:5]
+            have = f"it has {', '.join(near)}" if near else f"it has no {_KINDS[kind]} at all"
+            remarks.append(f"{setting} = {given} has no effect: {name} is not in the recording; {have}")
+    return found, remarks
