@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 NAME = "bag"
 HELP = "reprocess a recorded bag: depth, confidence, clouds and poses of every frame, into a new bag"
 FAILED, LOST = 1, 3
+_ERROR = 2
+"""Level of an issue."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -134,9 +137,11 @@ def run(arguments: argparse.Namespace) -> int:
     request = request_of(arguments, arguments.input, arguments.output or Path("dry-run"))
     if arguments.dry_run or not arguments.quiet:
         with Recording(arguments.input) as recording:
+            recording.check_content()
             print(describe(recording, make_plan(recording, request), request.options), flush=True)
     if arguments.dry_run:
         return 0
+    said: list[str] = []
     with tqdm(unit="set", disable=arguments.quiet, dynamic_ncols=True) as bar:
 
         def progress(done: int, most: int) -> None:
@@ -145,6 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         def log(level: int, text: str) -> None:
             words = {1: "note", 2: "error"}
+            said.append(text)
             tqdm.write(f"{words.get(level, 'note')}: {text}", file=sys.stderr)
 
         summary = reprocess(
@@ -153,7 +159,24 @@ def run(arguments: argparse.Namespace) -> int:
         bar.total = bar.n
     if not arguments.quiet:
         print(summary_text(summary))
+    elif has_errors(summary):
+        print("\n".join(_why_lost(summary, said)), file=sys.stderr)
     return LOST if has_errors(summary) else 0
+
+
+def _why_lost(summary: dict[str, Any], said: Sequence[str]) -> list[str]:
+    """Why a run is no success, without what was `said` while it went."""
+    from da3_ros.bag.plan.outcome import lost_frames
+
+    lines = [f"error: {problem}" for problem in summary["problems"] if problem not in said]
+    for issue in summary["issues"]:
+        text = f"{issue['camera']}: {issue['text']}" if issue["camera"] else issue["text"]
+        if issue["level"] == _ERROR and text not in said:
+            lines.append(f"error: {text}")
+    lost = ", ".join(f"{number} {cause}" for cause, number in sorted(lost_frames(summary).items()))
+    lines += [f"error: frames are lost: {lost}"] if lost else []
+    lines += [] if summary["sets"] else ["error: not one set came of this recording"]
+    return lines or ["error: something of the recording is lost, see above"]
 
 
 def summary_text(summary: dict[str, Any]) -> str:

@@ -80,6 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
         names = ", ".join(result.name for result in results if result.state == "failed")
         print(f"da3 fleet: {states['failed']} of {len(results)} bags failed: {names}", file=sys.stderr)
         return FAILED
+    if states["lossy"] and arguments.quiet:
+        names = ", ".join(result.name for result in results if result.state == "lossy")
+        print(f"da3 fleet: something was lost of {names}: see {page}", file=sys.stderr)
     return LOST if states["lossy"] else 0
 
 

@@ -44,6 +44,8 @@ HELP = "estimate depth, confidence, cameras and a cloud of image files of one sc
 FORMATS = ("npz", "png", "ply", "glb", "colmap", "gaussians")
 LOST = 3
 """Exit code where a part of the engine's answer could not be used."""
+LEAST_FOCAL = 0.04
+"""Of the image's side; less sees 170 degrees, and no pinhole does."""
 COLMAP_GRID = 0.005
 """Grid of COLMAP's points as a share of the median depth: its text files are large."""
 
@@ -112,11 +114,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Estimate and write what was asked for; says where it is and whether it is in metres. 0: done; 3: done, but a part
     of what the engine said could not be used.
     """
+    given = arguments.metres_per_unit
+    if given is not None and not 0 < given < math.inf:
+        raise ValueError(f"--metres-per-unit {given:g}: it must be a positive number; leave it out for relative depth")
     shots = _read(arguments.images, arguments.camera, arguments.poses)
     output = arguments.output
     _check_output(output, shots)
-    given = arguments.metres_per_unit
-    scale = ScaleConfig(source="given", value=given) if given else ScaleConfig()
+    scale = ScaleConfig() if given is None else ScaleConfig(source="given", value=given)
     refinement = RefinementConfig(source=arguments.refinement)
     gaussians_too = "gaussians" in arguments.format
     config = EstimatorConfig(size=arguments.size, scale=scale, refinement=refinement, gaussians=gaussians_too)
@@ -182,6 +186,12 @@ def _read(arguments: list[Path], intrinsics: list[float] | None, poses: Path | N
             raise ValueError(
                 f"--camera is that of images of one size: {shots[0].path} has {first[1]}x{first[0]} stored pixels, "
                 f"{path} {w}x{h}; name those of one camera"
+            )
+        if intrinsics and not (intrinsics[0] >= LEAST_FOCAL * w and intrinsics[1] >= LEAST_FOCAL * h):
+            raise ValueError(
+                f"--camera: focal lengths {intrinsics[0]:g}, {intrinsics[1]:g} for an image of {w}x{h}; allowed: at "
+                f"least {LEAST_FOCAL:.0%} of its sides; if they are millimetres, or shares of the image's size, give "
+                "all four in pixels"
             )
         camera = CameraModel.pinhole(w, h, *intrinsics) if intrinsics else None
         if camera is not None and not (0 <= camera.cx < w and 0 <= camera.cy < h):

@@ -85,6 +85,14 @@ def repeated_stamps(topic: str, repeated: int, received: int) -> str:
     )
 
 
+def recorded_twice(topic: str, copies: int, received: int) -> str:
+    """copies: of the received frames that are the same, byte for byte, as one before."""
+    return (
+        f"{topic}: {copies} of {received} frames are copies, as several recorders recorded them: each frame is used "
+        "once, the others count as recorded twice"
+    )
+
+
 def too_late(topic: str, late: int, received: int, seconds: float) -> str:
     """late: of the received frames that were older than a set that was given out, by up to so many seconds."""
     return (

@@ -48,6 +48,42 @@ def test_losses_end_with_3_and_the_rest_is_valid(tmp_path, capsys):
     assert len(bags.messages(tmp_path / "out", "/da3/right/depth/image_rect")) == 3
 
 
+def test_quiet_is_never_mute_about_a_loss(tmp_path, recording, capsys):
+    """What is found while the recording is read was in the summary alone."""
+    events = [event for event in bags.serialised(bags.events(40)) if event[0] != "/tf"]  # those are read beforehand
+    source = bags.write_bag(tmp_path / "bag", events, compression="storage") / "bag.mcap"
+    data = bytearray(source.read_bytes())
+    at = data.index(b"\x28\xb5\x2f\xfd", len(data) // 2)  # where a chunk that is packed by zstd begins
+    data[at : at + 4] = bytes(4)
+    source.write_bytes(data)
+    assert main(["bag", str(source), str(tmp_path / "out.mcap"), "--quiet", *SMALL]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "error: bag.mcap: the chunk at byte " in shown.err
+    assert "damaged and left out" in shown.err
+    assert main(["bag", str(recording), str(tmp_path / "good.mcap"), "--quiet", *SMALL]) == 0
+    shown = capsys.readouterr()
+    assert "error" not in shown.out + shown.err
+
+
+def test_quiet_counts_lost_frames_and_says_each_thing_once(tmp_path, capsys):
+    events = [e for e in bags.serialised(bags.events(3)) if not e[0].startswith("/right")]
+    events = [(t, n, raw[:-10]) if t == "/left/image_raw" else (t, n, raw) for t, n, raw in events]
+    source = bags.write_bag(tmp_path / "bad", events)
+    assert main(["bag", str(source), str(tmp_path / "out"), "--quiet", *SMALL, "-p", "cameras:=[left]"]) == 3
+    shown = capsys.readouterr().err
+    assert "error: frames are lost: 3 image" in shown
+    assert len(shown.splitlines()) == len(set(shown.splitlines()))
+
+
+def test_a_recording_of_nothing_is_one_line(tmp_path, capsys):
+    source = bags.write_bag(tmp_path / "empty", iter(()))
+    assert main(["bag", str(source), str(tmp_path / "out"), "--quiet", *SMALL]) == 1
+    assert "nothing was recorded in" in capsys.readouterr().err
+    assert main(["bag", str(source), "--dry-run"]) == 1
+    assert "nothing was recorded in" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("target", "extra", "text"),
     [

@@ -243,3 +243,26 @@ def test_poses_that_do_not_fit_the_images(posed, tmp_path, capsys):
     assert "poses.tum has 2 poses for 1 images: it needs a line an image, in their order" in capsys.readouterr().err
     assert main([*common[:3], "-o", str(tmp_path), "--poses", str(poses)]) == 1
     assert "--poses needs --camera" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("camera", [("1.3", "1.9", ".4", ".5"), ("3.6", "3.6", "80", "60"), ("nan", "100", "80", "60")])
+def test_a_camera_in_other_units_than_pixels_is_refused(pictures, tmp_path, capsys, camera):
+    out = tmp_path / "out"
+    assert main(["images", pictures[0], "-o", str(out), "--size", "56", "--camera", *camera]) == 1
+    shown = capsys.readouterr().err
+    assert "for an image of 160x120; allowed: at least 4% of its sides" in shown
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "nan", "inf"])
+def test_a_unit_of_no_length_is_refused(pictures, tmp_path, capsys, value):
+    words = ["images", pictures[0], "-o", str(tmp_path / "out"), "--size", "56", f"--metres-per-unit={value}"]
+    assert main(words) == 1
+    assert "it must be a positive number" in capsys.readouterr().err
+
+
+def test_metres_per_unit_make_metres(pictures, tmp_path, capsys):
+    words = ["images", pictures[0], "-o", str(tmp_path / "out"), "--size", "56", "--format", "npz"]
+    assert main([*words, "--metres-per-unit", "0.5"]) == 0
+    assert "metres" in capsys.readouterr().out
+    assert np.load(tmp_path / "out" / "0001.npz")["metric"]

@@ -32,6 +32,8 @@ class Members:
     """Recordings that lie beside them and are not listed."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Messages by topic, as metadata.yaml has it."""
+    missing: list[str] = field(default_factory=list)
+    """Names that metadata.yaml lists and that are not there."""
 
 
 def find_members(path: Path, findings: Findings) -> Members:
@@ -57,13 +59,11 @@ def find_members(path: Path, findings: Findings) -> Members:
             missing.append(PurePosixPath(name).name)
         elif file not in files:
             files.append(file)
-    if missing:
-        findings.lost(f"{path / METADATA} lists files that are not there: {', '.join(missing)}")
     bare = {unpacked_name(file.name) for file in files}
     others = [file for file in found if unpacked_name(file.name) not in bare]
     if not files and not others:
         raise BagError(f"{_nothing_in(path)}; {METADATA} lists {', '.join(missing)}")
-    return Members(files, True, others, content.counts)
+    return Members(files, True, others, content.counts, missing)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def _at(folder: Path, name: str) -> Path | None:
 
 
 def _is_file(path: Path) -> bool:
-    return path.is_file() and is_recording(path.name)
+    # What begins with a dot is another program's, as the ._ files that macOS lays beside all it copies.
+    return path.is_file() and is_recording(path.name) and not path.name.startswith(".")
 
 
 def _one_of_each(files: Sequence[Path], findings: Findings) -> list[Path]:

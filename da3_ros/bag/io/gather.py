@@ -43,7 +43,8 @@ def gather(path: Path, members: Members, findings: Findings, scratch: Callable[[
         found.stretches.append(Stretch(part.start_ns, part.end_ns))
         names.append(file.name)
     if not found.parts:
-        raise BagError(f"nothing of {path} can be read: {'; '.join(findings.problems)}")
+        words = [*findings.problems, *(f"{name} is not there" for name in members.missing)]
+        raise BagError(f"nothing of {path} can be read: {'; '.join(words)}")
     overlapping = overlap(found.stretches)
     if len(names) > 1:
         in_time = ", ".join(names[number] for number in time_order(found.stretches))
@@ -54,7 +55,13 @@ def gather(path: Path, members: Members, findings: Findings, scratch: Callable[[
         if in_time != ", ".join(names) and not overlapping:
             order = f"that in which {METADATA} lists them" if members.listed else "that of their names"
             findings.note(f"the files are read in the order of their log times, which is {in_time}, not in {order}")
-    _check_counts(found.parts, members.counts, findings)
+    is_whole = _check_counts(found.parts, members.counts, findings)
+    if members.missing:
+        text = f"{path / METADATA} lists files that are not there: {', '.join(members.missing)}"
+        if is_whole and members.others:
+            findings.note(f"{text}; the others hold all messages that it counts, so that these were only renamed")
+        else:
+            findings.lost(text)
     below = bags_below(path) if path.is_dir() else []
     if below:
         findings.note(f"{path}: what lies in folders below it is not read ({', '.join(below)})")
@@ -103,8 +110,8 @@ def _say_shared(names: list[str], parts: list[Part], findings: Findings) -> None
                 findings.note(f"{text}: messages may be there twice")
 
 
-def _check_counts(parts: list[Part], told: Mapping[str, int], findings: Findings) -> None:
-    """Against metadata.yaml."""
+def _check_counts(parts: list[Part], told: Mapping[str, int], findings: Findings) -> bool:
+    """Against metadata.yaml; whether it counts messages, and all are there."""
     found = _counts(*parts)
     lacking = [f"{topic} {count} ({found[topic]})" for topic, count in told.items() if count > found[topic]]
     if lacking:
@@ -113,3 +120,4 @@ def _check_counts(parts: list[Part], told: Mapping[str, int], findings: Findings
     more = [topic for topic, count in found.items() if told and count > told.get(topic, 0)]
     if more:
         findings.note(f"the files hold more messages than {METADATA} counts ({', '.join(more)}): all are read")
+    return any(told.values()) and not lacking

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from rosbags.interfaces import Qos
 
+from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.channels import Channel, Part
 from da3_ros.bag.io.containers import ZSTD_MAGIC
 from da3_ros.bag.io.definitions import Definition, define, header_stamp
@@ -25,7 +26,7 @@ from da3_ros.bag.io.findings import Findings
 from da3_ros.bag.io.folders import find_members
 from da3_ros.bag.io.gather import gather
 from da3_ros.bag.io.mcap_records import zstd
-from da3_ros.bag.io.merge import merged
+from da3_ros.bag.io.merge import Stretch, merged, overlap
 
 __all__ = ["Message", "Recording", "Topic", "header_stamp"]
 
@@ -102,6 +103,25 @@ class Recording:
     def is_ros1_topic(self, topic: str) -> bool:
         """Whether the messages of a topic are in ROS 1's serialisation."""
         return topic in self._ros1
+
+    def check_content(self) -> None:
+        """Raises BagError where nothing was recorded, and where no topic says what its messages are."""
+        channels = [channel for found in self._channels.values() for channel in found if channel.count]
+        if not channels:
+            words = "".join(f"; {problem}" for problem in self.problems)
+            topics = f"topics without messages: {', '.join(self._channels)}" if self._channels else "no topics"
+            raise BagError(f"nothing was recorded in {self.path}: {topics}{words}")
+        if not any(channel.kind for channel in channels):
+            topics = ", ".join(sorted({channel.topic for channel in channels}))
+            raise BagError(
+                f"{self.path}: the types of its topics are missing ({topics}): they have no schemas, so that no "
+                "message can be read; record them anew with a writer that stores schemas, as `ros2 bag record` does"
+            )
+
+    def is_recorded_twice(self, topic: str) -> bool:
+        """Whether several files that cover the same time have the topic, as of two recorders."""
+        parts = [part for part in self._gathered.parts if any(c.topic == topic and c.count for c in part.channels)]
+        return overlap([Stretch(part.start_ns, part.end_ns) for part in parts])
 
     def stamp(self, message: Message) -> int:
         """Nanoseconds of the stamp of a message that begins with a Header. Raises struct.error, in words, for one

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from da3_ros.bag.io.reader import Message, Recording
 from da3_ros.bag.line.calibrations_first import calibrations_first
 from da3_ros.bag.line.lookout import Lookout
-from da3_ros.stream.diagnostics import Health
+from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.parameters import NodeParameters
 from da3_ros.sync import FrameBuffer, FrameCounters, FrameSet
 
@@ -23,6 +25,8 @@ LOOK_AHEAD_NS = 5_000_000_000
 """Transforms are known so long before the images of their time: half of what the tree remembers."""
 CAPACITY = 200
 """Frames that wait for partners, for each camera. The live node keeps fewer: it has to be quick."""
+_KEPT = 100
+"""Frames of a camera among which copies of one are sought."""
 COPY_BYTES = 32 << 20
 """So many bytes of copied messages go on at once, also without a set."""
 
@@ -75,6 +79,8 @@ class Intake:
                 self._infos.setdefault(camera.camera_info_topic, []).append(camera.name)
         self._copied, self._static, self._moving = set(copied), set(static), set(moving)
         self._references = set(references)
+        self._doubled = {topic for topic in self._images if recording.is_recorded_twice(topic)}
+        self._copies: dict[str, deque[bytes]] = {topic: deque(maxlen=_KEPT) for topic in self._doubled}
         self._last: dict[str, int] = {}  # log time of each camera's last frame
         self._begin: int | None = None
         self._sets = 0
@@ -102,6 +108,7 @@ class Intake:
                 copied_bytes += len(message.raw)
             sets = self._watch(now)
             if topic in self._images:
+                self._check_ahead(ahead, message)
                 sets += self._push(self._images[topic], message)
             for frames in sets:
                 job.transforms += ahead.until(now)
@@ -129,6 +136,19 @@ class Intake:
         self._lookout.set_came(now)
         return job
 
+    def _check_ahead(self, ahead: _Ahead, message: Message) -> None:
+        """With the first image: say so where moving transforms begin too late for it."""
+        if self._last or ahead.first is None:
+            return
+        seconds = (ahead.first.log_ns - message.log_ns) / 1e9
+        if seconds > LOOK_AHEAD_NS / 1e9:
+            text = (
+                f"{ahead.first.topic}: its first message was recorded {seconds:.1f} s after the first image, and "
+                f"transforms are known {LOOK_AHEAD_NS / 1e9:g} s before their time: it came too late for the images "
+                "until then; what never moves belongs on /tf_static, which holds from the beginning"
+            )
+            self._health.report("", "late transforms", text, WARN)
+
     def _push(self, camera: str, message: Message) -> list[FrameSet[Message]]:
         self._last[camera] = message.log_ns
         try:
@@ -139,10 +159,24 @@ class Intake:
             text = f"{message.topic}: a message of {len(message.raw)} bytes has no stamp ({error}); it is left out"
             self._health.report(camera, "unreadable", text)
             return []
+        if self._is_copy(message):
+            self.buffer.counters.receive(camera)
+            self.buffer.counters.drop(camera, "recorded twice")
+            return []
         before = self.buffer.newest.get(camera)
         frames = self.buffer.push(camera, stamp, message)
         self._lookout.frame_came(camera, stamp, message.log_ns, before)
         return [frames] if frames is not None else []
+
+    def _is_copy(self, message: Message) -> bool:
+        """Whether another recorder recorded the message, too. In one file a driver that repeats itself is no copy."""
+        kept = self._copies.get(message.topic)
+        if kept is None:
+            return False
+        digest = blake2b(message.raw, digest_size=16).digest()
+        is_copy = digest in kept
+        kept.append(digest)
+        return is_copy
 
     def _watch(self, now: int) -> list[FrameSet[Message]]:
         """Do not wait for cameras that are silent, as the live node's watchdog."""
@@ -175,6 +209,7 @@ class _Ahead:
     def __init__(self, recording: Recording, topics: Collection[str]) -> None:
         self._messages = recording.messages(topics) if topics else iter(())
         self._next: Message | None = next(self._messages, None)
+        self.first = self._next
         self._recording = recording
         self._newest = -(1 << 63)
 

@@ -15,6 +15,7 @@ from da3_ros.stream.partners import (
     jumped_back,
     never_stamped,
     nothing_matched,
+    recorded_twice,
     repeated_stamps,
     strayed,
     too_late,
@@ -112,6 +113,9 @@ class Lookout:
                 text = repeated_stamps(self._topics[name], seen.repeated, seen.received)
                 level = ERROR if seen.repeated > UNMATCHED_SHARE * seen.received else WARN
                 self._health.report(name, "stamp", text, level)
+            if copies := counts[name].dropped.get("recorded twice", 0):
+                text = recorded_twice(self._topics[name], copies, counts[name].received)
+                self._health.report(name, "twice", text, WARN)
             if stray := counts[name].dropped.get("stamp", 0):
                 self._health.report(name, "stray", strayed(self._topics[name], stray, seen.received))
             # What shares a stamp is late, too, and has its sentence.

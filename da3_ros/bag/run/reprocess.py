@@ -55,6 +55,7 @@ def reprocess(
     cv2.setNumThreads(1)  # OpenCV's threads spin between calls and take the engine's time
     begin = time.monotonic()
     with Recording(request.source) as recording:
+        recording.check_content()
         plan = make_plan(recording, request)
         check_options(request.options, plan.parameters.window.size)
         check_scene(request.options.scene, plan, chunk=bool(request.options.chunk))

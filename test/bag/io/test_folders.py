@@ -3,7 +3,7 @@
 
 from needs import needs
 
-needs("rosbags")
+needs("mcap", "rosbags")
 
 import bz2
 import gzip
@@ -17,6 +17,7 @@ import lz4.frame
 import pytest
 import yaml
 from backports import zstd
+from mcap.writer import Writer as McapWriter
 from mcap_files import write_mcap
 
 from da3_ros.bag.errors import BagError
@@ -314,3 +315,46 @@ def test_many_files_need_few_handles(folder, content):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [event[1] for event in found] == sorted(event[1] for event in found)
+
+
+def test_hidden_files_are_other_programs(folder, content):
+    """macOS lays one beside each file that it copies."""
+    write_mcap(folder / "bag.mcap", content)
+    (folder / "._bag.mcap").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    found, recording = read(folder)
+    assert found == content
+    assert recording.problems == []
+    listed(folder, ["bag.mcap"])
+    assert read(folder)[1].problems == []
+
+
+def test_a_renamed_file_is_a_note_where_all_is_there(folder, content):
+    write_mcap(folder / "renamed.mcap", content)
+    listed(folder, ["bag.mcap"], topics_with_message_count=counted({"/notes": 6}))
+    found, recording = read(folder)
+    assert found == content
+    assert recording.problems == []
+    assert said(recording, "lists files that are not there: bag.mcap; the others hold all messages that it counts")
+    listed(folder, ["bag.mcap"], topics_with_message_count=counted({"/notes": 7}))
+    assert any("lists files that are not there: bag.mcap" in problem for problem in read(folder)[1].problems)
+    listed(folder, ["bag.mcap"])  # nothing tells how much there was
+    assert any("lists files that are not there: bag.mcap" in problem for problem in read(folder)[1].problems)
+
+
+def test_a_recording_without_messages_or_types_says_so(tmp_path, content):
+    path = write_mcap(tmp_path / "bag.mcap", content)
+    with Recording(path) as recording:
+        recording.check_content()
+    (tmp_path / "head.mcap").write_bytes(path.read_bytes()[:60])
+    words = r"nothing was recorded in .*head.mcap: .*cut off or damaged at byte"
+    with Recording(tmp_path / "head.mcap") as recording, pytest.raises(BagError, match=words):
+        recording.check_content()
+    with (tmp_path / "bare.mcap").open("wb") as file:
+        writer = McapWriter(file)
+        writer.start(profile="ros2")
+        channel = writer.register_channel(topic="/left/image_raw", message_encoding="cdr", schema_id=0)
+        writer.add_message(channel_id=channel, log_time=1, publish_time=1, data=content[-1][2])
+        writer.finish()
+    words = r"the types of its topics are missing \(/left/image_raw\): they have no schemas"
+    with Recording(tmp_path / "bare.mcap") as recording, pytest.raises(BagError, match=words):
+        recording.check_content()

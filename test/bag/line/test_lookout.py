@@ -5,6 +5,8 @@ from needs import needs
 
 needs("mcap", "rosbags", "scipy")
 
+import shutil
+
 import bags
 import pytest
 
@@ -164,6 +166,46 @@ def test_stamps_that_go_back_are_told(tmp_path, make):
     back = lambda i, c: regular(i, c) - (5 * 1000 * MS if i >= 6 else 0)  # noqa: E731
     _, summary = make(recording(tmp_path / "rig", back))
     assert "stamps went back by 4.9 s" in issues(summary)["", "jump"]["text"]
+
+
+def test_two_recorders_of_one_topic_are_no_fault_of_the_driver(tmp_path, make):
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for number in range(2):
+        log = lambda i, late=number: bags.START + i * bags.PERIOD + 1 + 1000 * late  # noqa: E731
+        source = recording(tmp_path / f"r{number}", regular, log_of=log)
+        shutil.move(next(source.glob("*.mcap")), folder / f"{number}.mcap")
+    _, summary = make(folder)
+    assert len(summary["sets"]) == 12
+    assert summary["frames"]["left"] == {"received": 24, "used": 12, "dropped": {"recorded twice": 12}}
+    assert "12 of 24 frames are copies, as several recorders" in issues(summary)["left", "twice"]["text"]
+    assert ("left", "stamp") not in issues(summary)
+    assert not has_errors(summary)
+
+
+def test_a_driver_that_repeats_itself_is_no_second_recorder(tmp_path, make):
+    """The very same message again and again, in one file."""
+    stream = list(bags.serialised(bags.events(1)))
+    image = next(event for event in stream if event[0] == "/left/image_raw")
+    stream += [(image[0], image[1] + i * bags.PERIOD, image[2]) for i in range(1, 5)]
+    _, summary = make(bags.write_bag(tmp_path / "frozen", stream))
+    assert summary["frames"]["left"]["dropped"] == {"late": 4}
+    assert "driver must stamp" in issues(summary)["left", "stamp"]["text"]
+    assert has_errors(summary)
+
+
+@pytest.mark.parametrize(("seconds", "is_late"), [(10, True), (4, False)])
+def test_moving_transforms_that_come_too_late_are_told(tmp_path, make, seconds, is_late):
+    def later(event):
+        return ("/tf", event[1] + seconds * 1000 * MS, event[2]) if event[0] == "/tf_static" else event
+
+    stream = [later(event) for event in bags.events(2) if event[0] != "/tf"]
+    _, summary = make(bags.write_bag(tmp_path / "late", bags.serialised(stream)))
+    assert (("", "late transforms") in issues(summary)) is is_late
+    if is_late:
+        text = issues(summary)["", "late transforms"]["text"]
+        assert "/tf: its first message was recorded " in text
+        assert "transforms are known 5 s before their time: it came too late" in text
 
 
 def test_the_words_are_those_of_the_live_node():
