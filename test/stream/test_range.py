@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fake_estimator import FakeEstimator
 from wrong_depth import Wires, wall
+from wrong_engine import estimator_of
 
 from da3_ros.estimation import ScaleEstimate
 from da3_ros.stream.diagnostics import ERROR, OK, WARN
@@ -81,3 +82,20 @@ def test_what_is_well_is_not_accused(depth, source, value, more):
     wires, issues = issues_of(depth, source, value, **more)
     assert not {("", "range"), ("", "reference")} & issues.keys()
     assert wires.status("pipeline").level in (OK, WARN)
+
+
+@pytest.mark.parametrize(("sky", "is_accused"), [(0.0, True), (0.5, True), (1.0, False)])
+def test_the_estimator_tells_sky_from_what_is_beyond_the_range(sky, is_accused):
+    """Both are +Inf in the depth that is published."""
+    scene = wall()
+
+    def spoil(raw):
+        shown = np.zeros(raw.depth.shape, np.float32)
+        shown[:, : round(sky * shown.shape[1])] = 1
+        return replace(raw, sky=shown)
+
+    wires = Wires(scene, scale__source="given", scale__value=3000.0)
+    wires.pipeline._estimator = estimator_of(scene, spoil)("", wires.parameters.estimator)
+    assert wires.send() is not None
+    assert np.isposinf(wires.depth()).all()
+    assert (("", "range") in wires.health.issues()) is is_accused

@@ -43,6 +43,16 @@ def test_few_bad_pixels_are_in_the_summary_and_in_its_outcome(recording, make):
     assert not has_errors(make(bag, *GIVEN, load=scene.estimator, name="sound")[1])
 
 
+def test_a_run_without_one_depth_in_range_is_no_success(recording, make):
+    """As a reference in millimetres makes it: every pixel is +Inf."""
+    scene, bag = recording
+    _, summary = make(bag, *GIVEN, "scale.value:=3000.0", load=scene.estimator)
+    (issue,) = [issue for issue in summary["issues"] if issue["kind"] == "range"]
+    assert "not one depth can be used: at 3000 m a unit (scale from given) 100% of the pixels lie" in issue["text"]
+    assert issue["count"] == SETS
+    assert has_errors(summary)
+
+
 class TwoAtOnce(WrongEngine):
     """Takes several sets at once; spoils the second set alone."""
 
