@@ -11,8 +11,8 @@ subscriber with other demands comes and goes; parameters are set to nonsense. In
 
 Exit code 1 unless: the diagnostics named every fault that costs anything while it lasted; no frame was dropped for one
 that costs nothing, nor by the engine; the process is the one that was started, its memory grew by less than a hundredth
-after the first quarter of the faults, threads and open files did not grow, and every frame that it received is used, dropped by a
-cause, or waiting.
+after the first quarter of the faults, threads and open files did not grow, and every frame that it received is used,
+dropped by a cause, or waiting.
 """
 
 from __future__ import annotations
