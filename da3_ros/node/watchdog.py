@@ -117,7 +117,9 @@ class Watchdog:
         names = [name for name in (camera.image_topic, camera.plain_topic) if name]
         found = [describe_publishers(self._node, self._node.resolve_topic_name(name)) for name in names]
         wanted = "sensor_msgs/msg/CompressedImage" if camera.transport == "compressed" else "sensor_msgs/msg/Image"
-        publishers, kinds = next((entry for entry in found if entry[0]), found[0])
+        at = next((i for i, entry in enumerate(found) if entry[0]), None)
+        publishers, kinds = found[at or 0]
+        topic = " or ".join(names) if at is None else names[at]
         if not publishers:
             hint = "start its driver or correct image_topic"
         elif wanted not in kinds:
@@ -131,7 +133,7 @@ class Watchdog:
         else:
             others = "no other camera sends either"
         known = f"{len(publishers)} publishers" + (f" ({', '.join(publishers)})" if publishers else "")
-        text = f"{' or '.join(names)}: no image for {seconds:.0f} s, {known}; {others}: {hint}"
+        text = f"{topic}: no image for {seconds:.0f} s, {known}; {others}: {hint}"
         self._health.report(camera.name, "silent", text, WARN)
 
     def _look_at_stamps(self, now: float) -> None:
