@@ -142,7 +142,7 @@ def test_time_that_is_too_short_is_a_failure_and_is_kept(driver):
     pytest.importorskip("torch", reason="without PyTorch there is no network that time could be too short for")
     begin = time.monotonic()
     done = check("--device", "cpu", "--driver", driver, "--minutes", "0.1", "--parts", "driver", "network")
-    assert time.monotonic() - begin < 25
+    assert time.monotonic() - begin < 100
     assert done.returncode == 1
     assert "it ran into its limit of" in done.stdout
     assert "not reached: da3-nano, 1 view of 280x504, float32;" in done.stdout or "network: failed" in done.stdout

