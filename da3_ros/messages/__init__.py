@@ -6,7 +6,7 @@ and `jpeg_damage`), `cameras` (with `lenses`), `clouds`, `poses`, `stamps`. What
 else, whatever a message holds.
 """
 
-from da3_ros.messages.cameras import decode_camera_info, decode_rectification, encode_camera_info
+from da3_ros.messages.cameras import decode_baseline, decode_camera_info, decode_rectification, encode_camera_info
 from da3_ros.messages.clouds import CloudEncoder, decode_cloud
 from da3_ros.messages.errors import MessageError, Say, quiet
 from da3_ros.messages.images import (
@@ -33,6 +33,7 @@ __all__ = [
     "MessageError",
     "MessageTypes",
     "Say",
+    "decode_baseline",
     "decode_camera_info",
     "decode_cloud",
     "decode_depth",

@@ -108,7 +108,7 @@ def _checked(matrix: NDArray[np.float64], name: str, width: int, height: int, sa
 
 
 @guarded("a calibration")
-def decode_rectification(message: Any, say: Say = quiet) -> NDArray[np.float64] | None:
+def decode_rectification(message: Any) -> NDArray[np.float64] | None:
     """`R` (3, 3) of a CameraInfo: takes directions in the camera's own optical frame to that of its rectified image.
 
     None where it is the identity, or zeros, which is how it is left unset. Raises MessageError for no rotation.
@@ -125,6 +125,14 @@ def decode_rectification(message: Any, say: Say = quiet) -> NDArray[np.float64] 
         )
     left, _, right = np.linalg.svd(rotation)  # few digits: the nearest one that is exact
     return np.asarray(left @ right)
+
+
+def decode_baseline(message: Any) -> float:
+    """How far the second camera of rectified stereo is from the first along its x axis by `P`, in metres; 0 where P
+    says nothing of it.
+    """
+    focal, moved = float(message.p[0]), float(message.p[3])
+    return -moved / focal if focal else 0.0
 
 
 def _as_delivered(camera: CameraModel, message: Any) -> CameraModel:

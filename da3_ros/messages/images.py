@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.messages.errors import MessageError, Say, guarded, quiet
-from da3_ros.messages.pictures import MOST_PIXELS, decode_picture, structure
+from da3_ros.messages.pictures import MOST_PIXELS, decode_picture, values_of
 from da3_ros.messages.types import MessageTypes
 
 MAX_DEPTH_16UC1 = 65.535  # metres: the largest number of millimetres in 16 bits
@@ -70,7 +70,6 @@ _DEPTH_REMEDY = "publish depth as 32FC1 (metres) or 16UC1 (millimetres)"
 _DEPTH = ("16UC1", "32FC1", "16SC1")
 VIDEO = ("h264", "avc", "avc1", "h265", "hevc", "hvc1", "hev1", "av1", "av01", "vp8", "vp9", "mpeg4", "mp4v", "theora")
 _BAYER = re.compile(r"(?i)(?:bayer_?)?(?P<four>rggb|bggr|gbrg|grbg)|bayer_?(?P<two>rg|bg|gb|gr)(?![a-z])")
-_TIFF = (b"II*\0", b"MM\0*")
 DECODE_VIDEO = "decode it to sensor_msgs/Image: `ros2 run image_transport republish` with ffmpeg_image_transport"
 
 
@@ -184,8 +183,7 @@ def _decode_compressed(message: Any, say: Say) -> NDArray[np.uint8]:
     data = np.frombuffer(message.data, np.uint8)
     name = f"format {message.format!r}"
     mosaic, treatment = _mosaic(message.format), message.format.lower().partition(";")[2]
-    wide = structure(data.tobytes()).bits == 16 or data[:4].tobytes() in _TIFF
-    if mosaic is None and not wide:
+    if mosaic is None and not values_of(data).may_be_wide:
         image = decode_picture(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, name=name)
         # Where the publisher did not pack blue first, as compressed_image_transport does, it says so.
         swapped = "compressed rgb" in treatment

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from da3_ros.messages.jpeg_damage import is_damaged
 MOST_PIXELS = 1 << 28
 """Larger pictures than this (268 megapixels) come from damaged headers, not from cameras."""
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_TIFF = b"II*\0", b"MM\0*"
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15: C4, C8 and CC mean other things
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length: TEM, RST0 to RST7
 _SCAN, _END = 0xDA, 0xD9
@@ -36,8 +38,6 @@ class Structure:
     height: int = 0
     is_whole: bool = True
     """Whether its end is there, so far as the format says; bytes after the end do no harm."""
-    bits: int = 8
-    """Of a PNG's values; 8 where nothing tells."""
     scan: tuple[int, int] | None = None
     """Where the compressed data of a baseline JPEG begin and end."""
 
@@ -50,6 +50,25 @@ def structure(data: bytes | memoryview) -> Structure:
     if bytes(view[:8]) == _PNG:
         return _png(view)
     return Structure("")
+
+
+class Values(NamedTuple):
+    """What the first bytes of a file say of its values."""
+
+    may_be_wide: bool
+    """Whether they may have more than 8 bits, which OpenCV must be asked for: PNGs of 16, TIFFs of any."""
+    is_tiff: bool
+    is_grey: bool
+    """A PNG's colours; False where nothing tells."""
+
+
+def values_of(data: NDArray[np.uint8]) -> Values:
+    """By the header alone, whatever follows."""
+    head = data[:26].tobytes()
+    if head.startswith(_PNG) and len(head) == 26:
+        return Values(head[24] == 16, False, head[25] == 0)
+    is_tiff = head.startswith(_TIFF)
+    return Values(is_tiff, is_tiff, False)
 
 
 def decode_picture(data: NDArray[np.uint8], flags: int = cv2.IMREAD_COLOR, *, name: str = "") -> NDArray:
@@ -131,12 +150,11 @@ def _png(view: memoryview) -> Structure:
     """Chunk by chunk to IEND."""
     position, size = len(_PNG), len(view)
     width = height = 0
-    bits = 8
     while position + 12 <= size:
         length, name = struct.unpack_from(">I4s", view, position)
-        if name == b"IHDR" and position + 17 <= size:
-            width, height, bits = struct.unpack_from(">IIB", view, position + 8)
+        if name == b"IHDR" and position + 16 <= size:
+            width, height = struct.unpack_from(">II", view, position + 8)
         position += 12 + length
         if name == b"IEND" and position <= size:
-            return Structure("PNG", width, height, True, bits)
-    return Structure("PNG", width, height, False, bits)
+            return Structure("PNG", width, height, True)
+    return Structure("PNG", width, height, False)

@@ -16,8 +16,8 @@ from da3_ros.geometry.poses import rotation_angle
 from da3_ros.messages import MessageError, Say, decode_camera_info, decode_rectification, stamp_to_ns
 from da3_ros.stream.parameters import CameraParameters
 
-NOTABLE_DEG = 0.1
-"""A turn beyond it matters to a pair."""
+LEAST_DEG = 0.1
+"""Calibrations round; turns below it are not worth the word that nobody said whether images are rectified."""
 KEPT = 200
 """CameraInfos kept of each camera: more than frames can wait for their partners."""
 
@@ -93,7 +93,7 @@ def calibrate(
     if camera.rectified or turn is None:
         return model, turn
     degrees = float(np.degrees(rotation_angle(turn)))
-    if not camera.rectified_said and not any(info.d) and degrees > NOTABLE_DEG:
+    if not camera.rectified_said and not any(info.d) and degrees > LEAST_DEG:
         say(
             f"R turns rectified images by {degrees:.2f} deg, and {camera.image_topic} does not say whether it has "
             f"such: it is taken for raw; set {camera.name}.rectified"

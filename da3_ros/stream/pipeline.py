@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from da3_ros.estimation import Estimate, Estimator, View, ViewSet
-from da3_ros.messages import MessageError, decode_image
+from da3_ros.messages import MessageError, decode_baseline, decode_image
 from da3_ros.stream.calibrations import Calibrations, calibrate
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.outputs import Outputs
@@ -201,7 +201,7 @@ class Pipeline:
             text = f"{camera.image_topic}: header.frame_id is empty, {frame_id} is used; set {camera.name}.frame_id"
             self._health.report(camera.name, "frame_id", text, WARN)
         view = View(image, model, None, camera.name, frame.stamp_ns)
-        beside = -float(info.p[3] / info.p[0]) if info is not None and camera.rectified else 0.0
+        beside = decode_baseline(info) if info is not None and camera.rectified else 0.0
         return Source(view, frame_id, camera.rectified, turn, beside)
 
     def _say(self, camera: str, kind: str, topic: str, text: str) -> None:

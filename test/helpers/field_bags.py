@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bags import PERIOD, POSES, START, STORE, TYPES
+from bags import CAMERA, PERIOD, POSES, START, STORE, TYPES, picture
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore
 from rosbags.typesys.stores import Stores
 
-from da3_ros.messages import encode_transform
+from da3_ros.messages import encode_camera_info, encode_transform
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 INFO, TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+RGB = picture(0, "left")
 Event = tuple[str, int, str, Any]
 """Topic, log time (ns), type and message, which may be bytes."""
 
@@ -80,3 +81,16 @@ def write(path: Path, events: Iterable[Event], definitions: dict[str, str] | Non
 def at(index: int) -> int:
     """Time of a set (ns)."""
     return START + index * PERIOD
+
+
+def info(frame, stamp_ns=START):
+    return encode_camera_info(TYPES, CAMERA, TYPES.header(stamp_ns, frame))
+
+
+def camera(topic, info_topic, frame, message=None, kind=IMAGE, count=1):
+    """Events of a camera; message: stamp -> image."""
+    make = message or (lambda stamp: image(frame, RGB, "rgb8", stamp))
+    for index in range(count):
+        if info_topic:
+            yield info_topic, at(index), INFO, info(frame, at(index))
+        yield topic, at(index), kind, make(at(index))

@@ -3,7 +3,10 @@
 
 import importlib
 
+import cv2
+import numpy as np
 import pytest
+from message_images import H, W
 
 from da3_ros.messages import MessageTypes
 
@@ -20,3 +23,17 @@ def types(request) -> MessageTypes:
         return MessageTypes(generated)
     rosbags = pytest.importorskip("rosbags.typesys")
     return MessageTypes(rosbags.get_typestore(rosbags.Stores.ROS2_HUMBLE).types.__getitem__)
+
+
+@pytest.fixture
+def rgb():
+    """Smooth colours, so that chroma at half resolution and demosaicing lose little."""
+    y, x = np.mgrid[:H, :W]
+    return np.stack([60 + 8 * x, 200 - 9 * y, 90 + 3 * x + 4 * y], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def large():
+    """Image with texture in the middle, so that a cut JPEG lacks something."""
+    rng = np.random.default_rng(3)
+    return cv2.resize(rng.integers(0, 255, (20, 30, 3), np.uint8), (320, 240))

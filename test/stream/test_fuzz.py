@@ -154,7 +154,3 @@ def test_pictures_of_any_bytes(data):
         except MessageError:
             continue
         assert (pixels.dtype, pixels.ndim) == (np.uint8, 3)
-
-
-def test_the_rig_is_there():
-    assert set(POSES) == set(NAMES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
@@ -37,6 +37,13 @@ class Content(NamedTuple):
     data: bytes
     records: list[tuple[int, int, int, int]]
     """Log time (ns), channel, first byte, end, of each message in the order that it has in the file."""
+
+
+def time_span(blocks: Sequence[Block]) -> tuple[int, int]:
+    """First and last log time in nanoseconds; (0, -1) where there is no block."""
+    if not blocks:
+        return 0, -1
+    return min(block.start_ns for block in blocks), max(block.end_ns for block in blocks)
 
 
 def in_order(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.io.blocks import Block, Content, in_order
+from da3_ros.bag.io.blocks import Block, Content, in_order, time_span
 from da3_ros.bag.io.channels import Channel, interface_name, message_encoding, recorded_qos
 from da3_ros.bag.io.findings import Findings
 from da3_ros.bag.io.mcap_records import (
@@ -74,15 +74,8 @@ class McapFile:
         counts: Counter[int] = sum((block.counts for block in self._blocks), Counter())
         for key in counts.keys() - self._raw.keys():
             findings.lost(f"{self._name}: {counts[key]} messages are of channel {key}, which nothing describes")
+        self.start_ns, self.end_ns = time_span(self._blocks)
         self.channels = [self._channel(raw, counts[raw.key]) for raw in self._raw.values()]
-
-    @property
-    def start_ns(self) -> int:
-        return min((block.start_ns for block in self._blocks), default=0)
-
-    @property
-    def end_ns(self) -> int:
-        return max((block.end_ns for block in self._blocks), default=-1)
 
     def _channel(self, raw: RawChannel, count: int) -> Channel:
         schema = self._schemas.get(raw.schema, Schema(0, "", "", b""))

@@ -19,7 +19,7 @@ import lz4.frame
 import numpy as np
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.io.blocks import Block, Content, in_order
+from da3_ros.bag.io.blocks import Block, Content, in_order, time_span
 from da3_ros.bag.io.channels import Channel, decoded, interface_name
 from da3_ros.bag.io.findings import Findings
 from da3_ros.bag.io.qos import LATCHED
@@ -68,15 +68,8 @@ class Ros1File:
         counts: Counter[int] = sum((block.counts for block in self._blocks), Counter())
         for key in counts.keys() - self._connections.keys():
             findings.lost(f"{name}: {counts[key]} messages are of connection {key}, which nothing describes")
+        self.start_ns, self.end_ns = time_span(self._blocks)
         self.channels = [self._channel(key, counts[key]) for key in self._connections]
-
-    @property
-    def start_ns(self) -> int:
-        return min((block.start_ns for block in self._blocks), default=0)
-
-    @property
-    def end_ns(self) -> int:
-        return max((block.end_ns for block in self._blocks), default=-1)
 
     def _say_cut(self, end: int, size: int) -> None:
         if end < size:

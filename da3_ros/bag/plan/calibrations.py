@@ -10,6 +10,7 @@ import numpy as np
 
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.pictures import Picture
+from da3_ros.messages import decode_baseline
 from da3_ros.stream.names import base, words
 
 INFO = "sensor_msgs/msg/CameraInfo"
@@ -39,14 +40,14 @@ def find_infos(recording: Recording) -> dict[str, Calibration]:
         try:
             info = recording.read(name, message.raw)
             width, height = int(info.width), int(info.height)
-            k, p = np.asarray(info.k, float), np.asarray(info.p, float)
+            k = np.asarray(info.k, float)
+            baseline = decode_baseline(info)
         except Exception:  # said when it is used
             continue
         size = (max(width, 1), max(height, 1))
         lens = (k[0] / size[0], k[4] / size[1], k[2] / size[0], k[5] / size[1])
-        baseline = -p[3] / p[0] if p[0] else 0.0
         frame = str(info.header.frame_id).lstrip("/")
-        found[name] = Calibration(frame, width, height, tuple(map(float, lens)), float(baseline))
+        found[name] = Calibration(frame, width, height, tuple(map(float, lens)), baseline)
     return found
 
 

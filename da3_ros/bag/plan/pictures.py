@@ -17,7 +17,7 @@ import numpy as np
 from da3_ros.bag.io.reader import Recording, Topic
 from da3_ros.messages import MessageError, why_no_picture
 from da3_ros.messages.images import DECODE_VIDEO, is_depth_encoding
-from da3_ros.messages.pictures import decode_picture, structure
+from da3_ros.messages.pictures import decode_picture, structure, values_of
 from da3_ros.stream.names import base, camera_of, parts, says_depth, says_infrared
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -183,11 +183,9 @@ def _values(image: Any) -> str:
     if hasattr(image, "encoding"):
         return ""
     data = np.frombuffer(image.data, np.uint8)
-    head = data[:26].tobytes()
-    if head.startswith(b"\x89PNG"):
-        return "u2" if head[24:26] == b"\x10\x00" else ""  # 16 bits, grey
-    if head[:4] not in (b"II*\0", b"MM\0*"):  # TIFF
-        return ""
+    said = values_of(data)
+    if not said.is_tiff:
+        return "u2" if said.may_be_wide and said.is_grey else ""
     try:
         pixels = decode_picture(data, cv2.IMREAD_UNCHANGED)
     except MessageError:  # said where it is used

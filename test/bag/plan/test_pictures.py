@@ -8,31 +8,16 @@ needs("rosbags")
 import cv2
 import numpy as np
 import pytest
-from bags import CAMERA, POSES, START, TYPES, H, W, picture
-from field_bags import COMPRESSED, IMAGE, INFO, TF, at, image, packed, rig, write
+from bags import POSES, START, TYPES, H, W
+from field_bags import COMPRESSED, IMAGE, RGB, TF, at, camera, image, packed, rig, write
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.choice import find_pictures
 from da3_ros.bag.plan.outcome import has_errors
 from da3_ros.bag.plan.plan import Request, describe, make_plan
-from da3_ros.messages import encode_camera_info
 
-RGB = picture(0, "left")
 JPEG = cv2.imencode(".jpg", RGB[..., ::-1])[1].tobytes()
-
-
-def info(frame, stamp_ns=START):
-    return encode_camera_info(TYPES, CAMERA, TYPES.header(stamp_ns, frame))
-
-
-def camera(topic, info_topic, frame, message=None, kind=IMAGE, count=1):
-    """Events of a camera; message: stamp -> image."""
-    make = message or (lambda stamp: image(frame, RGB, "rgb8", stamp))
-    for index in range(count):
-        if info_topic:
-            yield info_topic, at(index), INFO, info(frame, at(index))
-        yield topic, at(index), kind, make(at(index))
 
 
 def planned(path, events, *assignments, definitions=None, cameras=()):

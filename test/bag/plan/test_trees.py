@@ -8,13 +8,12 @@ needs("rosbags")
 import numpy as np
 import pytest
 from bags import POSES, START
-from field_bags import IMAGE, TF, at, image, rig, transforms, write
+from field_bags import IMAGE, RGB, TF, at, camera, image, rig, transforms, write
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.plan import Request, make_plan
 from da3_ros.messages import decode_depth
-from test.bag.plan.test_pictures import RGB, camera
 
 
 def cameras(robot):
