@@ -194,6 +194,10 @@ def summary_text(summary: dict[str, Any]) -> str:
         times = f" ({issue['count']} times)" if issue["count"] > 1 else ""
         lines.append(f"{words.get(issue['level'], 'note')}: {text}{times}")
     lines += [f"note: {problem}" for problem in summary["problems"]]
+    relative = [each["scale"] for each in summary["sets"] if not each["scale"]["metric"]]
+    if relative:
+        share = "" if len(relative) == len(summary["sets"]) else f" in {len(relative)} of {len(summary['sets'])} sets"
+        lines.append(f"note: depth is relative{share}, its frames say so: {relative[-1]['message']}")
     if not summary["sets"]:
         lines.append("error: not one set came of this recording")
     return "\n".join(lines)

@@ -99,6 +99,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--voxel", type=float, default=0.0, help="grid of the cloud in its own unit, 0: every pixel")
 
 
+JOINT = ("ply", "glb", "colmap", "gaussians")
+"""Formats that put all views into one scene."""
+
+
 @dataclass(frozen=True)
 class _Shot:
     """An image file and its view."""
@@ -112,7 +116,7 @@ class _Shot:
 
 def run(arguments: argparse.Namespace) -> int:
     """Estimate and write what was asked for; says where it is and whether it is in metres. 0: done; 3: done, but a part
-    of what the engine said could not be used.
+    of what the engine said could not be used, or views that do not fit together were not put into one scene.
     """
     given = arguments.metres_per_unit
     if given is not None and not 0 < given < math.inf:
@@ -137,6 +141,10 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{view.name}: its camera is assumed to see 60 degrees, since {estimator.record.name} cannot tell")
     for fault in estimate.faults:
         print(f"{fault.view}: {fault.text}", file=sys.stderr)
+    # Poses in metres and depth without a unit make no scene.
+    withheld = JOINT if arguments.poses and len(shots) > 1 and not estimate.scale.metric else ()
+    if arguments.poses and not estimate.scale.metric:
+        print(f"note: depth is relative although poses are given: {estimate.scale.message}", file=sys.stderr)
 
     def cloud(voxel: float = arguments.voxel) -> tuple:
         return colored_points(estimate.views, arguments.min_confidence, voxel, arguments.max_stddev)[:2]
@@ -161,8 +169,15 @@ def run(arguments: argparse.Namespace) -> int:
         "gaussians": gaussians,
     }
     for name in dict.fromkeys(arguments.format):
-        print(f"{name}: {writers[name]()}")
-    return LOST if estimate.faults else 0
+        if name in withheld:
+            print(
+                f"{name}: withheld, since depth is relative and the poses are in metres: correct {arguments.poses} "
+                "(T_world_camera, a line an image in their order), give --metres-per-unit, or leave --poses out",
+                file=sys.stderr,
+            )
+        else:
+            print(f"{name}: {writers[name]()}")
+    return LOST if estimate.faults or set(withheld) & set(arguments.format) else 0
 
 
 def _read(arguments: list[Path], intrinsics: list[float] | None, poses: Path | None) -> list[_Shot]:

@@ -220,7 +220,8 @@ class Estimator:
         """What the engine says, checked. Raises da3_ros.engines.EngineError."""
         windows = task.prepared.windows
         cameras = partial(cameras_from_rays, windows=windows) if self.config.pose.source == "rays" else None
-        return unseen(sound(raw, windows, [view.name for view in task.views], self.engine.info, cameras), task.views)
+        names = [view.name for view in task.views]
+        return unseen(sound(raw, windows, names, self.engine.info, cameras), task.views, task.prepared.blind)
 
     def finish(self, settled: Settled) -> Estimate:
         """Last step: depth is refined and filtered. Depends on no other set: may run in any thread, beside others."""

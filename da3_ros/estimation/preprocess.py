@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.estimation.lens import blind, rectify
 from da3_ros.estimation.resize import resize
 from da3_ros.estimation.views import View
 from da3_ros.geometry.cameras import CameraModel
@@ -36,6 +35,8 @@ class Prepared:
     """Camera of each content window, without distortion."""
     rectified: tuple[NDArray[np.uint8], ...]
     """Each view at its own size, without distortion."""
+    blind: tuple[NDArray[np.bool_] | None, ...] = ()
+    """(h, w) of each content window: pixels that the lens never showed, see `lens.blind`; None: all are seen."""
 
 
 def network_size(height: int, width: int, longest: int, patch: int) -> tuple[int, int]:
@@ -72,7 +73,7 @@ def prepare(views: tuple[View, ...], longest: int, patch: int) -> Prepared:
     height, width = first.image.shape[:2]
     height, width = network_size(height, width, longest, patch)
     images = np.full((len(views), height, width, 3), PAD, dtype=np.uint8)
-    windows, cameras, originals = [], [], []
+    windows, cameras, originals, unseen = [], [], [], []
     for i, view in enumerate(views):
         image, camera = rectify(view.image, view.camera)
         h, w = _fit(image.shape[0], image.shape[1], height, width, patch)
@@ -80,31 +81,8 @@ def prepare(views: tuple[View, ...], longest: int, patch: int) -> Prepared:
         windows.append((h, w))
         cameras.append(camera.scaled(w, h) if camera is not None else None)
         originals.append(image)
-    return Prepared(images, tuple(windows), tuple(cameras), tuple(originals))
-
-
-def rectify(image: NDArray[np.uint8], camera: CameraModel | None) -> tuple[NDArray[np.uint8], CameraModel | None]:
-    """The image without lens distortion and its camera, whose K stays the same."""
-    if camera is None or not camera.is_distorted:
-        return image, camera
-    maps = _rectification(camera)
-    straight = CameraModel.pinhole(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
-    return cv2.remap(image, *maps, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), straight
-
-
-@lru_cache(maxsize=32)
-def _rectification(camera: CameraModel) -> tuple[NDArray, NDArray]:
-    """Remap tables of one calibration; cached, since they are the same for every frame."""
-    coefficients = np.array(camera.distortion, dtype=np.float64)
-    size = (camera.width, camera.height)
-    if camera.distortion_model in ("plumb_bob", "rational_polynomial", ""):
-        return cv2.initUndistortRectifyMap(camera.K, coefficients, np.eye(3), camera.K, size, cv2.CV_16SC2)
-    if camera.distortion_model in ("equidistant", "fisheye"):
-        return cv2.fisheye.initUndistortRectifyMap(camera.K, coefficients[:4], np.eye(3), camera.K, size, cv2.CV_16SC2)
-    raise ValueError(
-        f"unknown distortion model {camera.distortion_model!r}; "
-        "allowed: plumb_bob, rational_polynomial, equidistant, or rectify the image before"
-    )
+        unseen.append(None if view.camera is None else blind(view.camera, (h, w)))
+    return Prepared(images, tuple(windows), tuple(cameras), tuple(originals), tuple(unseen))
 
 
 def _fit(h0: int, w0: int, height: int, width: int, patch: int) -> tuple[int, int]:

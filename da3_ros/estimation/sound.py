@@ -86,16 +86,27 @@ def sound(
     return Sound(raw, posed, faults)
 
 
-def unseen(found: Sound, views: Sequence[View]) -> Sound:
-    """Without depth of the views whose shape lets the network see nothing in them; the faults say so."""
+def unseen(found: Sound, views: Sequence[View], blind: Sequence[Mask | None] = ()) -> Sound:
+    """Without depth of what the network cannot see: views of a shape that is none for it, which the faults say, and the
+    pixels that are `blind`, (h, w) of each view's content. Their confidence is 1, and they are no sky.
+    """
     reasons = {i: why for i, view in enumerate(views) if (why := why_unseen(view.image))}
-    if not reasons:
+    if not reasons and all(mask is None for mask in blind):
         return found
-    depth = found.raw.depth.copy()
+    raw = found.raw
+    depth, confidence = raw.depth.copy(), raw.confidence.copy()
+    sky = None if raw.sky is None else raw.sky.copy()
     depth[list(reasons)] = np.nan
+    for i, mask in enumerate(blind):
+        if mask is not None:
+            place = (i, *(slice(side) for side in mask.shape))
+            depth[place][mask] = np.nan
+            confidence[place][mask] = 1
+            if sky is not None:
+                sky[place][mask] = 0
     faults = [fault for fault in found.faults if fault.index not in reasons]
     faults += [EngineFault(i, views[i].name, 1.0, f"{why}; its depth is unknown") for i, why in reasons.items()]
-    return Sound(dataclasses.replace(found.raw, depth=depth), found.posed, tuple(faults))
+    return Sound(dataclasses.replace(raw, depth=depth, confidence=confidence, sky=sky), found.posed, tuple(faults))
 
 
 def remedy(info: EngineInfo) -> str:

@@ -194,6 +194,11 @@ class RigDeviation:
     """The same for the position; it leans on the scale, and with it on the calibration itself."""
     angle_std_deg: float
     inliers: int
+    direction_deg: float = 0.0
+    """Angle between the direction in which the images show the second camera from the first one and the calibrated
+    direction; 0 where the two stand too near to each other to tell.
+    """
+    direction_std_deg: float = 0.0
 
 
 @dataclass(frozen=True)

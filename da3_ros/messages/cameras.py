@@ -46,6 +46,8 @@ def decode_camera_info(
             remedy = (
                 "let the driver fill P, or set <camera>.rectified: false if its images are not rectified, as K is there"
             )
+        elif not rectified and message.p[0] > 0:
+            remedy = "set <camera>.rectified: true if its images are rectified, as P is there; or " + _CALIBRATE
         raise MessageError(f"uncalibrated: {name}[0] = 0 in its CameraInfo", remedy=remedy)
     if not (np.isfinite(matrix).all() and np.isfinite(distortion).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
         raise MessageError(
@@ -59,7 +61,7 @@ def decode_camera_info(
     matrix = _checked(matrix, name, width, height, say)
     model, coefficients = ("", ()) if rectified else decode_lens(message.distortion_model, distortion, say)
     fx, fy, cx, cy = (float(matrix[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2)))
-    camera = _as_delivered(CameraModel(width, height, fx, fy, cx, cy, coefficients, model), message)
+    camera = _as_delivered(CameraModel(width, height, fx, fy, cx, cy, coefficients, model), message, say)
     if image_size is not None and image_size != (camera.width, camera.height):
         raise MessageError(
             f"image of {image_size[0]} x {image_size[1]}, CameraInfo for {camera.width} x {camera.height}",
@@ -135,9 +137,18 @@ def decode_baseline(message: Any) -> float:
     return -moved / focal if focal else 0.0
 
 
-def _as_delivered(camera: CameraModel, message: Any) -> CameraModel:
+def _as_delivered(camera: CameraModel, message: Any, say: Say) -> CameraModel:
     """Calibration at full resolution -> the region that was read out, binned."""
     roi = message.roi
+    place = f"a region of {roi.width} x {roi.height} at ({roi.x_offset}, {roi.y_offset})"
+    is_inside = roi.x_offset + roi.width <= camera.width and roi.y_offset + roi.height <= camera.height
+    is_all = (roi.width, roi.height) == (camera.width, camera.height)
+    if roi.width and roi.height and not is_inside and not is_all:
+        raise MessageError(
+            f"{place} in an image of {camera.width} x {camera.height}",
+            allowed="a region within the image that was calibrated",
+            remedy="correct roi, or width and height, which are those of the whole sensor (REP-104)",
+        )
     bin_x, bin_y = max(int(message.binning_x), 1), max(int(message.binning_y), 1)
     window = (roi.width, roi.height) if roi.width and roi.height else (camera.width, camera.height)
     if window[0] < bin_x or window[1] < bin_y:
@@ -145,7 +156,9 @@ def _as_delivered(camera: CameraModel, message: Any) -> CameraModel:
             f"binning of {bin_x} x {bin_y} leaves nothing of {window[0]} x {window[1]} pixels",
             remedy="correct binning_x and binning_y of the CameraInfo: 1 or 0 for none",
         )
-    if roi.width and roi.height:
+    if roi.width and roi.height and not is_inside:
+        say(f"{place} of a calibration of that size: the numbers are taken to be the region's own")
+    elif roi.width and roi.height:
         camera = camera.cropped(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
     if (bin_x, bin_y) != (1, 1):
         camera = camera.scaled(camera.width // bin_x, camera.height // bin_y)

@@ -137,6 +137,12 @@ class NodeParameters:
         )
 
 
+def _info_beside(topic: str) -> str:
+    """Where an image's CameraInfo is published by convention."""
+    space, slash, _ = topic.rpartition("/")
+    return f"{space}{slash}camera_info" if topic else ""
+
+
 def camera_names(get: Callable[[str], Any]) -> list[str]:
     """The value of `cameras`; raises ParameterError for names that cannot be part of a topic."""
     reader = Reader(get)
@@ -160,7 +166,7 @@ def read_parameters(get: Callable[[str], Any]) -> NodeParameters:
         "reference": ReferenceParameters(
             reader.text("scale.points_topic"),
             reader.text("scale.depth_topic"),
-            reader.text("scale.depth_info_topic"),
+            reader.text("scale.depth_info_topic", empty=True) or _info_beside(reader.text("scale.depth_topic")),
             round(reader.number("scale.max_age", 0) * 1e9),
         ),
         "rig_frame": rig_frame,

@@ -120,12 +120,34 @@ def jumped_back(topic: str, seconds: float) -> str:
 
 def another_clock(topic: str, ahead_s: float) -> str:
     """ahead_s: seconds of the stamps ahead of the log times, at least."""
-    size, unit = next((size, unit) for size, unit in _UNITS if abs(ahead_s) >= size or unit == "s")
+    size, unit = _unit(ahead_s)
     way = "ahead of" if ahead_s > 0 else "behind"
     return (
         f"{topic}: stamps are {abs(ahead_s) / size:.0f} {unit} {way} the times of recording: another clock (a camera's "
         "own, simulated time, a recording played again); transforms and the other cameras must go by the same one"
     )
+
+
+def far_from_images(topic: str, ahead_s: float, max_age_s: float) -> tuple[str, str]:
+    """What is wrong with the stamps of a metric reference, and what to do; ahead_s: seconds of the nearest one ahead of
+    an image's.
+    """
+    size, unit = _unit(ahead_s)
+    way = "ahead of" if ahead_s > 0 else "behind"
+    text = (
+        f"{topic}: the nearest stamp is {abs(ahead_s) / size:.3g} {unit} {way} the image's, scale.max_age allows "
+        f"{max_age_s:g} s"
+    )
+    if abs(ahead_s) > ANOTHER_CLOCK_S:
+        return (
+            text,
+            "another clock: let the sensor stamp by the cameras' one (PTP, or its driver's option for host time)",
+        )
+    return text, "let the sensor publish more often, synchronise the clocks, or raise scale.max_age"
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    return next((size, unit) for size, unit in _UNITS if abs(seconds) >= size or unit == "s")
 
 
 def _alone(counts: CameraCounts) -> int:

@@ -23,6 +23,7 @@ from da3_ros.stream.placing import place
 from da3_ros.stream.presenter import Presenter
 from da3_ros.stream.reference import Reference
 from da3_ros.stream.transforms import TransformError, TransformTree
+from da3_ros.stream.twins import say_twins
 from da3_ros.stream.window import Window
 from da3_ros.stream.work import Source, Work
 from da3_ros.sync import Frame, FrameCounters, FrameSet
@@ -54,7 +55,7 @@ class Pipeline:
         self._frames: dict[str, str] = {}
         """Of the last image of each camera."""
         self.window = Window(parameters.window)
-        self.reference = Reference(parameters.reference.max_age_ns)
+        self.reference = Reference(parameters.reference, parameters.estimator.scale.hold)
 
     def set_camera_info(self, camera: str, message: Any) -> None:
         """A calibration of the camera: of the image of its stamp, and of those after it. Called by any thread."""
@@ -70,7 +71,7 @@ class Pipeline:
         """Go by other values of the parameters that may change while the node is configured. Called by the worker."""
         old, self._parameters = self._parameters, parameters
         self.presenter.reconfigure(parameters)
-        self.reference.max_age_ns = parameters.reference.max_age_ns
+        self.reference.config, self.reference.hold_s = parameters.reference, parameters.estimator.scale.hold
         if parameters.window != old.window:
             self.window = Window(parameters.window)
         if parameters.estimator != old.estimator:
@@ -106,6 +107,7 @@ class Pipeline:
         sources = [source for frame in frames.frames if (source := self._source(frame)) is not None]
         if not sources:
             return None
+        say_twins(sources, self._health)
         sources, world = place(sources, self._parameters, self._transforms, self._health)
         sources = [self._with_measured(source) for source in sources]
         work = Work(frames, sources, world, (time.perf_counter() - begin) * 1e3, self.window.past())

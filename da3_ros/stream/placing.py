@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from da3_ros.geometry.poses import from_rotation_translation, rotation_angle
 from da3_ros.stream.diagnostics import OK, WARN, Health
+from da3_ros.stream.mounts import PAIR_DEG, check_mounts, with_optical_frame
 from da3_ros.stream.parameters import NodeParameters
 from da3_ros.stream.transforms import TransformTree, lookup_or_report
 from da3_ros.stream.work import Matrix, Source
 
-PAIR_DEG = 2.0
-"""Cameras that look the same way within this angle may be a rectified pair."""
 NOTABLE_DEG = 0.5
 """A turn that matters: depth of a pair changes by tens of percent at this angle."""
 
@@ -33,6 +32,7 @@ def place(
     """The views with what TF knows of them, and the frame of their poses: that of the odometry, the rig, or "" where no
     camera has a transform.
     """
+    sources = [with_optical_frame(source, transforms, health) for source in sources]
     p, shared = parameters, _shared_frames(sources)
     mounts: list[Matrix | None] = []
     for source in sources:
@@ -49,6 +49,7 @@ def place(
             mounts.append(lookup_or_report(transforms, health, *frames, view.stamp_ns, view.name))
     sources = _with_turns(sources, mounts, health)
     mounts = [_turned(mount, source.turn) for mount, source in zip(mounts, sources, strict=True)]
+    check_mounts(sources, mounts, p.rig_frame, health)
     poses, pose_source, world = mounts, "calibrated", p.rig_frame if any(m is not None for m in mounts) else ""
     if p.odometry_frame and world:
         moved: list[Matrix | None] = []

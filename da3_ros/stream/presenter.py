@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from da3_ros.estimation import Estimate, ViewEstimate
+from da3_ros.estimation import Estimate, RigDeviation, ViewEstimate
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.outputs import Outputs, PublishedView
 from da3_ros.stream.parameters import NodeParameters
@@ -21,9 +22,33 @@ GIVEN = ("calibrated", "odometry")
 """Sources of poses in metres, whatever the unit of depth."""
 MOST_METRES = 200.0
 """In one unit of a network: a scene whose mean depth is farther than a LiDAR reaches. Millimetres give thousands."""
+ELSEWHERE_DEG = 60.0
+"""No calibration is that wrong about where a camera stands: its frame is another one."""
 ALL_SKY = 0.9
 """A view with a greater share of sky may well have no depth at all."""
 _METRES_ONLY = "depth images in millimetres must be 16UC1, floats and clouds are metres (REP-118, REP-103)"
+
+
+def _rig(first: str) -> str:
+    """Kind of the issue of how a camera stands to another one."""
+    return f"rig {first}"
+
+
+def off_calibration(pair: RigDeviation, tolerance_deg: float) -> str:
+    """In words, how two cameras stand otherwise than their calibration has it; empty where they do not."""
+    first, second = pair.cameras
+    if pair.direction_deg > max(ELSEWHERE_DEG, 3 * pair.direction_std_deg):
+        return (
+            f"the images show {second} in another direction from {first} than the transforms do, "
+            f"{pair.direction_deg:.0f} deg from it: are the two swapped in TF, or are their frames no optical ones (x "
+            "right, y down, z forward)? Correct the transforms, or frame_id of the cameras"
+        )
+    if pair.angle_deg > max(tolerance_deg, 3 * pair.angle_std_deg):
+        return (
+            f"{first} and {second} stand {pair.angle_deg:.1f} deg and {pair.distance_m:.3f} m off their calibration: "
+            "was one bumped? Calibrate anew, or correct the transforms"
+        )
+    return ""
 
 
 class Presenter:
@@ -83,17 +108,13 @@ class Presenter:
             )
             self._health.report("", "latency", text, WARN)
         for pair in estimate.rig or ():
-            if pair.angle_deg > max(checks.rig_tolerance_deg, 3 * pair.angle_std_deg):
-                text = (
-                    f"{' and '.join(pair.cameras)} stand {pair.angle_deg:.1f} deg and {pair.distance_m:.3f} m off "
-                    "their calibration: was one bumped? Calibrate anew, or correct the transforms"
-                )
-                self._health.report(pair.cameras[1], "rig", text, WARN, keep_s=2 * checks.rig_period)
+            if text := off_calibration(pair, checks.rig_tolerance_deg):
+                self._health.report(pair.cameras[1], _rig(pair.cameras[0]), text, WARN, keep_s=2 * checks.rig_period)
             else:
-                self._health.resolve(pair.cameras[1], "rig")
+                self._health.resolve(pair.cameras[1], _rig(pair.cameras[0]))
         if checks.rig_period == 0:
-            for name in self._parameters.names:
-                self._health.resolve(name, "rig")
+            for first, second in itertools.permutations(self._parameters.names, 2):
+                self._health.resolve(second, _rig(first))
         if estimate.odometry is not None and estimate.odometry.message:
             self._health.report("", "odometry", estimate.odometry.message, WARN)
 

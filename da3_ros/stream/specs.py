@@ -57,7 +57,7 @@ SPECS = (
         False,
     ),
     Spec("scale.depth_topic", "scale/depth", "Depth image of another sensor, for the same.", "", False),
-    Spec("scale.depth_info_topic", "scale/camera_info", "CameraInfo of that depth image.", "", False),
+    Spec("scale.depth_info_topic", "", "Its CameraInfo; empty: camera_info beside the depth image.", "", False),
     Spec("scale.max_age", 0.15, "Largest time between an image and its reference, in seconds.", ">= 0"),
     Spec("pose.source", "auto", "Where poses come from that TF does not have.", ", ".join(POSE_SOURCES)),
     Spec("pose.min_matches", 20, "Explained matches that a pose needs.", ">= 8"),

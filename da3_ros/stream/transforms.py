@@ -83,6 +83,13 @@ class TransformTree:
             to_target = self._along(target_chain[: target_chain.index(common)], stamp_ns)
         return np.asarray(invert(to_target) @ to_source)
 
+    def children(self, frame: str) -> dict[str, Matrix]:
+        """Frames that stand still right below a frame, with `T_frame_child` (4, 4)."""
+        with self._lock:
+            return {
+                child: self._static[child] for child, p in self._parents.items() if p == frame and child in self._static
+            }
+
     def _chain(self, frame: str) -> list[str]:
         """The frame and its ancestors; a loop ends where it closes."""
         chain = [frame]

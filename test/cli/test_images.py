@@ -227,6 +227,24 @@ def test_images_of_known_pose_are_refined(posed, tmp_path, capsys):
     np.testing.assert_allclose(np.load(tmp_path / "auto" / "right.npz")["T_world_camera"][:3, 3], [0.2, 0, 0])
 
 
+def test_poses_that_contradict_the_images_make_no_scene(posed, tmp_path, capsys):
+    """World to camera instead of camera to world, say: what is told of single views stays, what joins them does not."""
+    common, poses, _ = posed
+    wrong = tmp_path / "wrong.tum"
+    lines = poses.read_text().splitlines()
+    wrong.write_text("\n".join([*lines[:2], lines[2].replace(" 0.2 ", " -0.2 ")]))
+    words = [*common, "ply", "colmap", "-o", str(tmp_path / "out"), "--poses", str(wrong)]
+    assert main(words) == 3
+    said = capsys.readouterr()
+    assert "depth is relative although poses are given" in said.err
+    assert "matches behind the cameras" in said.err
+    for name in ("ply", "colmap"):
+        assert f"{name}: withheld, since depth is relative and the poses are in metres: correct {wrong}" in said.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"left.npz", "right.npz"}
+    assert main([*words, "--metres-per-unit", "2"]) == 0
+    assert (tmp_path / "out" / "cloud.ply").exists()
+
+
 def test_why_a_view_is_not_refined(posed, tmp_path, capsys):
     common, poses, _ = posed
     one = [common[0], common[1], *common[3:], "--metres-per-unit", "1"]

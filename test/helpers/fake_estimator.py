@@ -47,6 +47,9 @@ class FakeEstimator(InOneStep):
             raise ValueError("no rays in this one")
 
     def reconfigure(self, config):
+        for name in ("size", "threads", "condition_on_poses"):  # as the real one
+            if getattr(config, name) != getattr(self.config, name):
+                raise ValueError(f"{name} cannot change while the engine runs")
         self.config = config
 
     def __call__(self, view_set, *, odometry=False):

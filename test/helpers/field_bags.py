@@ -14,6 +14,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore
 from rosbags.typesys.stores import Stores
 
+from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.plan.plan import Request, describe, make_plan
 from da3_ros.messages import encode_camera_info, encode_transform
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -94,3 +96,11 @@ def camera(topic, info_topic, frame, message=None, kind=IMAGE, count=1):
         if info_topic:
             yield info_topic, at(index), INFO, info(frame, at(index))
         yield topic, at(index), kind, make(at(index))
+
+
+def planned(path, events, *assignments, definitions=None, cameras=()):
+    """Plan of a recording of these events, its words, and the recording's problems."""
+    with Recording(write(path / "bag", events, definitions)) as recording:
+        request = Request(path, path / "out", assignments=assignments, cameras=cameras)
+        plan = make_plan(recording, request)
+        return plan, describe(recording, plan, request.options), list(recording.problems)

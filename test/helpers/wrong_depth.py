@@ -149,7 +149,7 @@ class Wires:
         self.outputs = Outputs(advertise, TYPES, self.parameters)
         self.estimator = scene.estimator("", self.parameters.estimator)
         self.health = Health(NAMES, lambda level, text: self.logged.append((level, text)))
-        tree = TransformTree()
+        self.tree = tree = TransformTree()
         for name, pose in (poses or scene.poses).items():
             tree.add("base_link", f"{name}_optical", pose, 0, static=True)
         tree.add("base_link", "lidar", LIDAR, 0, static=True)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+
 import numpy as np
 import pytest
 
-from da3_ros.estimation.preprocess import rectify
+from da3_ros.estimation.lens import rectify
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import matrix_from_quaternion
 from da3_ros.messages import MessageError, decode_camera_info, decode_rectification, encode_camera_info
@@ -90,6 +92,36 @@ def test_binning_and_region_describe_the_image(types):
     # Pixel 2 u + 0.5 of the region lies at u of the binned image.
     assert camera.cx == pytest.approx((320.5 - 100 - 0.5) / 2)
     assert camera.cy == pytest.approx((240.25 - 40 - 0.5) / 2)
+
+
+@pytest.mark.parametrize(
+    ("region", "moved", "said"),
+    [
+        ((100, 40, 400, 300), None, "image of 640 x 480"),
+        ((40, 30, 640, 480), 0, "a region of 640 x 480 at (40, 30) of a calibration of that size"),
+        ((0, 0, 640, 480), 0, ""),
+        ((0, 0, 0, 0), 0, ""),
+        ((300, 0, 400, 480), None, "a region of 400 x 480 at (300, 0) in an image of 640 x 480"),
+        ((0, 479, 640, 2), None, "a region of 640 x 2 at (0, 479)"),
+    ],
+)
+def test_a_region_lies_in_the_image_that_was_calibrated(types, region, moved, said):
+    message = info(types)
+    message.roi.x_offset, message.roi.y_offset, message.roi.width, message.roi.height = region
+    told = []
+    if moved is None:
+        with pytest.raises(MessageError, match=re.escape(said)):
+            decode_camera_info(message, rectified=False, image_size=(640, 480))
+        return
+    camera = decode_camera_info(message, rectified=False, image_size=(640, 480), say=told.append)
+    assert (camera.cx, camera.cy) == (K[2], K[5])
+    assert [said in text for text in told] == [True] * bool(said)
+
+
+def test_what_is_not_calibrated_says_which_matrix_is(types):
+    for rectified, changes, words in ((False, {"k": np.zeros(9)}, "true"), (True, {"p": np.zeros(12)}, "false")):
+        with pytest.raises(MessageError, match=f"set <camera>.rectified: {words} if its images are "):
+            decode_camera_info(info(types, **changes), rectified=rectified)
 
 
 def test_scaled_camera_is_written_to_k_and_p(types):

@@ -5,12 +5,15 @@ from needs import needs
 
 needs("rosbags")
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
 from da3_ros.geometry import CameraModel
 from da3_ros.messages import CloudEncoder, MessageError, MessageTypes, encode_camera_info, encode_depth_mm, encode_float
+from da3_ros.stream.parameters import ReferenceParameters
 from da3_ros.stream.reference import Reference
 from da3_ros.stream.transforms import TransformError, TransformTree
 
@@ -35,13 +38,17 @@ def tree():
     return found
 
 
+def made(max_age_ms, hold_s=2.0):
+    return Reference(ReferenceParameters("/lidar", "/depth/image", "/depth/camera_info", max_age_ms * MS), hold_s)
+
+
 def test_the_nearest_message_within_the_age_is_taken(tree):
-    reference = Reference(50 * MS)
+    reference = made(50)
     for stamp, x in ((0, 1.0), (100 * MS, 2.0), (200 * MS, 3.0)):
         reference.add_cloud(cloud(stamp, x))
     np.testing.assert_allclose(reference.points(120 * MS, "camera", "", tree), [[2, 0, 1]])
     assert reference.points(300 * MS, "camera", "", tree) is None
-    reference.max_age_ns = 150 * MS
+    reference.config = replace(reference.config, max_age_ns=150 * MS)
     np.testing.assert_allclose(reference.points(300 * MS, "camera", "", tree), [[3, 0, 1]])
     reference.clear()
     assert reference.points(120 * MS, "camera", "", tree) is None
@@ -52,7 +59,7 @@ def test_motion_between_the_stamps_is_made_good_where_it_is_known(tree):
         T = np.eye(4)
         T[0, 3] = x
         tree.add("odom", "base", T, stamp, static=False)
-    reference = Reference(200 * MS)
+    reference = made(200)
     reference.add_cloud(cloud(0, 5.0))
     np.testing.assert_allclose(reference.points(100 * MS, "camera", "odom", tree), [[4, 0, 1]], atol=1e-6)
     np.testing.assert_allclose(reference.points(100 * MS, "camera", "", tree), [[5, 0, 1]], atol=1e-6)
@@ -62,18 +69,52 @@ def test_motion_between_the_stamps_is_made_good_where_it_is_known(tree):
 def test_a_depth_image_needs_its_calibration(tree, encode):
     depth = np.full((6, 8), 2.0, np.float32)
     depth[0, 0] = np.nan
-    reference, header = Reference(50 * MS), TYPES.header(0, "lidar")
+    reference, header = made(50), TYPES.header(0, "lidar")
     reference.add_depth(encode(TYPES, depth, header))
     assert reference.points(0, "camera", "", tree) is None
+    with pytest.raises(
+        MessageError, match=r"no CameraInfo of /depth/image has come on /depth/camera_info.*depth_info_t"
+    ):
+        reference.points(2000 * MS, "camera", "", tree)
     reference.set_depth_info(encode_camera_info(TYPES, CAMERA, header))
-    reference.add_depth(encode(TYPES, depth, header))
     points = reference.points(0, "camera", "", tree)
     assert len(points) == 47
     np.testing.assert_allclose(points[:, 2], 3.0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("off_ms", "words"),
+    [
+        (-600, r"/lidar: the nearest stamp is 0.6 s behind the image's, scale.max_age allows 0.05 s.*more often"),
+        (90_000, r"/lidar: the nearest stamp is 1.47 min ahead of the image's.*another clock.*PTP"),
+    ],
+)
+def test_messages_of_which_none_is_near_are_said_once_no_scale_can_be_held(tree, off_ms, words):
+    reference = made(50)
+    for ms in range(100_000, 102_001, 500):
+        reference.add_cloud(cloud((ms + off_ms) * MS))
+        if ms < 102_000:
+            assert reference.points(ms * MS, "camera", "", tree) is None
+        else:
+            with pytest.raises(MessageError, match=words):
+                reference.points(ms * MS, "camera", "", tree)
+    reference.add_cloud(cloud(103_000 * MS))
+    assert len(reference.points(103_000 * MS, "camera", "", tree)) == 1
+    assert reference.points(104_900 * MS, "camera", "", tree) is None  # a slow sensor, whose scale is held
+    reference.hold_s = 1.0
+    with pytest.raises(MessageError, match="behind the image"):
+        reference.points(104_900 * MS, "camera", "", tree)
+
+
+def test_depth_without_its_calibration_leaves_the_clouds_in_use(tree):
+    reference, header = made(50), TYPES.header(100 * MS, "lidar")
+    reference.add_depth(encode_float(TYPES, np.full((6, 8), 2.0, np.float32), header))
+    reference.add_cloud(cloud(120 * MS))
+    assert len(reference.points(100 * MS, "camera", "", tree)) == 1
+
+
 def test_an_unknown_sensor_and_a_cloud_without_heights_are_named(tree):
-    reference = Reference(50 * MS)
+    reference = made(50)
     reference.add_cloud(cloud(0, frame="radar"))
     with pytest.raises(TransformError, match="radar"):
         reference.points(0, "camera", "", tree)

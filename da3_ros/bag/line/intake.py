@@ -7,10 +7,11 @@ here but stamps, so that a run that goes on after an interruption passes over fi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import struct
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -63,10 +64,10 @@ class Intake:
         copied: Collection[str] = (),
         static: Collection[str] = (),
         moving: Collection[str] = (),
-        references: Collection[str] = (),
+        references: Mapping[str, str] | None = None,
     ) -> None:
         """copied: topics whose messages are handed on as they are; static, moving: topics of transforms; references:
-        of metric depth.
+        of metric depth, as in a plan.
         """
         self._recording, self._parameters, self._health = recording, parameters, health
         sync = dataclasses.replace(parameters.sync, capacity=max(parameters.sync.capacity, CAPACITY))
@@ -78,7 +79,8 @@ class Intake:
             if camera.camera_info_topic:
                 self._infos.setdefault(camera.camera_info_topic, []).append(camera.name)
         self._copied, self._static, self._moving = set(copied), set(static), set(moving)
-        self._references = set(references)
+        self._references = references or {}
+        self._measures = parameters.wants_reference
         self._doubled = {topic for topic in self._images if recording.is_recorded_twice(topic)}
         self._copies: dict[str, deque[bytes]] = {topic: deque(maxlen=_KEPT) for topic in self._doubled}
         self._last: dict[str, int] = {}  # log time of each camera's last frame
@@ -91,6 +93,8 @@ class Intake:
         job = Job(index=0)
         for topic, message in recording.first(self._infos).items():
             job.infos += [(camera, message) for camera in self._infos[topic]]
+        # Depth may come before its calibration, which is sent once and holds for all of it.
+        job.references += recording.first([n for n, kind in self._references.items() if kind == "info"]).values()
         # The first value of each static transform holds from the beginning, whenever it was recorded.
         job.transforms += reversed(list(recording.messages(self._static)) if self._static else [])
         ahead = _Ahead(recording, self._moving)
@@ -103,6 +107,7 @@ class Intake:
             job.infos += [(camera, info) for info in infos for camera in self._infos[info.topic]]
             if topic in self._references:
                 job.references.append(message)
+                self._watch_reference(message)
             if topic in self._copied:
                 job.copies.append(message)
                 copied_bytes += len(message.raw)
@@ -167,6 +172,11 @@ class Intake:
         frames = self.buffer.push(camera, stamp, message)
         self._lookout.frame_came(camera, stamp, message.log_ns, before)
         return [frames] if frames is not None else []
+
+    def _watch_reference(self, message: Message) -> None:
+        if self._measures and self._references[message.topic] != "info":
+            with contextlib.suppress(struct.error):  # said where it is read
+                self._lookout.reference_came(message.topic, self._recording.stamp(message))
 
     def _is_copy(self, message: Message) -> bool:
         """Whether another recorder recorded the message, too. In one file a driver that repeats itself is no copy."""

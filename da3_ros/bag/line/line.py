@@ -89,7 +89,9 @@ def assembly_line(
 
     def thread_of(name: str, items: Callable[[], Iterable[Any]], number: int, *, back: bool) -> threading.Thread:
         arguments = (items, queues[number])
-        return threading.Thread(target=work, args=arguments, kwargs={"back": back}, name=f"da3 {name}", daemon=True)
+        return threading.Thread(
+            target=work, args=arguments, kwargs={"back": back}, name=f"da3 stage {name}", daemon=True
+        )
 
     threads = [thread_of("read", lambda: source, 0, back=foremost is not None)]
     for number, stage in enumerate(stages):

@@ -16,8 +16,8 @@ from da3_ros.bag.motion.chunks import Chunk, ChunkView, read_chunk
 from da3_ros.bag.motion.trajectory import Trajectory, write_tum
 from da3_ros.estimation import Estimate, EstimatorConfig, InOneStep, OdometryEstimate, PoseEstimate, ScaleEstimate
 from da3_ros.estimation.filters import apply_range, mask_low_confidence
+from da3_ros.estimation.lens import rectify
 from da3_ros.estimation.pose.sources import CALIBRATED_STD, NO_IDEA_STD
-from da3_ros.estimation.preprocess import rectify
 from da3_ros.estimation.resize import resize
 from da3_ros.estimation.upsample import upsample_confidence, upsample_depth, upsample_stddev
 from da3_ros.estimation.views import View, ViewEstimate, ViewSet

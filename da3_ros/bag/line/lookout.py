@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from da3_ros.stream.diagnostics import ERROR, WARN, Health
@@ -12,6 +14,7 @@ from da3_ros.stream.partners import (
     UNMATCHED_SHARE,
     Partners,
     another_clock,
+    far_from_images,
     jumped_back,
     never_stamped,
     nothing_matched,
@@ -25,8 +28,33 @@ from da3_ros.sync import CameraCounts, FrameBuffer
 
 _PERIOD_NS = 500_000_000
 """Of the looks."""
+_REMEMBERED = 30
+"""Stamps of images, and of a reference, that are compared: seconds of them."""
 _ENOUGH = 3
 """Frames of two cameras without a set, from which on time without one tells something."""
+
+
+class Nearness:
+    """How near the stamps of a topic come to those of images, the two in any order."""
+
+    def __init__(self) -> None:
+        self.ns: int | None = None
+        """The least time by which one is ahead of an image's; None while there is no pair."""
+        self._its: deque[int] = deque(maxlen=_REMEMBERED)
+        self._images: deque[int] = deque(maxlen=_REMEMBERED)
+
+    def its(self, stamp_ns: int) -> None:
+        """A message of the topic."""
+        self._its.append(stamp_ns)
+        self._take(stamp_ns - image for image in self._images)
+
+    def image(self, stamp_ns: int) -> None:
+        """A frame of a camera."""
+        self._images.append(stamp_ns)
+        self._take(its - stamp_ns for its in self._its)
+
+    def _take(self, found: Iterable[int]) -> None:
+        self.ns = min((*found, *(() if self.ns is None else (self.ns,))), key=abs, default=None)
 
 
 @dataclass
@@ -58,6 +86,8 @@ class Lookout:
         self._last_look: int | None = None
         self._sets = 0
         self._epoch = buffer.epoch
+        self._nearness: dict[str, Nearness] = {}
+        """Of metric references to images."""
 
     def frame_came(self, camera: str, stamp_ns: int, log_ns: int, before_ns: int | None) -> None:
         """A frame was put into the buffer; before_ns: the newest stamp of its camera until then."""
@@ -65,6 +95,8 @@ class Lookout:
         seen.first_log_ns = seen.first_log_ns if seen.received else log_ns
         seen.last_log_ns = log_ns
         seen.received += 1
+        for nearness in self._nearness.values():
+            nearness.image(stamp_ns)
         seen.since_set += 1
         ahead = stamp_ns - log_ns
         seen.nearest_ns = ahead if seen.nearest_ns is None else min(seen.nearest_ns, ahead, key=abs)
@@ -89,6 +121,10 @@ class Lookout:
         self._last_set = log_ns
         for seen in self._seen.values():
             seen.since_set = 0
+
+    def reference_came(self, topic: str, stamp_ns: int) -> None:
+        """A message of a metric reference."""
+        self._nearness.setdefault(topic, Nearness()).its(stamp_ns)
 
     def _look(self, now: int) -> None:
         if self._last_set is None:
@@ -126,6 +162,7 @@ class Lookout:
                 self._health.report(name, "late", text, ERROR if is_most else WARN)
             if seen.nearest_ns is not None and abs(seen.nearest_ns) > ANOTHER_CLOCK_S * 1e9 and not seen.unset > 1:
                 self._health.report(name, "clock", another_clock(self._topics[name], seen.nearest_ns / 1e9), WARN)
+        self._end_references()
         came = {name: seen for name, seen in self._seen.items() if seen.received}
         least = min((seen.received for seen in came.values()), default=0)
         # Of a faster camera most frames have no partner, and nothing is wrong. Of the slowest one all should.
@@ -134,6 +171,14 @@ class Lookout:
             self._none(newest, counts)
         elif len(came) > 1:
             self._alone(counts, level)
+
+    def _end_references(self) -> None:
+        """Those that were of no use to any image."""
+        max_age = self._parameters.reference.max_age_ns
+        for topic, nearness in self._nearness.items():
+            if nearness.ns is not None and abs(nearness.ns) > max_age:
+                text, remedy = far_from_images(topic, nearness.ns / 1e9, max_age / 1e9)
+                self._health.report("", f"reference {topic}", f"the metric reference was of no use: {text}; {remedy}")
 
     def _none(self, newest: dict[str, int], counts: dict[str, CameraCounts]) -> None:
         """Not a single set."""

@@ -144,7 +144,10 @@ class Stages:
         for camera, message in kept.infos + job.infos:
             by_camera.setdefault(camera, []).append(message)
         kept.infos = [(name, message) for name, found in by_camera.items() for message in found[-KEPT_INFOS:]]
-        kept.references = [m for m in kept.references if m.log_ns >= oldest] + job.references
+        is_info = {topic for topic, kind in self._plan.references.items() if kind == "info"}
+        lasting = {m.topic: m for m in kept.references + job.references if m.topic in is_info}
+        others = [m for m in kept.references + job.references if m.topic not in is_info and m.log_ns >= oldest]
+        kept.references = [*lasting.values(), *others]
 
     def _read(self, message: Message, kind: str, camera: str) -> Any:
         try:

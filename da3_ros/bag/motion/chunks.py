@@ -25,9 +25,9 @@ from da3_ros.estimation import (
     ViewRefinement,
     ViewSet,
 )
+from da3_ros.estimation.lens import rectify
 from da3_ros.estimation.pose.features import Features, detect, match
 from da3_ros.estimation.pose.matches import MatchesConfig, PairMatches, poses_from_matches, sample_by
-from da3_ros.estimation.preprocess import rectify
 from da3_ros.estimation.refinement import Refined
 from da3_ros.estimation.steps import Stages
 from da3_ros.geometry import CameraModel

@@ -9,7 +9,7 @@ import numpy as np
 
 from da3_ros.estimation import PoseEstimate, RefinementConfig, View, ViewEstimate
 from da3_ros.estimation.filters import median_depth
-from da3_ros.estimation.preprocess import rectify
+from da3_ros.estimation.lens import rectify
 from da3_ros.estimation.refinement import Refined, Subject, refine
 from da3_ros.estimation.refinement.subjects import sigma_of
 from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu

@@ -104,10 +104,19 @@ def node_parameters(values: Mapping[str, Any]) -> tuple[NodeParameters, list[str
     known = [spec.name for spec in (*SPECS, *(s for camera in cameras for s in camera_specs(camera)))]
     keys = {spec.name.split(".", 1)[1] for spec in camera_specs("x")}
     remarks = []
+    strangers: dict[str, list[str]] = {}
     for name in sorted(set(values) - set(known) - {"use_sim_time"}):
-        if name.startswith("qos_overrides.") or name.partition(".")[2] in keys:
-            continue  # of a camera that is not used
+        camera, _, key = name.partition(".")
+        if key in keys:
+            strangers.setdefault(camera, []).append(key)
+        if name.startswith("qos_overrides.") or key in keys:
+            continue
         similar = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {similar[0]}?" if similar else ""
         remarks.append(f"parameter {name} is unknown and has no effect{hint}")
+    for camera, its in strangers.items():
+        remarks.append(
+            f"{camera}.{its[0]}{' and others' if its[1:] else ''} has no effect: there is no camera {camera}, but "
+            f"{', '.join(cameras)}"
+        )
     return read_parameters(get), remarks

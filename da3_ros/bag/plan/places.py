@@ -16,7 +16,7 @@ from da3_ros.bag.io.reader import Recording
 from da3_ros.geometry.poses import from_rotation_translation, relative, rotation_angle
 from da3_ros.messages import MessageError, matrix_from_transform, stamp_to_ns
 
-_LOOKED_AT = 200
+LOOKED_AT = 200
 """Messages of each topic of moving transforms that are compared."""
 _METRES, _DEGREES = 1e-3, 0.1
 """Places that differ by less are the same: rounded, or of a calibration written twice."""
@@ -67,7 +67,7 @@ def check_places(recording: Recording, static: Sequence[str], moving: Sequence[s
             if _differ(first, second):
                 raise _conflict(first, second)
     moved: dict[str, dict[str, dict[int, Place]]] = {}
-    for stamp, place in placed(recording, moving, _LOOKED_AT):
+    for stamp, place in placed(recording, moving, LOOKED_AT):
         moved.setdefault(place.child, {}).setdefault(place.topic, {})[stamp] = place
     for child, tracks in moved.items():
         for here, track in itertools.product(fixed.get(child, {}).values(), tracks.values()):

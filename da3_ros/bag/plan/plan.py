@@ -26,7 +26,7 @@ from da3_ros.bag.plan.topics import (
     recorded_topics,
     table,
 )
-from da3_ros.bag.plan.trees import guess_rig_frame, static_parents, trees_of
+from da3_ros.bag.plan.trees import Trees, guess_rig_frame, moving_frames, static_parents, trees_of
 from da3_ros.stream.parameters import NodeParameters
 
 DEFAULT_OUTPUTS = ("*", "!/da3/*/points", "!/da3/*/depth/image_color", "!/da3/odometry")
@@ -113,8 +113,8 @@ class Plan:
 
 
 def make_plan(recording: Recording, request: Request) -> Plan:
-    """Decide; raises BagError and ParameterError for what cannot be. Pictures that are lost become problems of the
-    recording.
+    """Decide; raises BagError and ParameterError for what cannot be. Pictures that are lost, and metric references
+    that are named and not there, become problems of the recording.
     """
     values: dict[str, Any] = {}
     remarks: list[str] = []
@@ -134,7 +134,7 @@ def make_plan(recording: Recording, request: Request) -> Plan:
     parameters = recorded_topics(recording, parameters)
     trees = trees_of(recording, [camera.image_topic for camera in parameters.cameras])
     if "rig_frame" not in values:
-        frame, remark = _rig_frame(recording, found, parameters, trees.static)
+        frame, remark = _rig_frame(recording, found, parameters, trees)
         if frame is not None:
             values["rig_frame"] = frame
             parameters = recorded_topics(recording, node_parameters(values)[0])
@@ -143,8 +143,8 @@ def make_plan(recording: Recording, request: Request) -> Plan:
     check_topics(recording, parameters)
     references, missing = find_references(recording, values, parameters)
     pictures, left_out = _unused(pictures, parameters, references, chosen=chosen)
-    remarks += [*missing, *left_out]
-    losses = [f"{picture.topic} is left out: {picture.why}" for picture in pictures if picture.lost]
+    remarks += left_out
+    losses = [*missing, *(f"{picture.topic} is left out: {picture.why}" for picture in pictures if picture.lost)]
     recording.problems += [text for text in losses if text not in recording.problems]
     remarks += [*trees.remarks, *(f"{name} is not used: its namespace is of no camera" for name in trees.others)]
     made = output_topics(parameters, request.options.outputs)
@@ -189,12 +189,12 @@ def _unused(
 
 
 def _rig_frame(
-    recording: Recording, found: Sequence[CameraTopic], parameters: NodeParameters, static: Sequence[str]
+    recording: Recording, found: Sequence[CameraTopic], parameters: NodeParameters, trees: Trees
 ) -> tuple[str | None, list[str]]:
     """Another frame than the default one, where the recording has that one not; and a remark that says so."""
-    parents = static_parents(recording, static)
+    parents = static_parents(recording, trees.static)
     frames = {*parents, *parents.values()}
-    if not frames or "base_link" in frames:
+    if not frames or "base_link" in frames or "base_link" in moving_frames(recording, trees.moving):
         return None, []
     frames_of = {camera.topic: camera.frame_id for camera in found}
     of_cameras = [c.frame_id or frames_of.get(c.image_topic, "") for c in parameters.cameras]

@@ -19,8 +19,9 @@ _KINDS = {"points": "sensor_msgs/msg/PointCloud2", "depth": IMAGE, "info": INFO}
 def find_references(
     recording: Recording, values: Mapping[str, Any], parameters: NodeParameters
 ) -> tuple[dict[str, str], list[str]]:
-    """The topics of a metric reference that the recording has, name -> ``points``, ``depth`` or ``info``; and remarks
-    on those that the user named and that are not there, or of another type. values: what is not the node's default.
+    """The topics of a metric reference that the recording has, name -> ``points``, ``depth`` or ``info``; and what is
+    wrong with those that the user named: they are not there, of another type, or depth without a CameraInfo. values:
+    what is not the node's default.
     """
     names, topics = parameters.reference, recording.topics
     wanted = {
@@ -29,7 +30,8 @@ def find_references(
         "info": ("scale.depth_info_topic", names.depth_info_topic),
     }
     defaults = {spec.name: spec.default for spec in SPECS}
-    found, remarks = {}, []
+    found: dict[str, str] = {}
+    wrong = []
     for kind, (setting, given) in wanted.items():
         name = full_name(given) if given else ""
         topic = topics.get(name)
@@ -37,12 +39,19 @@ def find_references(
             found[name] = kind
         is_named = given and setting in values and values[setting] != defaults[setting]
         if is_named and topic is not None and topic.count and topic.kind != _KINDS[kind]:
-            remarks.append(
+            wrong.append(
                 f"{setting} = {given} has no effect: it is a {topic.kind}, wanted {_KINDS[kind]}; republish it"
             )
         elif is_named and (topic is None or not topic.count):
             similar = [other for other, it in topics.items() if it.kind == _KINDS[kind] and it.count]
             near = difflib.get_close_matches(name, similar, 3, 0.3) or similar[:5]
             have = f"it has {', '.join(near)}" if near else f"it has no {_KINDS[kind]} at all"
-            remarks.append(f"{setting} = {given} has no effect: {name} is not in the recording; {have}")
-    return found, remarks
+            wrong.append(f"{setting} = {given} has no effect: {name} is not in the recording; {have}")
+    depth, (setting, info) = names.depth_topic, wanted["info"]
+    has_depth = "depth" in found.values() and topics[full_name(depth)].count
+    if has_depth and "info" not in found.values() and setting not in "".join(wrong):
+        infos = [other for other, it in topics.items() if it.kind == INFO and it.count]
+        nearest = difflib.get_close_matches(full_name(depth), infos, 5, 0.0)
+        there = f"there are {', '.join(nearest)}" if nearest else "the recording has no CameraInfo at all"
+        wrong.append(f"scale.depth_topic = {depth} has no effect: its CameraInfo is not on {info} ({setting}); {there}")
+    return found, wrong

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.places import check_places, placed
+from da3_ros.bag.plan.places import LOOKED_AT, check_places, placed
 from da3_ros.stream.names import camera_of, parts
 
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
@@ -106,6 +106,11 @@ def static_parents(recording: Recording, topics: Sequence[str]) -> dict[str, str
     for _, place in placed(recording, topics):
         found.setdefault(place.child, place.parent)
     return found
+
+
+def moving_frames(recording: Recording, topics: Sequence[str]) -> set[str]:
+    """Frames of the first moving transforms, parents and children."""
+    return {frame for _, place in placed(recording, topics, LOOKED_AT) for frame in (place.parent, place.child)}
 
 
 def guess_rig_frame(parents: Mapping[str, str], frames: Sequence[str]) -> str | None:

@@ -27,7 +27,7 @@ from da3_ros.bag.plan.plan import Plan, Request, most_sets
 from da3_ros.bag.run.journal import Journal
 from da3_ros.bag.run.worker import Log, Progress
 from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, InOneStep, PoseEstimate, ScaleEstimate
-from da3_ros.estimation.preprocess import rectify
+from da3_ros.estimation.lens import rectify
 from da3_ros.estimation.views import View, ViewEstimate, ViewSet
 from da3_ros.geometry import CameraModel
 from da3_ros.stream.diagnostics import Health

@@ -84,6 +84,8 @@ def _work(request: Request, load: Load, part: Part, rank: int, events: Any) -> N
             if not config.threads:
                 share = max(1, len(os.sched_getaffinity(0)) // request.options.processes)
                 config = dataclasses.replace(config, threads=share)
+            # The plan says so, too: an engine that runs cannot have other threads.
+            plan = dataclasses.replace(plan, parameters=dataclasses.replace(plan.parameters, estimator=config))
             estimator = load(plan.parameters.model, config)
             part(
                 recording,

@@ -35,6 +35,8 @@ from da3_ros.bag.scene.scene import check_scene, write_poses, write_scene
 from da3_ros.engines import EngineError
 from da3_ros.estimation import Estimator
 
+_OF_A_RECORDING = {"metadata.yaml", "metadata.yaml.bak"}
+
 
 def reprocess(
     request: Request,
@@ -174,10 +176,19 @@ def _begin(
 
 
 def _remove(output: Path) -> None:
-    if output.is_dir():
+    """Take a recording away. Raises BagError for what is none: nothing else is deleted."""
+    is_folder = output.is_dir() and not output.is_symlink()
+    if is_folder and all(path.name in _OF_A_RECORDING or _is_recording(path) for path in output.iterdir()):
         shutil.rmtree(output)
-    else:
+    elif not is_folder and _is_recording(output):
         output.unlink()
+    else:
+        what = "holds other things than a recording" if is_folder else "is no recording"
+        raise BagError(f"{output} {what}, and --overwrite deletes recordings alone: choose another name")
+
+
+def _is_recording(path: Path) -> bool:
+    return path.is_file() and bool(set(path.suffixes) & {".mcap", ".db3", ".bag"})
 
 
 def _finish(

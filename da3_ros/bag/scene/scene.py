@@ -23,7 +23,7 @@ from da3_ros.bag.scene.fusion import Fusion
 from da3_ros.bag.scene.rerun_file import require_rerun, write_rerun
 from da3_ros.bag.scene.view import SceneView
 from da3_ros.estimation import Estimate, PoseEstimate, ScaleEstimate, ViewEstimate
-from da3_ros.estimation.preprocess import rectify
+from da3_ros.estimation.lens import rectify
 from da3_ros.estimation.resize import resize
 from da3_ros.files.scenes import write_colmap, write_ply
 from da3_ros.geometry import CameraModel

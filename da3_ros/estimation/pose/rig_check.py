@@ -13,6 +13,12 @@ from da3_ros.estimation.preprocess import Prepared
 from da3_ros.estimation.views import RigDeviation, View
 from da3_ros.geometry.poses import invert, rotation_angle
 
+Array = NDArray[np.float64]
+_LEAST_BASELINE = 0.02
+"""Metres between cameras below which no direction is told."""
+_LEAST_SHARE = 0.1
+"""Of the calibrated distance that the found one has at least, in a unit that need not be the metre."""
+
 
 class RigCheck:
     """Checks every `period` seconds of the images' time; 0 never does. Cameras that see nothing in common are not
@@ -75,6 +81,7 @@ class RigCheck:
             if found is None:
                 continue
             difference = invert(calibrated) @ found.T_i_j
+            direction = _direction(calibrated[:3, 3], found.T_i_j[:3, 3], found.covariance[:3, :3])
             out.append(
                 RigDeviation(
                     (views[pair.i].name, views[pair.j].name),
@@ -82,6 +89,20 @@ class RigCheck:
                     float(np.linalg.norm(difference[:3, 3])),
                     float(np.degrees(np.sqrt(np.trace(found.covariance[3:, 3:])))),
                     round(found.explained),
+                    *direction,
                 )
             )
         return tuple(out)
+
+
+def _direction(calibrated: Array, found: Array, covariance: Array) -> tuple[float, float]:
+    """Degrees between two positions (3,) as seen from the origin, and the standard deviation that the second one's
+    covariance (3, 3) gives it; zeros where either is too near to tell.
+    """
+    length, known = float(np.linalg.norm(found)), float(np.linalg.norm(calibrated))
+    if known < _LEAST_BASELINE or length < _LEAST_SHARE * known:
+        return 0.0, 0.0
+    cosine = float(np.clip(found @ calibrated / (length * known), -1, 1))
+    across = np.eye(3) - np.outer(found, found) / length**2
+    spread = float(np.sqrt(np.trace(across @ covariance @ across))) / length
+    return float(np.degrees(np.arccos(cosine))), float(np.degrees(spread))

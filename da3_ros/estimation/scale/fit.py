@@ -54,7 +54,8 @@ def fit_samples(
     ]
     metric = np.concatenate([points.depth for points in sparse])
     if len(metric) < least:
-        return ScaleEstimate("none", message=f"{len(metric)} {_SAMPLES[source]}, {least} are needed: {_REMEDY[source]}")
+        remedy = contradiction(sparse, least) or _REMEDY[source]
+        return ScaleEstimate("none", message=f"{len(metric)} {_SAMPLES[source]}, {least} are needed: {remedy}")
     weights = [cell_weights(points.pixels, view.image.shape[1]) for view, points in zip(views, sparse, strict=True)]
     both = np.stack([np.concatenate(relative), metric, np.concatenate(weights)])
     both = both[:, :: -(-both.shape[1] // MOST_SAMPLES)]
@@ -80,6 +81,20 @@ _REMEDY = {
     "rig": "more overlap, texture or light",
     "odometry": "more motion, texture or light",
 }
+
+
+def contradiction(sparse: list[SparseDepth], least: int) -> str:
+    """What the transforms have wrong where they put most matches where nothing can be; empty where they do not."""
+    behind, far = sum(points.behind for points in sparse) // 2, sum(points.far for points in sparse) // 2
+    found = sum(len(points.depth) for points in sparse) // 2
+    if behind >= least and behind > far + found:
+        return (
+            f"the transforms put {behind} matches behind the cameras: two of them are swapped, or their frames are no "
+            "optical ones (x right, y down, z forward)"
+        )
+    if far >= least and far > behind + found:
+        return f"the transforms put {far} matches beyond 100 m: is all that far, or are translations in millimetres?"
+    return ""
 
 
 def _nearest(depth: NDArray[np.float32]) -> float:

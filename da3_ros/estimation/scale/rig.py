@@ -52,6 +52,10 @@ class SparseDepth:
     """(N,), metres along the optical axis."""
     relative_error: NDArray[np.float64] | None = None
     """(N,), share by which depth changes for one pixel of matching error; None: nothing was matched."""
+    behind: int = 0
+    """Matches that were left out, as the poses put them behind a camera."""
+    far: int = 0
+    """The same, beyond `max_depth`."""
 
     @classmethod
     def empty(cls) -> SparseDepth:
@@ -90,6 +94,7 @@ def triangulate_rig(
     pixels: list[list[NDArray]] = [[] for _ in images]
     depths: list[list[NDArray]] = [[] for _ in images]
     errors: list[list[NDArray]] = [[] for _ in images]
+    left_out = np.zeros((len(images), 2), int)
     for i in range(len(images)):
         for j in range(i + 1, len(images)):
             if wanted is not None and frozenset((i, j)) not in wanted:
@@ -97,15 +102,18 @@ def triangulate_rig(
             T_j_i = invert(poses[j]) @ poses[i]
             if np.linalg.norm(T_j_i[:3, 3]) < config.min_baseline or not _may_overlap(features[i], features[j], T_j_i):
                 continue
-            a, b, depth_i, depth_j, error = _pair(features[i], features[j], T_j_i, config)
+            a, b, depth_i, depth_j, error, out = _pair(features[i], features[j], T_j_i, config)
+            left_out[[i, j]] += out
             for k, points, depth in ((i, a, depth_i), (j, b, depth_j)):
                 to_full = images[k].shape[1] / features[k].camera.width
                 pixels[k].append((points + 0.5) * to_full - 0.5)
                 depths[k].append(depth)
                 errors[k].append(error)
     return [
-        SparseDepth(np.concatenate(p), np.concatenate(d), np.concatenate(e)) if p else SparseDepth.empty()
-        for p, d, e in zip(pixels, depths, errors, strict=True)
+        SparseDepth(np.concatenate(p), np.concatenate(d), np.concatenate(e), *map(int, out))
+        if p
+        else SparseDepth.empty()
+        for p, d, e, out in zip(pixels, depths, errors, left_out, strict=True)
     ]
 
 
@@ -149,8 +157,10 @@ def _may_overlap(a: _Features, b: _Features, T_b_a: NDArray) -> bool:
 
 
 def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig) -> tuple[NDArray, ...]:
-    """Matched points (N, 2) in both images, their depths (N,) in both cameras, and the relative error of these (N,)."""
-    nothing = np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0)
+    """Matched points (N, 2) in both images, their depths (N,) in both cameras, and the relative error of these (N,);
+    and how many were left out, (2,), behind a camera and too far away.
+    """
+    nothing = np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(2, int)
     if len(a.points) < 8 or len(b.points) < 8:
         return nothing
     distance = _distances(a, b, T_b_a, config.epipolar_px)
@@ -171,7 +181,11 @@ def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig) -> tu
         & (np.maximum(depth_a, depth_b) < config.max_depth)
         & (relative_error < config.max_relative_error)
     )
-    return points_a[keep], points_b[keep], depth_a[keep], depth_b[keep], relative_error[keep]
+    clear = relative_error < config.max_relative_error  # of what is farther, the sign is noise
+    behind = clear & ((depth_a <= 0) | (depth_b <= 0))
+    far = clear & ~behind & (np.maximum(depth_a, depth_b) >= config.max_depth)
+    out = np.array([behind.sum(), far.sum()])
+    return points_a[keep], points_b[keep], depth_a[keep], depth_b[keep], relative_error[keep], out
 
 
 def _distances(a: _Features, b: _Features, T_b_a: NDArray, limit: float) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from da3_ros.estimation.preprocess import Prepared
 from da3_ros.estimation.scale.config import ScaleConfig
 from da3_ros.estimation.scale.distances import scale_from_distances
 from da3_ros.estimation.scale.filter import ScaleFilter
-from da3_ros.estimation.scale.fit import fit_samples
+from da3_ros.estimation.scale.fit import contradiction, fit_samples
 from da3_ros.estimation.scale.ground import scale_from_ground
 from da3_ros.estimation.scale.reference import project_reference
 from da3_ros.estimation.scale.rig import SparseDepth, triangulate_rig
@@ -106,6 +106,8 @@ class ScaleSource:
             why = "; ".join(reasons) or f"nothing was measured by {last.source}"
             message = f"held for {self._filter.age_s(now):.1f} s: {why}"
             return dataclasses.replace(last, inliers=0, message=message)
+        if contradiction(samples.get("rig", []), self.config.min_matches):
+            poses = None  # the distances of transforms that the images refute are no measure either
         return self._without_samples(views, prepared, depth, reasons, metres, poses)
 
     def _without_samples(

@@ -41,7 +41,7 @@ def test_what_was_finished_before_an_error_comes_first():
     with pytest.raises(KeyError, match="three"):
         got.extend(line)
     assert got == [0, 1, 2]
-    assert not [t for t in threading.enumerate() if t.name.startswith("da3 ")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("da3 stage ")]
 
 
 def test_closing_ends_the_threads():
@@ -52,7 +52,7 @@ def test_closing_ends_the_threads():
     line = assembly_line(endless(), each(float))
     next(line)
     line.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("da3 ")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("da3 stage ")]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")

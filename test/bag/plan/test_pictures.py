@@ -9,22 +9,15 @@ import cv2
 import numpy as np
 import pytest
 from bags import POSES, START, TYPES, H, W
-from field_bags import COMPRESSED, IMAGE, RGB, TF, at, camera, image, packed, rig, write
+from field_bags import COMPRESSED, IMAGE, RGB, TF, at, camera, image, packed, planned, rig, write
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.choice import find_pictures
 from da3_ros.bag.plan.outcome import has_errors
-from da3_ros.bag.plan.plan import Request, describe, make_plan
+from da3_ros.bag.plan.plan import Request, make_plan
 
 JPEG = cv2.imencode(".jpg", RGB[..., ::-1])[1].tobytes()
-
-
-def planned(path, events, *assignments, definitions=None, cameras=()):
-    with Recording(write(path / "bag", events, definitions)) as recording:
-        request = Request(path, path / "out", assignments=assignments, cameras=cameras)
-        plan = make_plan(recording, request)
-        return plan, describe(recording, plan, request.options), list(recording.problems)
 
 
 def topics_of(plan):

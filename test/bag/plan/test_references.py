@@ -8,9 +8,7 @@ needs("rosbags")
 import numpy as np
 import pytest
 from bags import START, TYPES, H, W
-from field_bags import COMPRESSED, image, packed
-
-from test.bag.plan.test_pictures import camera, planned
+from field_bags import COMPRESSED, camera, image, packed, planned
 
 CLOUD = "sensor_msgs/msg/PointCloud2"
 COLOUR = list(camera("/left/image_raw", "/left/camera_info", "left"))
@@ -44,23 +42,23 @@ def test_depth_that_is_named_is_the_reference_and_no_loss(tmp_path, space):
 
 def test_a_topic_that_is_not_there_is_said_with_names_like_it(tmp_path):
     events = [*COLOUR, ("/velodyne/points", START, CLOUD, cloud())]
-    plan, _, _ = planned(tmp_path, events, "scale.points_topic:=/velodyne/pionts")
-    assert "/velodyne/pionts is not in the recording; it has /velodyne/points" in " ".join(plan.remarks)
-    plan, _, _ = planned(tmp_path, COLOUR, "scale.points_topic:=/velodyne/points")
-    assert "it has no sensor_msgs/msg/PointCloud2 at all" in " ".join(plan.remarks)
+    plan, _, problems = planned(tmp_path, events, "scale.points_topic:=/velodyne/pionts")
+    assert "/velodyne/pionts is not in the recording; it has /velodyne/points" in " ".join(problems)
+    plan, _, problems = planned(tmp_path, COLOUR, "scale.points_topic:=/velodyne/points")
+    assert "it has no sensor_msgs/msg/PointCloud2 at all" in " ".join(problems)
     for asked in ((), ("scale.points_topic:=scale/points",)):  # the default is no wish
-        plan, _, _ = planned(tmp_path, COLOUR, *asked)
-        assert "has no effect" not in " ".join(plan.remarks)
-    plan, _, _ = planned(tmp_path, events, "scale.points_topic:=/velodyne/points")
-    assert (plan.references, "has no effect" in " ".join(plan.remarks)) == ({"/velodyne/points": "points"}, False)
+        plan, _, problems = planned(tmp_path, COLOUR, *asked)
+        assert "has no effect" not in " ".join(problems)
+    plan, _, problems = planned(tmp_path, events, "scale.points_topic:=/velodyne/points")
+    assert (plan.references, "has no effect" in " ".join(problems)) == ({"/velodyne/points": "points"}, False)
 
 
 def test_a_topic_of_another_type_is_said(tmp_path):
     form = "16UC1; compressedDepth png"
     depth = camera("/d/depth", "", "left", lambda s: packed("left", b"\0" * 12, form, s), COMPRESSED)
-    plan, _, _ = planned(tmp_path, [*COLOUR, *depth], "scale.depth_topic:=/d/depth")
+    plan, _, problems = planned(tmp_path, [*COLOUR, *depth], "scale.depth_topic:=/d/depth")
     assert plan.references == {}
     said = (
         "scale.depth_topic = /d/depth has no effect: it is a sensor_msgs/msg/CompressedImage, wanted sensor_msgs/msg/I"
     )
-    assert said in " ".join(plan.remarks)
+    assert said in " ".join(problems)

@@ -168,6 +168,17 @@ def test_the_frame_of_the_rig_may_be_the_first_cameras_own(tmp_path):
     assert planned(tmp_path, [*cameras(""), ("/tf_static", START, TF, tree)]).parameters.rig_frame == "mast"
 
 
+def test_a_rig_frame_that_moves_is_one_all_the_same(tmp_path):
+    """A mast that turns: base_link is the parent of a moving transform alone."""
+    tree = transforms([("mast", "left_optical", POSES["left"]), ("mast", "right_optical", POSES["right"])])
+    events = [*cameras(""), ("/tf_static", START, TF, tree)]
+    moving = ("/tf", START, TF, transforms([("base_link", "mast", np.eye(4))]))
+    assert planned(tmp_path / "still", events).parameters.rig_frame == "mast"
+    plan = planned(tmp_path / "moving", [*events, moving])
+    assert plan.parameters.rig_frame == "base_link"
+    assert not [text for text in plan.remarks if "rig_frame" in text]
+
+
 def test_depth_stays_what_it_is(tmp_path, make):
     events = [
         *cameras("/robot1"),

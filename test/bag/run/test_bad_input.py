@@ -117,14 +117,25 @@ def test_an_output_that_exists_is_kept_unless_told(bag, make, tmp_path):
     with pytest.raises(BagError, match="--overwrite"):
         reprocess(request, load=bags.load_fake, restart=True)
     assert (tmp_path / "out" / "precious").exists()
-    reprocess(request, load=bags.load_fake, overwrite=True)
-    assert bags.messages(tmp_path / "out")
+    for word in ({"overwrite": True}, {"overwrite": True, "restart": True}):
+        with pytest.raises(BagError, match="holds other things than a recording, and --overwrite deletes recordings"):
+            reprocess(request, load=bags.load_fake, **word)
+    assert (tmp_path / "out" / "precious").exists()
+    (tmp_path / "notes.txt").write_text("a")
+    with pytest.raises(BagError, match=r"notes\.txt is no recording"):
+        reprocess(Request(bag, tmp_path / "notes.txt"), load=bags.load_fake, overwrite=True)
+    (tmp_path / "out" / "precious").unlink()
+    for _ in range(2):  # an empty folder, and a recording
+        reprocess(request, load=bags.load_fake, overwrite=True)
+        assert bags.messages(tmp_path / "out")
 
 
 def test_unknown_parameters_and_bad_values(bag, make):
     said = []
     make(bag, "cloud.rat:=3", log=lambda level, text: said.append(text))
     assert any("cloud.rat is unknown and has no effect; did you mean cloud.rate?" in text for text in said)
+    make(bag, "lefft.rectified:=true", name="lefft", log=lambda level, text: said.append(text))
+    assert any("lefft.rectified has no effect: there is no camera lefft, but left, right" in text for text in said)
     with pytest.raises(ParameterError, match=r"cloud.rate = -1 is refused \(allowed: a number >= 0\)"):
         make(bag, "cloud.rate:=-1", name="other")
 

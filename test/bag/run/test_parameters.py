@@ -194,7 +194,7 @@ class Outcome:
         return {(t.header.frame_id, t.child_frame_id) for message in found for t in message.transforms}
 
     def rig(self):
-        return [issue["camera"] for issue in self.summary["issues"] if issue["kind"] == "rig"]
+        return [issue["camera"] for issue in self.summary["issues"] if issue["kind"].startswith("rig ")]
 
     def share(self, test):
         return float(np.mean(test(self.raw())))

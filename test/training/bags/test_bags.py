@@ -230,7 +230,7 @@ def test_distorted_images_and_their_depth_are_rectified_alike(tmp_path):
     lens = replace(CAMERA, distortion=(-0.2, 0.05, 0.0, 0.0, 0.0), distortion_model="plumb_bob")
     from bags import TYPES
 
-    from da3_ros.estimation.preprocess import rectify
+    from da3_ros.estimation.lens import rectify
     from da3_ros.messages import encode_float
 
     depth = np.linspace(1, 3, lens.width, dtype=np.float32)[None].repeat(lens.height, 0)

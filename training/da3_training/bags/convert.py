@@ -17,7 +17,7 @@ from tqdm import tqdm
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Message, Recording
 from da3_ros.bag.plan.trees import transform_topics
-from da3_ros.estimation.preprocess import rectify
+from da3_ros.estimation.lens import rectify
 from da3_ros.messages import MessageError, decode_camera_info, decode_image, stamp_to_ns
 from da3_ros.stream.transforms import TransformError
 from da3_training.bags.depth_maps import DepthTrack, Image, shrink

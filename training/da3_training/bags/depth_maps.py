@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.bag.io.definitions import standard_types
-from da3_ros.estimation.preprocess import rectify
+from da3_ros.estimation.lens import rectify
 from da3_ros.estimation.scale.reference import project_reference
 from da3_ros.geometry import CameraModel
 from da3_ros.messages import decode_camera_info, encode_float, stamp_to_ns
+from da3_ros.stream.parameters import ReferenceParameters
 from da3_ros.stream.reference import Reference
 from da3_training.bags.depth_messages import decode_depth_message
 from da3_training.bags.poses import Poses
@@ -117,7 +118,7 @@ class DepthTrack:
         return np.where(inside & np.isfinite(found), found, 0).astype(np.float32)
 
     def _projected(self, message: Any, info: Any, image: Image, poses: Poses) -> NDArray[np.float32]:
-        reference = Reference(max_age_ns=1 << 62)
+        reference = Reference(ReferenceParameters("", "", "", max_age_ns=1 << 62), hold_s=0.0)
         if info is None:
             reference.add_cloud(message)
         else:

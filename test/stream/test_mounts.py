@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames that no image can have, and cameras that stand where no calibration can have them: said, or set right."""
+
+from needs import needs
+
+needs("rosbags", "scipy")
+
+import numpy as np
+import pytest
+from wrong_depth import NAMES, Wires, wall
+
+from da3_ros.stream.diagnostics import OK, WARN
+
+R_BODY_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+RECTIFIED = {f"{name}.image_topic": f"/{name}/image_rect" for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def beside():
+    return wall("beside")
+
+
+def changed(scene, change):
+    """The scene with `change(name, info, image)` done to each camera's messages."""
+
+    def messages(name, index, stamp_ns):
+        info, image = scene.messages(name, index, stamp_ns)
+        change(name, info, image)
+        return info, image
+
+    return type("Scene", (), {"messages": staticmethod(messages), "depths": scene.depths})
+
+
+def stamped(suffix):
+    """Sets the frame of images."""
+
+    def change(name, info, image):
+        info.header.frame_id = image.header.frame_id = name + suffix
+
+    return change
+
+
+def body(pose):
+    """The pose of a camera's body, x forward, whose optical frame has `pose`."""
+    found = pose.copy()
+    found[:3, :3] = pose[:3, :3] @ R_BODY_OPTICAL.T
+    return found
+
+
+@pytest.mark.parametrize("child", ["{}_optical_frame", "{}_lens"])
+def test_images_stamped_with_a_body_that_has_an_optical_frame_have_that(beside, child):
+    """Depth, clouds and poses are those of images that are stamped well; a frame of another name is not taken."""
+    well = Wires(beside, None, **{"scale.source": "rig"})
+    expected = well.send()
+    wires = Wires(beside, None, **{"scale.source": "rig"})
+    wires.scene = changed(beside, stamped("_link"))
+    to_optical = np.eye(4)
+    to_optical[:3, :3] = R_BODY_OPTICAL
+    for name, pose in beside.poses.items():
+        wires.tree.add("base_link", f"{name}_link", body(pose), 0, static=True)
+        wires.tree.add(f"{name}_link", child.format(name), to_optical, 0, static=True)
+    found = wires.send()
+    if "optical" not in child:
+        assert wires.topics["left/points"].messages[-1].header.frame_id == "left_link"
+        return
+    assert found.scale.value == expected.scale.value
+    for one, other in zip(found.views, expected.views, strict=True):
+        np.testing.assert_allclose(one.pose.T_world_camera, other.pose.T_world_camera, atol=1e-9)
+    assert wires.topics["left/points"].messages[-1].header.frame_id == "left_optical_frame"
+    status = wires.status("left")
+    assert status.level == WARN
+    assert "stamped with left_link, x forward, whose optical frame in TF is left_optical_frame" in status.message
+    assert "set left.frame_id" in status.message
+
+
+@pytest.mark.parametrize(("rig_frame", "is_said"), [("base_link", True), ("rig", False)])
+def test_a_frame_that_looks_upwards_is_said(beside, rig_frame, is_said):
+    """Where the rig's frame is one whose z points up, and the camera's is not called optical."""
+    wires = Wires(beside, None, rig_frame=rig_frame)
+    wires.scene = changed(beside, stamped(""))
+    for name, pose in beside.poses.items():
+        wires.tree.add(rig_frame, name, pose, 0, static=True)
+    wires.send()
+    assert ("z of its frame left points up in base_link" in wires.status("left").message) is is_said
+    wires = Wires(beside, None)
+    wires.send()  # it points up as well, but is called an optical one
+    assert wires.status("left").level == OK
+
+
+@pytest.mark.parametrize(
+    ("moved", "said"),
+    [
+        (
+            "swapped",
+            [
+                "right in another direction from left than the transforms do, 1",
+                "deg from it: are the two swapped in TF",
+            ],
+        ),
+        ("bodies", ["right in another direction from left than the transforms do, 90 deg", "no optical ones"]),
+        ("well", []),
+    ],
+)
+def test_cameras_that_stand_elsewhere_are_named_by_what_the_images_show(beside, moved, said):
+    first, second = (beside.poses[name] for name in NAMES)
+    poses = {"left": first, "right": second}
+    if moved == "swapped":
+        poses = {"left": second, "right": first}
+    if moved == "bodies":
+        poses = {name: body(pose) for name, pose in poses.items()}
+    wires = Wires(beside, None, poses=poses, **{"scale.source": "rig"})
+    wires.send()
+    message = wires.status("right").message
+    assert all(words in message for words in said), message
+    assert wires.status("right").level == (WARN if said else OK)
+    wires = Wires(beside, None, poses=poses, **{"scale.source": "rig", "diagnostics.rig_check_period": 0.0})
+    wires.send()
+    assert "direction" not in wires.status("right").message
+
+
+@pytest.mark.parametrize(
+    ("moved", "words"),
+    [
+        ("swapped", "matches behind the cameras: two of them are swapped"),
+        ("millimetres", "matches beyond 100 m: is all that far, or are translations in millimetres?"),
+    ],
+)
+def test_no_scale_for_wrong_transforms_is_no_lack_of_texture(beside, moved, words):
+    poses = {name: pose.copy() for name, pose in beside.poses.items()}
+    for pose in poses.values():
+        pose[:3, 3] *= -1 if moved == "swapped" else 1000
+    wires = Wires(beside, None, poses=poses, **{"scale.source": "rig"})
+    scale = wires.send().scale
+    assert not scale.metric
+    assert words in scale.message
+    assert "texture" not in scale.message
+    assert wires.status("scale").level == WARN
+
+
+@pytest.mark.parametrize(("baseline", "is_said"), [(0.12, True), (200.0, True), (0.203, False), (0.2, False)])
+def test_another_baseline_than_that_of_the_calibration_is_said(beside, baseline, is_said):
+    def change(name, info, image):
+        del image
+        if name == "right":
+            info.p[3] = -baseline * info.p[0]
+
+    wires = Wires(beside, None, **RECTIFIED, **{"scale.source": "rig"})
+    wires.scene = changed(beside, change)
+    wires.send()
+    status = wires.status("right")
+    words = f"P of its CameraInfo has it {baseline:.4g} m to the right of the first camera of its pair, TF has it 0.2 m"
+    assert (words in status.message) is is_said
+    assert status.level == (WARN if is_said else OK)
