@@ -17,6 +17,7 @@ from da3_ros.geometry.cameras import FISHEYE, CameraModel
 
 _STEPS = 2000
 """Angles at which a lens is followed from its axis to the corner."""
+_ROUNDS = 20
 _PIXEL = 1.0
 """Interpolation reaches so far beyond the last pixel's centre without leaving it black."""
 
@@ -55,16 +56,43 @@ def blind(camera: CameraModel, size: tuple[int, int]) -> NDArray[np.bool_] | Non
     u, v = np.meshgrid(np.arange(width), np.arange(height))
     x, y = (u - straight.cx) / straight.fx, (v - straight.cy) / straight.fy
     points = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 1, 3)
+    column, row = _projected(points, camera).reshape(height, width, 2).transpose(2, 0, 1)
+    radius = np.hypot(x, y)
+    found = (column < -_PIXEL) | (column > camera.width - 1 + _PIXEL) | ~np.isfinite(column + row)
+    found |= (row < -_PIXEL) | (row > camera.height - 1 + _PIXEL) | (radius >= _turning(camera, float(radius.max())))
+    return found if found.any() else None
+
+
+@lru_cache(maxsize=4)
+def straight_rays(camera: CameraModel) -> NDArray[np.float32]:
+    """Directions (H, W, 3) with z = 1 of the pixels of a photograph, as the lens took it; NaN where there is none."""
+    u, v = np.meshgrid(np.arange(camera.width, dtype=np.float64), np.arange(camera.height, dtype=np.float64))
+    pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
+    coefficients = np.array(camera.distortion, np.float64)
+    if camera.distortion_model in FISHEYE:
+        found = cv2.fisheye.undistortPoints(pixels, camera.K, coefficients[:4])
+    else:
+        found = cv2.undistortPoints(pixels, camera.K, coefficients)
+    focal = np.array([camera.fx, camera.fy])
+    rays = np.concatenate([found, np.ones_like(found[..., :1])], axis=-1)
+    for _ in range(_ROUNDS):  # OpenCV stops after a few
+        rays[:, 0, :2] += (pixels[:, 0] - _projected(rays, camera)) / focal
+    radius = np.hypot(rays[:, 0, 0], rays[:, 0, 1])
+    off = np.abs(_projected(rays, camera) - pixels[:, 0]).max(axis=1)
+    with np.errstate(invalid="ignore"):
+        bad = ~(off < 0.1 * _PIXEL) | ~(radius < _turning(camera, float(np.nanmax(radius, initial=1.0))))
+    rays[bad.reshape(-1, 1).repeat(3, axis=1).reshape(rays.shape)] = np.nan
+    return rays.reshape(camera.height, camera.width, 3).astype(np.float32)
+
+
+def _projected(points: NDArray[np.float64], camera: CameraModel) -> NDArray[np.float64]:
+    """Pixels (N, 2), as the lens takes them, of points (N, 1, 3) in the camera's frame."""
     coefficients, still = np.array(camera.distortion, np.float64), np.zeros(3)
     if camera.distortion_model in FISHEYE:
         places, _ = cv2.fisheye.projectPoints(points, still, still, camera.K, coefficients[:4])
     else:
         places, _ = cv2.projectPoints(points, still, still, camera.K, coefficients)
-    column, row = places.reshape(height, width, 2).transpose(2, 0, 1)
-    radius = np.hypot(x, y)
-    found = (column < -_PIXEL) | (column > camera.width - 1 + _PIXEL) | ~np.isfinite(column + row)
-    found |= (row < -_PIXEL) | (row > camera.height - 1 + _PIXEL) | (radius >= _turning(camera, float(radius.max())))
-    return found if found.any() else None
+    return np.asarray(places).reshape(-1, 2)
 
 
 def _turning(camera: CameraModel, farthest: float) -> float:
@@ -81,7 +109,7 @@ def _turning(camera: CameraModel, farthest: float) -> float:
         k[: min(len(camera.distortion), 8)] = camera.distortion[:8]
         squared = radius**2
         below = _polynomial(squared, k[5:])
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             seen = np.where(below > 0, radius * _polynomial(squared, k[[0, 1, 4]]) / below, 0.0)
     back = np.flatnonzero(~(np.diff(seen, prepend=0.0) > 0))
     return float(radius[back[0]]) if back.size else float("inf")

@@ -46,7 +46,8 @@ class Pipeline:
         *,
         patience_s: float = 0.0,
     ) -> None:
-        """now_ns: the clock of the stamps; patience_s: as of `Calibrations`."""
+        """now_ns: the clock of the stamps; patience_s: as of `Calibrations`
+        and `Reference`."""
         self._parameters, self._estimator, self._outputs = parameters, estimator, outputs
         self._transforms, self._counters, self._health = transforms, counters, health
         self.presenter = Presenter(parameters, outputs, transforms, health, now_ns)
@@ -55,7 +56,7 @@ class Pipeline:
         self._frames: dict[str, str] = {}
         """Of the last image of each camera."""
         self.window = Window(parameters.window)
-        self.reference = Reference(parameters.reference, parameters.estimator.scale.hold)
+        self.reference = Reference(parameters.reference, parameters.estimator.scale.hold, patience_s)
 
     def set_camera_info(self, camera: str, message: Any) -> None:
         """A calibration of the camera: of the image of its stamp, and of those after it. Called by any thread."""

@@ -4,22 +4,31 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.estimation.lens import straight_rays
 from da3_ros.geometry.points import unproject_depth
 from da3_ros.messages import MessageError, decode_camera_info, decode_cloud, decode_depth, stamp_to_ns
 from da3_ros.messages.errors import guarded
+from da3_ros.stream.calibrations import Calibrations
+from da3_ros.stream.names import is_rectified
 from da3_ros.stream.parameters import ReferenceParameters
 from da3_ros.stream.partners import far_from_images
 from da3_ros.stream.transforms import TransformTree
 
-KEPT = 10
-"""Messages kept: a second of a LiDAR."""
+KEPT, MOST_KEPT, MOST_BYTES = 10, 60, 128 << 20
+"""Messages kept: a second of a LiDAR at least, and of quick cameras more while they are small."""
+_SAME_NS = 2_000_000
+"""Stamps of one moment: of cameras and depth that are triggered together."""
+_TRIES = 3
+"""Images of a camera that wait in vain, until none does: its reference has stamps of its own."""
 MOST_POINTS = 60_000
+_DEPTH = "depth"
+"""The sensor whose calibrations are kept."""
 
 
 class _Entry(NamedTuple):
@@ -30,19 +39,28 @@ class _Entry(NamedTuple):
     message: Any
     is_depth: bool
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.message.data)
+
 
 class Reference:
     """Keeps the last messages; decodes one only when an image wants it. Thread-safe for one reader and one writer."""
 
-    def __init__(self, config: ReferenceParameters, hold_s: float) -> None:
-        """hold_s: for which images without a reference are nothing to speak of, as their scale is held."""
-        self.config, self.hold_s = config, hold_s
-        self._lock = threading.Lock()
-        self._messages: deque[_Entry] = deque(maxlen=KEPT)
-        self._info: Any = None
+    def __init__(self, config: ReferenceParameters, hold_s: float, patience_s: float = 0.0) -> None:
+        """hold_s: for which images without a reference are nothing to speak of, as their scale is held; patience_s: how
+        long an image waits for the message of its own stamp, where there are such: drivers send depth after colour.
+        """
+        self.config, self.hold_s, self._patience = config, hold_s, patience_s
+        self._lock = threading.Condition()
+        self._messages: deque[_Entry] = deque()
+        self._bytes = 0
+        self._in_vain: Counter[str] = Counter()
+        self._infos = Calibrations()
         self._served: int | None = None
         """Stamp of the last image that had a reference, or of the first one that was without."""
-        self._decoded: dict[tuple[int, str, bool], NDArray[np.float32]] = {}
+        self._decoded: tuple[_Entry, NDArray[np.float32]] | None = None
 
     def add_cloud(self, message: Any) -> None:
         """A PointCloud2."""
@@ -53,20 +71,26 @@ class Reference:
         self._add(message, is_depth=True)
 
     def set_depth_info(self, message: Any) -> None:
-        """CameraInfo of the depth images."""
-        self._info = message
+        """A CameraInfo of the depth images: of those of its stamp, and after it."""
+        self._infos.add(_DEPTH, message)
 
     def clear(self) -> None:
         """Forget everything, after a jump in time."""
         with self._lock:
             self._messages.clear()
-            self._decoded.clear()
+            self._bytes = 0
+            self._in_vain.clear()
+            self._decoded = None
             self._served = None
 
     def _add(self, message: Any, *, is_depth: bool) -> None:
         entry = _Entry(stamp_to_ns(message.header.stamp), message.header.frame_id.lstrip("/"), message, is_depth)
         with self._lock:
             self._messages.append(entry)
+            self._bytes += entry.size
+            while len(self._messages) > KEPT and (len(self._messages) > MOST_KEPT or self._bytes > MOST_BYTES):
+                self._bytes -= self._messages.popleft().size
+            self._lock.notify_all()
 
     def points(
         self, stamp_ns: int, camera_frame: str, fixed_frame: str, transforms: TransformTree
@@ -78,11 +102,18 @@ class Reference:
         messages come but for longer than a scale is held there was none for an image.
         """
         with self._lock:
-            kept, info = list(self._messages), self._info
+            if self._patience and self._messages and self._in_vain[camera_frame] < _TRIES:
+                if self._lock.wait_for(lambda: self._has(stamp_ns), self._patience):
+                    self._in_vain[camera_frame] = 0
+                else:
+                    self._in_vain[camera_frame] += 1
+            kept = list(self._messages)
         if not kept:
             return None
-        entry = min(kept, key=lambda entry: (entry.is_depth and info is None, abs(entry.stamp_ns - stamp_ns)))
-        if (entry.is_depth and info is None) or abs(entry.stamp_ns - stamp_ns) > self.config.max_age_ns:
+        blind = self._infos.of(_DEPTH, stamp_ns) is None
+        kept.reverse()  # of two of one stamp, as after a jump back, the one that came last
+        entry = min(kept, key=lambda entry: (entry.is_depth and blind, abs(entry.stamp_ns - stamp_ns)))
+        if (entry.is_depth and blind) or abs(entry.stamp_ns - stamp_ns) > self.config.max_age_ns:
             self._say_none(entry, stamp_ns)
             return None
         self._served = stamp_ns
@@ -92,11 +123,14 @@ class Reference:
             T_camera_sensor = transforms.lookup(camera_frame, fixed_frame, stamp_ns) @ to_fixed
         else:
             T_camera_sensor = transforms.lookup(camera_frame, frame, stamp_ns)
-        points = self._decode(entry, info)
+        points = self._decode(entry)
         # Row by row, not by a matrix product: see geometry.points.
         x, y, z = points.T
         rows = [row[0] * x + row[1] * y + row[2] * z + row[3] for row in T_camera_sensor[:3].astype(np.float32)]
         return np.stack(rows, axis=1)
+
+    def _has(self, stamp_ns: int) -> bool:
+        return any(abs(entry.stamp_ns - stamp_ns) <= _SAME_NS for entry in self._messages)
 
     def _say_none(self, nearest: _Entry, stamp_ns: int) -> None:
         """Raise MessageError where images have been without a reference for long, although there are messages."""
@@ -105,7 +139,7 @@ class Reference:
         if stamp_ns - self._served < self.hold_s * 1e9:
             return
         names = self.config
-        if nearest.is_depth and self._info is None:
+        if nearest.is_depth and self._infos.of(_DEPTH, stamp_ns) is None:
             raise MessageError(
                 f"no CameraInfo of {names.depth_topic} has come on {names.depth_info_topic or 'any topic'}",
                 remedy="set scale.depth_info_topic to the one that is published for it",
@@ -115,16 +149,18 @@ class Reference:
         raise MessageError(text, remedy=remedy)
 
     @guarded("a metric reference")
-    def _decode(self, entry: _Entry, info: Any) -> NDArray[np.float32]:
-        """Points (N, 3) in the sensor's frame. info: CameraInfo of depth images."""
-        key = entry.stamp_ns, entry.frame, entry.is_depth
-        known = self._decoded.get(key)
-        if known is not None:
-            return known
-        points = _from_depth(entry.message, info) if entry.is_depth else _from_cloud(entry.message)
+    def _decode(self, entry: _Entry) -> NDArray[np.float32]:
+        """Points (N, 3) in the sensor's frame."""
+        if self._decoded is not None and self._decoded[0] is entry:
+            return self._decoded[1]
+        if entry.is_depth:
+            info = self._infos.of(_DEPTH, entry.stamp_ns, entry.frame)
+            points = _from_depth(entry.message, info, is_rectified(self.config.depth_topic))
+        else:
+            points = _from_cloud(entry.message)
         points = points[np.isfinite(points).all(axis=1)]
         points = points[:: -(-len(points) // MOST_POINTS) or 1]
-        self._decoded = {key: points}  # the views of one set mostly want the same one
+        self._decoded = entry, points  # the views of one set mostly want the same one
         return points
 
 
@@ -139,10 +175,15 @@ def _from_cloud(message: Any) -> NDArray[np.float32]:
     return np.stack([fields[name].reshape(-1).astype(np.float32) for name in "xyz"], axis=1)
 
 
-def _from_depth(message: Any, info: Any) -> NDArray[np.float32]:
+def _from_depth(message: Any, info: Any, rectified: bool) -> NDArray[np.float32]:
+    """Points (N, 3). rectified: whether the topic says so. If not, what a lens bends is straightened; where nothing is
+    bent `P` holds, or K of a sensor that has no P.
+    """
     depth = decode_depth(message)
-    # A sensor without P has never been rectified, or needs not be: K holds where nothing is distorted.
-    has_lens = any(info.d) or not any(info.k)
-    camera = decode_camera_info(info, rectified=any(info.p) or has_lens, image_size=(depth.shape[1], depth.shape[0]))
+    size = depth.shape[1], depth.shape[0]
+    raw = not rectified and any(info.k) and (any(info.d) or not any(info.p))
+    camera = decode_camera_info(info, rectified=not raw, image_size=size)
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
+    if camera.is_distorted:
+        return (straight_rays(camera) * depth[..., None]).reshape(-1, 3)
     return unproject_depth(depth, camera.K).reshape(-1, 3).astype(np.float32)

@@ -9,7 +9,7 @@ import pytest
 from known_depth import KnownDepthEngine, make
 
 from da3_ros.estimation import ScaleConfig, View, ViewSet
-from da3_ros.estimation.lens import blind, rectify
+from da3_ros.estimation.lens import blind, rectify, straight_rays
 from da3_ros.geometry import CameraModel
 
 W, H = 320, 240
@@ -97,3 +97,31 @@ def test_what_the_network_says_there_has_no_part_in_the_scale():
     scale = make(Rig, 1.0, scale=ScaleConfig("reference", fit="scale"))(ViewSet([view])).scale
     assert scale.value == pytest.approx(3.0, rel=1e-3)
     assert scale.residual == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        PINCUSHION,
+        CameraModel(W, H, 300.0, 310.0, 150.0, 125.0, (-0.3, 0.1, 0.002, -0.001, 0.0), "plumb_bob"),
+        CameraModel(W, H, 160.0, 160.0, 160.0, 118.0, (0.05, -0.02, 0.003, -0.001), "equidistant"),
+        CameraModel(W, H, 160.0, 160.0, 160.0, 118.0, (0.0,) * 4, "equidistant"),
+    ],
+)
+def test_rays_of_a_photograph_lead_back_to_its_pixels(camera):
+    rays = straight_rays(camera)
+    good = np.isfinite(rays).all(axis=-1)
+    assert good.mean() > 0.99
+    coefficients, still = np.array(camera.distortion), np.zeros(3)
+    project = cv2.projectPoints if camera.distortion_model == "plumb_bob" else cv2.fisheye.projectPoints
+    places, _ = project(rays[good].astype(float).reshape(-1, 1, 3), still, still, camera.K, coefficients)
+    u, v = np.meshgrid(np.arange(W), np.arange(H))
+    np.testing.assert_allclose(places[:, 0], np.stack([u, v], -1)[good], atol=0.1)
+
+
+def test_pixels_beyond_the_edge_of_a_folded_lens_have_no_ray():
+    rays = straight_rays(FOLDED)
+    u, v = np.meshgrid(np.arange(W) - 158.0, np.arange(H) - 121.0)
+    edge = 120.0 * (2 / 3) * (3 * 0.35) ** -0.5  # r (1 - .35 r^2) where it turns
+    assert np.isnan(rays[np.hypot(u, v) > edge + 1]).all()
+    assert np.isfinite(rays[np.hypot(u, v) < 0.9 * edge]).all()

@@ -5,8 +5,11 @@ from needs import needs
 
 needs("rosbags")
 
+import threading
+import time
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
@@ -80,6 +83,75 @@ def test_a_depth_image_needs_its_calibration(tree, encode):
     points = reference.points(0, "camera", "", tree)
     assert len(points) == 47
     np.testing.assert_allclose(points[:, 2], 3.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("topic", ["/depth/image_raw", "/depth/image_rect"])
+def test_raw_depth_is_that_of_its_lens(tree, topic):
+    """A wall, seen through a lens that bends by pixels in the corners; a topic that says rectified has no lens."""
+    lens = CameraModel(80, 60, 60.0, 60.0, 39.5, 29.5, (-0.25, 0.05, 0.0, 0.0, 0.0), "plumb_bob")
+    straight = CameraModel.pinhole(80, 60, 60.0, 60.0, 39.5, 29.5)
+    reference, header = Reference(ReferenceParameters("", topic, "", 50 * MS), 2.0), TYPES.header(0, "camera")
+    info = encode_camera_info(TYPES, straight, header)
+    info.d, info.distortion_model = np.array(lens.distortion), "plumb_bob"
+    reference.set_depth_info(info)
+    reference.add_depth(encode_float(TYPES, np.full((60, 80), 2.0, np.float32), header))
+    points = reference.points(0, "camera", "", tree).reshape(60, 80, 3)
+    np.testing.assert_allclose(points[..., 2], 2.0, atol=1e-6)
+    u = 39.5 + 60 * points[0, 0, 0] / points[0, 0, 2]
+    if "rect" in topic:
+        assert u == pytest.approx(0, abs=1e-3)
+    else:
+        places, _ = cv2.projectPoints(points.reshape(-1, 1, 3).astype(float), np.zeros(3), np.zeros(3), lens.K, info.d)
+        x, y = np.meshgrid(np.arange(80), np.arange(60))
+        np.testing.assert_allclose(places.reshape(60, 80, 2), np.stack([x, y], -1), atol=0.1)
+        assert u < -5
+
+
+def test_each_depth_image_has_the_calibration_of_its_stamp(tree):
+    reference = made(50)
+    for ms, focal in ((0, 10.0), (100, 20.0)):
+        header = TYPES.header(ms * MS, "camera")
+        reference.set_depth_info(encode_camera_info(TYPES, CameraModel.pinhole(8, 6, focal, focal, 3.5, 2.5), header))
+        reference.add_depth(encode_float(TYPES, np.full((6, 8), 2.0, np.float32), header))
+    for ms, focal in ((0, 10.0), (100, 20.0)):
+        assert reference.points(ms * MS, "camera", "", tree)[0, 0] == pytest.approx(-3.5 * 2 / focal)
+
+
+def test_of_two_messages_of_one_stamp_the_last_one_holds(tree):
+    reference = made(50)
+    for x in (1.0, 2.0):
+        reference.add_cloud(cloud(0, x))
+        np.testing.assert_allclose(reference.points(0, "camera", "", tree), [[x, 0, 1]])
+
+
+def test_depth_that_comes_just_after_its_image_is_waited_for(tree):
+    reference = Reference(made(150).config, 2.0, patience_s=5.0)
+    reference.add_cloud(cloud(0, 1.0))
+    threading.Timer(0.1, lambda: reference.add_cloud(cloud(100 * MS, 2.0))).start()
+    np.testing.assert_allclose(reference.points(100 * MS, "camera", "", tree), [[2, 0, 1]])
+
+
+def test_what_has_stamps_of_its_own_is_not_waited_for_long(tree):
+    reference = Reference(made(150).config, 2.0, patience_s=0.05)
+    reference.add_cloud(cloud(0, 1.0))
+    begin = time.monotonic()
+    for ms in range(10, 140, 3):
+        assert len(reference.points(ms * MS, "camera", "", tree)) == 1
+    assert 0.15 < time.monotonic() - begin < 1.5  # of 44 images three wait
+
+
+def test_of_quick_cameras_more_is_kept_and_of_large_ones_less(tree):
+    reference = made(1)
+    for ms in range(100):
+        reference.add_cloud(cloud(ms * MS))
+    assert [reference.points(ms * MS, "camera", "", tree) is not None for ms in (38, 41)] == [False, True]
+    reference = made(1)
+    for ms in range(100):
+        message = cloud(ms * MS)
+        message.data = np.concatenate([message.data, np.zeros(5 << 20, np.uint8)])
+        reference.add_cloud(message)
+    kept = [message.stamp_ns // MS for message in reference._messages]
+    assert kept == list(range(100 - 25, 100))
 
 
 @pytest.mark.parametrize(

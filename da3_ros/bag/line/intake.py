@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from da3_ros.bag.io.reader import Message, Recording
-from da3_ros.bag.line.calibrations_first import calibrations_first
+from da3_ros.bag.line.companions import SPAN_NS, companions_first
 from da3_ros.bag.line.lookout import Lookout
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.parameters import NodeParameters
@@ -81,6 +81,9 @@ class Intake:
         self._copied, self._static, self._moving = set(copied), set(static), set(moving)
         self._references = references or {}
         self._measures = parameters.wants_reference
+        self._spans = dict.fromkeys(self._infos, SPAN_NS)
+        # A scan is sent when it is over, and stamped where it begins.
+        self._spans |= dict.fromkeys(self._references, SPAN_NS + 2 * parameters.reference.max_age_ns)
         self._doubled = {topic for topic in self._images if recording.is_recorded_twice(topic)}
         self._copies: dict[str, deque[bytes]] = {topic: deque(maxlen=_KEPT) for topic in self._doubled}
         self._last: dict[str, int] = {}  # log time of each camera's last frame
@@ -100,14 +103,15 @@ class Intake:
         ahead = _Ahead(recording, self._moving)
         copied_bytes = 0
         wanted = {*self._images, *self._infos, *self._static, *self._references, *self._copied}
-        for message, infos in calibrations_first(recording.messages(wanted), self._infos):
+        for message, companions in companions_first(recording.messages(wanted), self._spans):
             topic, now = message.topic, message.log_ns
             if topic in self._static:
                 job.transforms.append(message)
-            job.infos += [(camera, info) for info in infos for camera in self._infos[info.topic]]
-            if topic in self._references:
-                job.references.append(message)
-                self._watch_reference(message)
+            for other in companions:
+                job.infos += [(camera, other) for camera in self._infos.get(other.topic, ())]
+                if other.topic in self._references:
+                    job.references.append(other)
+                    self._watch_reference(other)
             if topic in self._copied:
                 job.copies.append(message)
                 copied_bytes += len(message.raw)

@@ -198,8 +198,8 @@ class Stages:
             assert item.recalled is not None
             window.recall(item.recalled["window"])
         if item.order.fresh or item.job.reset:
+            # References stay: they were read ahead, and are those of the time after a jump already.
             window.clear()
-            reference.clear()
         add = {"points": reference.add_cloud, "depth": reference.add_depth, "info": reference.set_depth_info}
         for kind, message in item.references:
             add[kind](message)

@@ -131,3 +131,24 @@ def test_nearness_is_of_any_order():
     assert nearness.ns == 30
     nearness.image(405)
     assert nearness.ns == -5
+
+
+@pytest.mark.parametrize("late_ns", [-1000, 1000, 120_000_000])
+def test_each_image_has_the_depth_of_its_own_moment(tmp_path, make, late_ns):
+    """Drivers send depth after colour. The wall is nearer in every second set; a set that took another one's depth
+    would be off by a third.
+    """
+
+    def events(scene):
+        yield "/d/camera_info", START, INFO, encode_camera_info(TYPES, CAMERA, TYPES.header(START, "left_optical"))
+        for index in range(4):
+            stamp = START + index * PERIOD
+            depth = scene.depths["left"] / (1 + index % 2 / 2)
+            yield "/d/image", stamp + late_ns, IMAGE, image("left_optical", depth, "32FC1", stamp)
+
+    summary = run(
+        make, recording(tmp_path, events), "scale.depth_topic:=/d/image", "scale.smoothing:=0.0", "scale.max_jump:=9.0",
+        "scale.fit:=scale",
+    )  # fmt: skip
+    scales = [each["scale"]["metres_per_unit"] for each in summary["sets"]]
+    np.testing.assert_allclose(np.array(scales) / scales[0], [1, 2 / 3, 1, 2 / 3], rtol=0.02)

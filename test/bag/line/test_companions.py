@@ -11,7 +11,7 @@ import pytest
 from field_bags import IMAGE, INFO, at, image, write
 
 from da3_ros.bag.io.reader import Message
-from da3_ros.bag.line.calibrations_first import MOST_BYTES, SPAN_NS, calibrations_first
+from da3_ros.bag.line.companions import MOST_BYTES, SPAN_NS, companions_first
 from da3_ros.messages import encode_camera_info
 
 MS = 1_000_000
@@ -43,7 +43,7 @@ def message(topic, log_ns, size=10):
 
 def test_they_come_with_the_first_message_that_may_want_them_each_once():
     given = [message("image", 0), message("info", 5), message("image", SPAN_NS + 1), message("info", SPAN_NS + 2)]
-    out = list(calibrations_first(iter(given), {"info"}))
+    out = list(companions_first(iter(given), {"info": SPAN_NS}))
     assert [m for m, _ in out] == given
     assert [[i.log_ns for i in infos] for _, infos in out] == [[5], [SPAN_NS + 2], [], []]
 
@@ -56,8 +56,8 @@ def test_what_is_read_ahead_has_an_end():
             read.append(index)
             yield message("image", index, MOST_BYTES // 4)
 
-    next(calibrations_first(source(), {"info"}))
+    next(companions_first(source(), {"info": SPAN_NS}))
     assert len(read) <= 6
     read.clear()
-    next(calibrations_first(source(), set()))
+    next(companions_first(source(), {}))
     assert len(read) == 1
