@@ -199,6 +199,11 @@ class RigDeviation:
     direction; 0 where the two stand too near to each other to tell.
     """
     direction_std_deg: float = 0.0
+    length: float = 0.0
+    """Distance of the two by the images, at the scale of the depth, over the calibrated one; 0 as above."""
+    length_std: float = 0.0
+    depth_share: float = 0.0
+    """By how much the turn of `angle_deg` alone would change depth that the two cameras triangulate; 0 as above."""
 
 
 @dataclass(frozen=True)

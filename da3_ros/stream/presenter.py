@@ -24,6 +24,12 @@ MOST_METRES = 200.0
 """In one unit of a network: a scene whose mean depth is farther than a LiDAR reaches. Millimetres give thousands."""
 ELSEWHERE_DEG = 60.0
 """No calibration is that wrong about where a camera stands: its frame is another one."""
+SURE_DEG = 0.5
+"""Turns from here on are seen surely."""
+MUCH_DEPTH, MUCH_LENGTH = 0.05, 0.2
+"""Share of depth that matters, for each degree of the tolerance; share of distances between cameras that does."""
+MEASURED = ("reference", "given", "camera_height")
+"""Sources of metres that have nothing to do with the distances of the cameras."""
 ALL_SKY = 0.9
 """A view with a greater share of sky may well have no depth at all."""
 _METRES_ONLY = "depth images in millimetres must be 16UC1, floats and clouds are metres (REP-118, REP-103)"
@@ -34,8 +40,12 @@ def _rig(first: str) -> str:
     return f"rig {first}"
 
 
-def off_calibration(pair: RigDeviation, tolerance_deg: float) -> str:
-    """In words, how two cameras stand otherwise than their calibration has it; empty where they do not."""
+def off_calibration(pair: RigDeviation, tolerance_deg: float, scale_source: str) -> str:
+    """In words, how two cameras stand otherwise than their calibration has it; empty where they do not.
+
+    tolerance_deg: of any rig; a turn that is well measured and changes depth by much matters below it, too.
+    scale_source: what depth has its unit from.
+    """
     first, second = pair.cameras
     if pair.direction_deg > max(ELSEWHERE_DEG, 3 * pair.direction_std_deg):
         return (
@@ -43,10 +53,17 @@ def off_calibration(pair: RigDeviation, tolerance_deg: float) -> str:
             f"{pair.direction_deg:.0f} deg from it: are the two swapped in TF, or are their frames no optical ones (x "
             "right, y down, z forward)? Correct the transforms, or frame_id of the cameras"
         )
-    if pair.angle_deg > max(tolerance_deg, 3 * pair.angle_std_deg):
+    matters = pair.depth_share > MUCH_DEPTH * tolerance_deg and pair.angle_deg > SURE_DEG
+    if pair.angle_deg > max(min(tolerance_deg, SURE_DEG) if matters else tolerance_deg, 3 * pair.angle_std_deg):
+        share = f", which alone changes depth by {pair.depth_share:.0%}," if pair.depth_share else ""
         return (
-            f"{first} and {second} stand {pair.angle_deg:.1f} deg and {pair.distance_m:.3f} m off their calibration: "
-            "was one bumped? Calibrate anew, or correct the transforms"
+            f"{first} and {second} stand {pair.angle_deg:.1f} deg{share} and {pair.distance_m:.3f} m off their "
+            "calibration: was one bumped? Calibrate anew, or correct the transforms"
+        )
+    if scale_source in MEASURED and pair.length and abs(pair.length - 1) > max(MUCH_LENGTH, 3 * pair.length_std):
+        return (
+            f"by the scale from {scale_source} {second} stands {pair.length:.3g} times as far from {first} as the "
+            "transforms have it: one of the two is wrong (metres, not millimetres; a moved sensor)"
         )
     return ""
 
@@ -108,7 +125,7 @@ class Presenter:
             )
             self._health.report("", "latency", text, WARN)
         for pair in estimate.rig or ():
-            if text := off_calibration(pair, checks.rig_tolerance_deg):
+            if text := off_calibration(pair, checks.rig_tolerance_deg, estimate.scale.source):
                 self._health.report(pair.cameras[1], _rig(pair.cameras[0]), text, WARN, keep_s=2 * checks.rig_period)
             else:
                 self._health.resolve(pair.cameras[1], _rig(pair.cameras[0]))

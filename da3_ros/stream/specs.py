@@ -122,7 +122,9 @@ SPECS = (
     Spec("diagnostics.period", 1.0, "Seconds between diagnostics.", "> 0"),
     Spec("diagnostics.max_latency", 0.0, "WARN when stamp to publish takes longer, in seconds; 0: never.", ">= 0"),
     Spec("diagnostics.rig_check_period", 5.0, "Seconds between checks of the rig's calibration; 0: never.", ">= 0"),
-    Spec("diagnostics.rig_tolerance", 2.0, "WARN when cameras seem turned by more degrees than this.", "> 0"),
+    Spec(
+        "diagnostics.rig_tolerance", 2.0, "Degrees by which cameras may seem turned; and 5 % of depth for each.", "> 0"
+    ),
     Spec("watchdog.timeout", 2.0, "A camera silent for longer is not waited for, in seconds.", "> 0"),
 )
 

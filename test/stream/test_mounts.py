@@ -5,6 +5,7 @@ from needs import needs
 
 needs("rosbags", "scipy")
 
+import cv2
 import numpy as np
 import pytest
 from wrong_depth import NAMES, Wires, wall
@@ -151,3 +152,33 @@ def test_another_baseline_than_that_of_the_calibration_is_said(beside, baseline,
     words = f"P of its CameraInfo has it {baseline:.4g} m to the right of the first camera of its pair, TF has it 0.2 m"
     assert (words in status.message) is is_said
     assert status.level == (WARN if is_said else OK)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "tolerance", "is_said"), [(0.0, 2.0, False), (1.0, 2.0, True), (1.0, 30.0, False), (4.0, 2.0, True)]
+)
+def test_a_turn_is_said_by_what_it_does_to_depth(beside, degrees, tolerance, is_said):
+    """One degree at a baseline of .2 m is a fifth of two metres."""
+    poses = {name: pose.copy() for name, pose in beside.poses.items()}
+    turn, _ = cv2.Rodrigues(np.radians([0.0, degrees, 0.0]))
+    poses["right"][:3, :3] = poses["right"][:3, :3] @ turn
+    wires = Wires(beside, None, poses=poses, **{"scale.source": "given", "diagnostics.rig_tolerance": tolerance})
+    (pair,) = wires.send().rig
+    if degrees:
+        assert pair.depth_share == pytest.approx(np.radians(pair.angle_deg) * 2.0 / 0.2, rel=0.25)
+    status = wires.status("right")
+    assert ("off their calibration: was one bumped?" in status.message) is is_said
+    assert ("deg, which alone changes depth by" in status.message) is is_said
+
+
+@pytest.mark.parametrize(("factor", "is_said"), [(1.0, False), (2.0, True), (0.5, True)])
+def test_distances_of_cameras_that_contradict_a_scale_from_elsewhere_are_said(beside, factor, is_said):
+    wires = Wires(beside, None, **{"scale.source": "given", "scale.value": factor})
+    wires.send()
+    status = wires.status("right")
+    words = f"by the scale from given right stands {factor:.3g} times as far from left as the transforms have it"
+    assert ("as far from left as the transforms have it" in status.message) is is_said
+    if is_said:
+        assert words.split(" stands ", maxsplit=1)[0] in status.message
+        found = float(status.message.split(" stands ")[1].split(" times")[0])
+        assert found == pytest.approx(factor, rel=0.25)

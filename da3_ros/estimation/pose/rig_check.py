@@ -81,28 +81,32 @@ class RigCheck:
             if found is None:
                 continue
             difference = invert(calibrated) @ found.T_i_j
-            direction = _direction(calibrated[:3, 3], found.T_i_j[:3, 3], found.covariance[:3, :3])
+            angle = float(rotation_angle(difference[:3, :3]))
+            away = float(np.nanmedian(sample(pair.i, pair.pixels_i, pair.camera_i)))
+            position = _position(calibrated[:3, 3], found.T_i_j[:3, 3], found.covariance[:3, :3], angle * away)
             out.append(
                 RigDeviation(
                     (views[pair.i].name, views[pair.j].name),
-                    float(np.degrees(rotation_angle(difference[:3, :3]))),
+                    float(np.degrees(angle)),
                     float(np.linalg.norm(difference[:3, 3])),
                     float(np.degrees(np.sqrt(np.trace(found.covariance[3:, 3:])))),
                     round(found.explained),
-                    *direction,
+                    *position,
                 )
             )
         return tuple(out)
 
 
-def _direction(calibrated: Array, found: Array, covariance: Array) -> tuple[float, float]:
-    """Degrees between two positions (3,) as seen from the origin, and the standard deviation that the second one's
-    covariance (3, 3) gives it; zeros where either is too near to tell.
+def _position(calibrated: Array, found: Array, covariance: Array, moved: float) -> tuple[float, ...]:
+    """The last five fields of a RigDeviation, for two positions (3,) of a camera as seen from another one, the second
+    one with its covariance (3, 3). moved: angle times distance, how far the turn moves what is seen.
     """
     length, known = float(np.linalg.norm(found)), float(np.linalg.norm(calibrated))
     if known < _LEAST_BASELINE or length < _LEAST_SHARE * known:
-        return 0.0, 0.0
+        return (0.0,) * 5
     cosine = float(np.clip(found @ calibrated / (length * known), -1, 1))
     across = np.eye(3) - np.outer(found, found) / length**2
     spread = float(np.sqrt(np.trace(across @ covariance @ across))) / length
-    return float(np.degrees(np.arccos(cosine))), float(np.degrees(spread))
+    along = float(np.sqrt(found @ covariance @ found)) / length
+    off = float(np.degrees(np.arccos(cosine)))
+    return off, float(np.degrees(spread)), length / known, along / known, moved / length
