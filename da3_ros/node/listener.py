@@ -3,29 +3,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from da3_ros.node.compat import qos_profile
+from da3_ros.node.compat import incompatible_qos_callback, qos_profile
 from da3_ros.stream.transforms import TransformTree, add_transforms
 
 
 class TransformListener:
     """Feeds a tree from /tf and /tf_static of a node; `close` ends it."""
 
-    def __init__(self, node: Any, kind: type, tree: TransformTree) -> None:
-        """kind: class of tf2_msgs/msg/TFMessage."""
-        self._node, self._tree = node, tree
+    def __init__(self, node: Any, kind: type, tree: TransformTree, say: Callable[[str], None]) -> None:
+        """kind: class of tf2_msgs/msg/TFMessage; say: told of a publisher of /tf_static that keeps nothing."""
+        self._node, self._kind, self._tree, self._say = node, kind, tree, say
         self._refused: set[str] = set()
+        self._hears_volatile = False
+        events = incompatible_qos_callback(self._on_volatile)
         # Depth 100 as tf2's listener: many publishers share these topics.
         self._subscriptions = [
             node.create_subscription(kind, "/tf", self._on_moving, qos_profile(100)),
-            node.create_subscription(kind, "/tf_static", self._on_static, qos_profile(100, latched=True)),
+            node.create_subscription(
+                kind, "/tf_static", self._on_static, qos_profile(100, latched=True), event_callbacks=events
+            ),
         ]
 
     def close(self) -> None:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
+
+    def _on_volatile(self, event: Any) -> None:
+        """A publisher keeps nothing for those who come later: what it sends from now on is heard all the same."""
+        del event
+        if not self._hears_volatile:
+            self._hears_volatile = True
+            self._subscriptions.append(
+                self._node.create_subscription(self._kind, "/tf_static", self._on_static, qos_profile(100))
+            )
+        self._say(
+            "a publisher of /tf_static keeps nothing for those who come later (durability volatile): what it sent before "
+            "is lost; make it transient local, as static_transform_publisher and tf2's broadcasters are"
+        )
 
     def _on_moving(self, message: Any) -> None:
         self._add(message, static=False)

@@ -46,6 +46,10 @@ def _log(logger: Any, level: int, text: str) -> None:
         logger.info(text)
 
 
+KEPT_S = 60.0
+"""So long is said what happens once."""
+
+
 class Session:
     """Everything between `configure` and `cleanup`; `start` and `stop` frame the time of being active."""
 
@@ -81,7 +85,12 @@ class Session:
             lambda: node.get_clock().now().nanoseconds,
             patience_s=PATIENCE_S,
         )
-        self._listener = TransformListener(node, types["tf2_msgs/msg/TFMessage"], self._transforms)
+        self._listener = TransformListener(
+            node,
+            types["tf2_msgs/msg/TFMessage"],
+            self._transforms,
+            lambda text: self._health.report("", "tf_static", text, WARN, keep_s=KEPT_S),
+        )
         self._report_timer = node.create_timer(parameters.checks.period, self._report)
         self._pending: NodeParameters | None = None
         self._subscriptions: list[Any] = []

@@ -37,6 +37,8 @@ def place(
     mounts: list[Matrix | None] = []
     for source in sources:
         view = source.view
+        for text in transforms.disputed(p.odometry_frame or p.rig_frame, source.frame_id):
+            health.report("", "transforms of two", text, WARN)
         if source.frame_id in shared:
             text = f"shares the frame {source.frame_id} with another camera; "
             if source.beside:

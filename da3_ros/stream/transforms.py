@@ -23,6 +23,7 @@ from da3_ros.geometry.poses import (
 )
 from da3_ros.messages import MessageError, matrix_from_transform, stamp_to_ns
 from da3_ros.stream.diagnostics import WARN, Health
+from da3_ros.stream.disputes import Disputes
 
 Matrix = NDArray[np.float64]
 HISTORY_NS = 10_000_000_000  # as tf2 keeps
@@ -43,11 +44,15 @@ class TransformTree:
         self._parents: dict[str, str] = {}
         self._static: dict[str, Matrix] = {}
         self._moving: dict[str, list[tuple[int, Matrix]]] = {}
+        self._disputes = Disputes()
 
     def add(self, parent: str, child: str, matrix: Matrix, stamp_ns: int, *, static: bool) -> None:
         """Add `T_parent_child` (4, 4). A frame that gets another parent forgets the first one."""
         with self._lock:
-            if self._parents.get(child, parent) != parent or static:
+            known = self._parents.get(child, parent)
+            if known != parent:
+                self._disputes.moved_over(child, known, parent)
+            if known != parent or static:
                 self._moving.pop(child, None)
             self._parents[child] = parent
             if static:
@@ -58,10 +63,14 @@ class TransformTree:
             if history and stamp_ns < history[-1][0] - HISTORY_NS:
                 history.clear()  # time was set back
             # The same stamp again replaces nothing: robots repeat transforms.
-            if not history or stamp_ns > history[-1][0]:
-                history.append((stamp_ns, matrix))
-            elif history[_position(history, stamp_ns)][0] != stamp_ns:
+            place = _position(history, stamp_ns)
+            if place < len(history) and history[place][0] == stamp_ns:
+                self._disputes.repeated(child, history[place][1], matrix)
+            else:
                 insort(history, (stamp_ns, matrix), key=_stamp)
+                three = history[max(0, place - 1 - (place == len(history) - 1)) :][:3]
+                if len(three) == 3:
+                    self._disputes.moved(child, [entry[1] for entry in three])
             del history[: _position(history, history[-1][0] - HISTORY_NS)]
 
     def clear_moving(self) -> None:
@@ -70,6 +79,7 @@ class TransformTree:
             for child in self._moving:
                 self._parents.pop(child, None)
             self._moving.clear()
+            self._disputes.clear()
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Matrix:
         """`T_target_source` (4, 4) at a time, interpolated. Raises TransformError."""
@@ -82,6 +92,14 @@ class TransformTree:
             to_source = self._along(source_chain[: source_chain.index(common)], stamp_ns)
             to_target = self._along(target_chain[: target_chain.index(common)], stamp_ns)
         return np.asarray(invert(to_target) @ to_source)
+
+    def disputed(self, target: str, source: str) -> list[str]:
+        """In words, what is odd about the frames from `source` up to `target`: two nodes that publish one of them."""
+        with self._lock:
+            chain = self._chain(source)
+            chain = chain[: chain.index(target)] if target in chain else chain
+            found = [self._disputes.said(frame, self._parents.get(frame, "")) for frame in chain]
+        return [text for text in found if text]
 
     def children(self, frame: str) -> dict[str, Matrix]:
         """Frames that stand still right below a frame, with `T_frame_child` (4, 4)."""

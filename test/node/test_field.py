@@ -14,8 +14,10 @@ from ros_peer import TYPES
 from wrong_depth import CAMERA as WALL_CAMERA
 from wrong_depth import NAMES, wall
 
+from da3_ros.messages import encode_camera_info, encode_float, encode_transform
+
 DEPTH = "/da3/left/depth/image_rect"
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
+COMPRESSED, TF = "sensor_msgs/msg/CompressedImage", "tf2_msgs/msg/TFMessage"
 
 
 def test_a_calibration_that_was_sent_once_before_the_node_came(bench):
@@ -181,3 +183,43 @@ def test_a_bumped_camera_is_named_by_what_the_images_show(bench, degrees):
     else:
         feed_until(b, lambda: "left_right_off_deg" in b.peer.diagnostics()["poses"][2], send=send)
         assert status_matches(b, "right", OK, ["receiving"])
+
+
+def test_static_transforms_of_a_publisher_that_keeps_nothing_are_heard_and_said(bench):
+    """A driver written by hand that sends /tf_static again and again, volatile."""
+    b = bench().start()
+    b.peer.collect(DEPTH, IMAGE)
+    b.connect()
+    transforms = [
+        encode_transform(TYPES, pose, TYPES.header(0, parent), child) for (parent, child), pose in RIG.items()
+    ]
+    publisher = b.peer.publisher("/tf_static", TF)
+
+    def send(stamp):
+        publisher.publish(TYPES[TF](transforms=transforms))
+        b.send(stamp)
+
+    words = ["a publisher of /tf_static keeps nothing for those who come later", "transient local"]
+    feed_until(b, lambda: status_matches(b, "pipeline", WARN, words), send=send)
+    feed_until(b, lambda: all(view.pose is not None for view in b.estimator.sets[-1].views), send=send)
+
+
+def test_depth_that_is_sent_just_after_its_image_is_that_images(bench):
+    """Each image has the depth of its own stamp, not that of the image before it."""
+    b = bench(cameras=["left"], scale__source="reference", scale__depth_topic="/depth/image").start()
+    b.peer.collect(DEPTH, IMAGE)
+    b.connect(["left"])
+    b.place(RIG)
+    sent = {}
+
+    def send(stamp):
+        depth = np.full((H, W), 1.0 + len(sent), np.float32)
+        sent[stamp] = depth[0, 0]
+        b.send(stamp, ["left"])
+        header = TYPES.header(stamp, "left_optical")
+        b.peer.publisher("/depth/camera_info", INFO).publish(encode_camera_info(TYPES, CAMERA, header))
+        b.peer.publisher("/depth/image", IMAGE).publish(encode_float(TYPES, depth, header))
+
+    feed_until(b, lambda: len(b.peer.received[DEPTH]) > 12, send=send)
+    views = [view_set.views[0] for view_set in b.estimator.sets][5:]
+    assert [view.measured[0, 2] for view in views] == [sent[view.stamp_ns] for view in views]
