@@ -18,13 +18,11 @@ class TransformListener:
         self._node, self._kind, self._tree, self._say = node, kind, tree, say
         self._refused: set[str] = set()
         self._hears_volatile = False
-        events = incompatible_qos_callback(self._on_volatile)
+        latched, events = qos_profile(100, latched=True), incompatible_qos_callback(self._on_volatile)
         # Depth 100 as tf2's listener: many publishers share these topics.
         self._subscriptions = [
             node.create_subscription(kind, "/tf", self._on_moving, qos_profile(100)),
-            node.create_subscription(
-                kind, "/tf_static", self._on_static, qos_profile(100, latched=True), event_callbacks=events
-            ),
+            node.create_subscription(kind, "/tf_static", self._on_static, latched, event_callbacks=events),
         ]
 
     def close(self) -> None:
@@ -41,8 +39,8 @@ class TransformListener:
                 self._node.create_subscription(self._kind, "/tf_static", self._on_static, qos_profile(100))
             )
         self._say(
-            "a publisher of /tf_static keeps nothing for those who come later (durability volatile): what it sent before "
-            "is lost; make it transient local, as static_transform_publisher and tf2's broadcasters are"
+            "a publisher of /tf_static keeps nothing for those who come later (durability volatile): what it sent "
+            "before is lost; make it transient local, as static_transform_publisher and tf2's broadcasters are"
         )
 
     def _on_moving(self, message: Any) -> None:
