@@ -101,6 +101,12 @@ def keeps_messages(node: Any, topic: str) -> bool:
     return any(endpoint.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for endpoint in endpoints)
 
 
+def steady_timer(node: Any, period_s: float, callback: Callable[[], None]) -> Any:
+    """A timer of a node that goes on where simulated time stands still, or has not begun."""
+    clock = importlib.import_module("rclpy.clock")
+    return node.create_timer(period_s, callback, clock=clock.Clock(clock_type=clock.ClockType.STEADY_TIME))
+
+
 def incompatible_qos_callback(callback: Callable[[Any], None]) -> Any:
     """Subscription events that call `callback(event)` when a publisher's QoS does not fit."""
     return _events().SubscriptionEventCallbacks(incompatible_qos=callback)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from da3_ros.node.compat import incompatible_qos_callback, keeps_messages, qos_profile
+from da3_ros.node.compat import incompatible_qos_callback, keeps_messages, qos_profile, steady_timer
 
 PERIOD_S = 0.5
 
@@ -21,7 +21,7 @@ class LatchedSubscriptions:
         self._node, self._kind = node, kind
         self._waiting = dict(callbacks)
         self._subscriptions: list[Any] = []
-        self._timer = node.create_timer(PERIOD_S, self._look)
+        self._timer = steady_timer(node, PERIOD_S, self._look)
         self._look()
 
     def close(self) -> None:

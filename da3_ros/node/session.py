@@ -20,7 +20,7 @@ from rclpy.duration import Duration
 
 from da3_ros.estimation import Estimator
 from da3_ros.messages import MessageTypes, stamp_to_ns
-from da3_ros.node.compat import incompatible_qos_callback, incompatible_subscriber_callback, qos_profile
+from da3_ros.node.compat import incompatible_qos_callback, incompatible_subscriber_callback, qos_profile, steady_timer
 from da3_ros.node.latched import LatchedSubscriptions
 from da3_ros.node.listener import TransformListener
 from da3_ros.node.watchdog import Watchdog
@@ -91,7 +91,7 @@ class Session:
             self._transforms,
             lambda text: self._health.report("", "tf_static", text, WARN, keep_s=KEPT_S),
         )
-        self._report_timer = node.create_timer(parameters.checks.period, self._report)
+        self._report_timer = steady_timer(node, parameters.checks.period, self._report)
         self._pending: NodeParameters | None = None
         self._subscriptions: list[Any] = []
         self._watchdog = Watchdog(node, parameters, self._buffer, self._health, self._hand_over)
@@ -167,7 +167,7 @@ class Session:
             self._buffer.reconfigure(parameters.sync)
         if parameters.checks.period != old.checks.period:
             self._node.destroy_timer(self._report_timer)
-            self._report_timer = self._node.create_timer(parameters.checks.period, self._report)
+            self._report_timer = steady_timer(self._node, parameters.checks.period, self._report)
         self._watchdog.reconfigure(parameters)
 
     def _subscribe(self, camera: CameraParameters) -> None:

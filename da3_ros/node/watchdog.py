@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from da3_ros.node.compat import describe_publishers
+from da3_ros.node.compat import describe_publishers, steady_timer
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
 from da3_ros.stream.partners import Partners, jumped_back, never_stamped, nothing_matched
@@ -84,13 +84,25 @@ class Watchdog:
 
     def _create_timer(self) -> None:
         period = min(self._parameters.checks.watchdog_timeout / 4, 0.5)
-        self._timer = self._node.create_timer(period, self._look)
+        self._timer = steady_timer(self._node, period, self._look)
 
     def _look(self) -> None:
         now = time.monotonic()
+        self._look_at_clock()
         self._look_for_silence(now)
         self._look_at_stamps(now)
         self._look_for_partners(now)
+
+    def _look_at_clock(self) -> None:
+        """Simulated time that nobody publishes."""
+        node = self._node
+        if node.get_clock().now().nanoseconds == 0:
+            publishers, _ = describe_publishers(node, "/clock")
+            known = f"{len(publishers)} publishers" + (f" ({', '.join(publishers)})" if publishers else "")
+            text = (
+                f"use_sim_time is set, and no time has come on /clock ({known}): start what publishes it, or unset it"
+            )
+            self._health.report("", "sim time", text, WARN)
 
     def _look_for_silence(self, now: float) -> None:
         timeout = self._parameters.checks.watchdog_timeout

@@ -89,7 +89,13 @@ def calibrate(
             )
         say(f"its frame is {its}, that of the images {frame_id}: is it another camera's calibration?")
     model = decode_camera_info(info, rectified=camera.rectified, image_size=size, say=say)
-    turn = decode_rectification(info)
+    try:
+        turn = decode_rectification(info)
+    except MessageError as error:
+        if camera.rectified:
+            raise
+        say(f"{error}: it has no part in raw images")
+        turn = None
     if camera.rectified or turn is None:
         return model, turn
     degrees = float(np.degrees(rotation_angle(turn)))

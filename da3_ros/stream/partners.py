@@ -42,7 +42,8 @@ class Partners:
         for name, topic in self._topics.items():
             alone = _alone(counts[name]) - _alone(before[name])
             if received[name] >= MIN_FRAMES and alone > UNMATCHED_SHARE * received[name]:
-                said[name] = without_partners(topic, name, alone, received, now - then)
+                # Some of them came before the time that is looked at.
+                said[name] = without_partners(topic, name, min(alone, received[name]), received, now - then)
             stray = counts[name].dropped.get("stamp", 0) - before[name].dropped.get("stamp", 0)
             if self._strays and stray:
                 said[name] = strayed(topic, stray, received[name])

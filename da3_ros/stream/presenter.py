@@ -18,6 +18,8 @@ from da3_ros.stream.refinements import mismatch
 from da3_ros.stream.transforms import TransformError, TransformTree, lookup_or_report
 from da3_ros.stream.work import Matrix, Work
 
+LEAST_METRES = 0.02
+"""The same, nearer than cameras focus."""
 GIVEN = ("calibrated", "odometry")
 """Sources of poses in metres, whatever the unit of depth."""
 MOST_METRES = 200.0
@@ -149,6 +151,12 @@ class Presenter:
         if not scale.metric:
             return
         is_reference = scale.source == "reference"
+        if is_reference and scale.value < LEAST_METRES:
+            text = (
+                f"the reference makes one unit of the network {scale.value:.4g} m, and less than {LEAST_METRES:g} m is "
+                "no scene: 16UC1 is millimetres, in the byte order that is_bigendian says; 32FC1 and clouds are metres"
+            )
+            self._health.report("", "reference", text, WARN)
         if is_reference and scale.value > MOST_METRES:
             text = (
                 f"the reference makes one unit of the network {scale.value:.4g} m, and more than {MOST_METRES:g} m is "

@@ -118,6 +118,8 @@ class Reference:
             return None
         self._served = stamp_ns
         stamp, frame = entry.stamp_ns, entry.frame
+        if not frame:
+            raise MessageError("its header.frame_id is empty", remedy="let the driver set it to the sensor's frame")
         if fixed_frame:
             to_fixed = transforms.lookup(fixed_frame, frame, stamp)
             T_camera_sensor = transforms.lookup(camera_frame, fixed_frame, stamp_ns) @ to_fixed

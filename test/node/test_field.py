@@ -226,3 +226,10 @@ def test_depth_that_is_sent_just_after_its_image_is_that_images(bench):
     feed_until(b, lambda: len(b.peer.received[DEPTH]) > 12, send=send)
     views = [view_set.views[0] for view_set in b.estimator.sets][5:]
     assert [view.measured[0, 2] for view in views] == [sent[view.stamp_ns] for view in views]
+
+
+def test_simulated_time_that_never_comes_is_said(bench):
+    b = bench(use_sim_time=True, watchdog__timeout=0.4).start()
+    words = ["use_sim_time is set, and no time has come on /clock (0 publishers)"]
+    b.peer.wait(lambda: status_matches(b, "pipeline", WARN, words), what="a word about the clock")
+    b.peer.wait(lambda: status_matches(b, "left", WARN, ["no image for"]), what="a word about the camera")

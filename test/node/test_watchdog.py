@@ -39,11 +39,12 @@ def dog(monkeypatch):
     given = []
     logger = SimpleNamespace(info=lambda text: None)
     node = SimpleNamespace(
-        create_timer=lambda period, callback: SimpleNamespace(period=period, callback=callback),
+        create_timer=lambda period, callback, clock=None: SimpleNamespace(period=period, callback=callback),
         destroy_timer=lambda timer: None,
         resolve_topic_name=lambda topic: topic,
         get_publishers_info_by_topic=lambda topic: [],
         get_logger=lambda: logger,
+        get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=1)),
     )
     dog = Watchdog(node, parameters, buffer, health, lambda frames: given.append(frames) if frames else None)
 

@@ -3,6 +3,10 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numpy as np
+import pytest
+from needs import needs
+
 from da3_ros.stream.calibrations import KEPT, Calibrations
 
 
@@ -57,3 +61,25 @@ def test_one_topic_with_the_calibrations_of_two_cameras():
     assert [kept.of("a", stamp, "left").name for stamp in (1, 2, 9)] == ["left1", "left2", "left2"]
     assert kept.of("a", 2, "right").name == "right2"
     assert kept.of("a", 1, "elsewhere").name in ("left1", "right1")
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+def test_a_rotation_that_is_none_matters_to_rectified_images_alone(rectified):
+    needs("rosbags")
+    from bags import CAMERA, TYPES
+
+    from da3_ros.messages import MessageError, encode_camera_info
+    from da3_ros.stream.calibrations import calibrate
+
+    message = encode_camera_info(TYPES, CAMERA, TYPES.header(0, "left"))
+    message.r = np.full(9, np.nan)
+    said = []
+    camera = SimpleNamespace(rectified=rectified, rectified_said=True, name="left", image_topic="/left/image")
+    size = (CAMERA.width, CAMERA.height)
+    if rectified:
+        with pytest.raises(MessageError, match="is no rotation"):
+            calibrate(camera, message, "left", size, (), said.append)
+    else:
+        model, turn = calibrate(camera, message, "left", size, (), said.append)
+        assert (model.width, turn) == (CAMERA.width, None)
+        assert "it has no part in raw images" in said[0]

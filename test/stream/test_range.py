@@ -55,6 +55,16 @@ def test_not_one_depth_in_range(bad, words):
     assert wires.status("pipeline").level == ERROR
 
 
+@pytest.mark.parametrize(("value", "is_said"), [(0.003, True), (0.05, False)])
+def test_a_reference_that_makes_a_scene_of_millimetres_is_asked_about(value, is_said):
+    """Metres in a 16UC1, or one whose bytes are swapped."""
+    _, issues = issues_of((0.1, 0.1), "reference", value)
+    assert (("", "reference") in issues) is is_said
+    if is_said:
+        assert "makes one unit of the network 0.003 m" in issues["", "reference"].text
+        assert "is_bigendian" in issues["", "reference"].text
+
+
 def test_another_source_is_not_asked_for_millimetres():
     _, issues = issues_of((np.inf, np.inf), "given", 3000.0)
     assert "scale from given" in issues["", "range"].text

@@ -187,6 +187,10 @@ def test_depth_without_its_calibration_leaves_the_clouds_in_use(tree):
 
 def test_an_unknown_sensor_and_a_cloud_without_heights_are_named(tree):
     reference = made(50)
+    reference.add_cloud(cloud(0, frame=""))
+    with pytest.raises(MessageError, match="frame_id is empty"):
+        reference.points(0, "camera", "", tree)
+    reference.clear()
     reference.add_cloud(cloud(0, frame="radar"))
     with pytest.raises(TransformError, match="radar"):
         reference.points(0, "camera", "", tree)
