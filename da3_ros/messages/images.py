@@ -70,6 +70,7 @@ _DEPTH_REMEDY = "publish depth as 32FC1 (metres) or 16UC1 (millimetres)"
 _DEPTH = ("16UC1", "32FC1", "16SC1")
 VIDEO = ("h264", "avc", "avc1", "h265", "hevc", "hvc1", "hev1", "av1", "av01", "vp8", "vp9", "mpeg4", "mp4v", "theora")
 _BAYER = re.compile(r"(?i)(?:bayer_?)?(?P<four>rggb|bggr|gbrg|grbg)|bayer_?(?P<two>rg|bg|gb|gr)(?![a-z])")
+_UNPACK_ZSTD = "unpack it: `ros2 run image_transport republish` with in_transport zstd and out_transport raw"
 DECODE_VIDEO = "decode it to sensor_msgs/Image: `ros2 run image_transport republish` with ffmpeg_image_transport"
 
 
@@ -89,8 +90,8 @@ def why_no_picture(message: Any) -> str:
     """
     if hasattr(message, "encoding"):
         return "" if message.encoding.lower() in _ENCODINGS else _unsupported(message.encoding).problem
-    error = _no_picture(message.format)
-    return "" if error is None else error.problem
+    error = _no_picture(message)
+    return "" if error is None else f"{error.problem}; {error.remedy}"
 
 
 def is_depth_encoding(message: Any) -> bool:
@@ -177,7 +178,7 @@ def _decode_compressed(message: Any, say: Say) -> NDArray[np.uint8]:
     """JPEG, PNG and what else OpenCV reads. An EXIF orientation is ignored: the calibration describes the pixels as
     they come. `format` says what was packed (``bayer_rggb8; jpeg compressed bgr8``), which the file itself does not.
     """
-    error = _no_picture(message.format)
+    error = _no_picture(message)
     if error is not None:
         raise error
     data = np.frombuffer(message.data, np.uint8)
@@ -213,13 +214,26 @@ def _mosaic(form: str) -> _Encoding | None:
     return _ENCODINGS[f"bayer_{ {'rg': 'rggb', 'bg': 'bggr', 'gb': 'gbrg', 'gr': 'grbg'}.get(pattern, pattern) }8"]
 
 
-def _no_picture(form: str) -> MessageError | None:
-    """Why a CompressedImage of this format holds no picture for the network; None where it may."""
+def _is_zstd(message: Any) -> bool:
+    """Whether a CompressedImage is of zstd_image_transport, which sets no format: height, width, order of bytes, step
+    and the length of the encoding (little-endian, the order a byte), the encoding, and pixels.
+    """
+    head = bytes(message.data[:64])
+    length = int.from_bytes(head[13:17], "little")
+    encoding = head[17 : 17 + length].decode("latin-1") if length <= 47 else ""
+    return "zstd" in message.format.lower() or encoding.lower() in _ENCODINGS or encoding in _DEPTH
+
+
+def _no_picture(message: Any) -> MessageError | None:
+    """Why a CompressedImage holds no picture for the network, so far as its format tells; None where it may."""
+    form = message.format
     first = form.partition(";")[0].strip()
     if "compressedDepth" in form or first.upper() in _DEPTH:
         return MessageError(f"format {form!r} holds depth", allowed="jpeg, png", remedy="subscribe to a colour image")
     if re.sub(r"[^a-z0-9]", "", first.lower().removeprefix("video/")) in VIDEO:
         return MessageError(f"format {form!r} is a video stream", allowed="jpeg, png", remedy=DECODE_VIDEO)
+    if _is_zstd(message):
+        return MessageError("it is packed by zstd_image_transport", allowed="jpeg, png", remedy=_UNPACK_ZSTD)
     return None
 
 

@@ -212,3 +212,15 @@ def test_non_contiguous_arrays_are_encoded_in_row_order(types, rgb):
 def test_generated_classes_get_an_array(types, rgb):
     message = encode_rgb(types, rgb, types.header(1, "a"))
     assert isinstance(message.data, (array.array, np.ndarray))
+
+
+@pytest.mark.parametrize("form", ["", "zstd"])
+def test_packed_by_zstd_image_transport_names_what_unpacks_it(types, form):
+    """It sets no format, and its bytes begin with the size: 480, 640, order, step, length of the encoding."""
+    data = b"\xe0\1\0\0\x80\2\0\0\0\x80\7\0\0\4\0\0\0rgb8x\x9c123"
+    with pytest.raises(MessageError, match=r"zstd_image_transport.*in_transport zstd") as caught:
+        decode_image(compressed(types, data, form))
+    assert "Wi-Fi" not in str(caught.value)
+    with pytest.raises(MessageError) as caught:
+        decode_image(compressed(types, data.replace(b"rgb8", b"\0\0\0\0"), ""))
+    assert "zstd" not in str(caught.value)

@@ -11,7 +11,7 @@ import numpy as np
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.pictures import Picture
 from da3_ros.messages import decode_baseline
-from da3_ros.stream.names import base, words
+from da3_ros.stream.names import words
 
 INFO = "sensor_msgs/msg/CameraInfo"
 _SAME = 2e-3
@@ -59,7 +59,7 @@ def are_of_one_camera(first: Calibration, second: Calibration) -> bool:
 
 def named_info(picture: Picture, infos: Mapping[str, Calibration]) -> str:
     """The calibration whose topic is named after the image's; empty: none is."""
-    topic, (_, camera) = base(picture.topic), picture.key
+    topic, (_, camera) = picture.plain, picture.key
     space = topic.rpartition("/")[0]
     named = [f"{topic}/camera_info", f"{topic}_camera_info", f"{topic}_info"]
     if camera:

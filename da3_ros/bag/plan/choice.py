@@ -37,7 +37,16 @@ def find_pictures(recording: Recording) -> list[Picture]:
     pictures = look_at_pictures(recording)
     infos = find_infos(recording)
     trees = sorted({tuple(parts(name)[:-1]) for names in transform_topics(recording) for name in names})
-    return _one_of_each_frame(_without_derived(_one_of_each_camera(pictures)), infos, trees)
+    return _wrapped_beside(_one_of_each_frame(_without_derived(_one_of_each_camera(pictures)), infos, trees))
+
+
+def _wrapped_beside(pictures: Sequence[Picture]) -> list[Picture]:
+    """Pictures inside of other messages are no loss where all their frames are those of cameras."""
+    frames = {picture.frame_id for picture in pictures if not picture.why and picture.frame_id}
+    return [
+        replace(picture, lost=False) if picture.inside and frames.issuperset(picture.inside) else picture
+        for picture in pictures
+    ]
 
 
 def _one_of_each_camera(pictures: Sequence[Picture]) -> list[Picture]:

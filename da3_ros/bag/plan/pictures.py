@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import cv2
 import numpy as np
 
 from da3_ros.bag.io.reader import Recording, Topic
+from da3_ros.bag.plan.samples import first_readable, holds_pixels
+from da3_ros.bag.plan.wrapped import VALUES, look_inside
 from da3_ros.messages import MessageError, why_no_picture
-from da3_ros.messages.images import DECODE_VIDEO, is_depth_encoding
+from da3_ros.messages.images import is_depth_encoding
 from da3_ros.messages.pictures import decode_picture, structure, values_of
 from da3_ros.stream.names import base, camera_of, parts, says_depth, says_infrared
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-_VIDEO = {  # last parts of the names of types, of ROS and of other programs
-    "FFMPEGPacket": DECODE_VIDEO,
-    "CompressedVideo": f"{DECODE_VIDEO}, or foxglove_compressed_video_transport",
-    "Packet": "decode it: `ros2 run image_transport republish theora raw`",
-}
-_OTHERS = ("CompressedImage", "RawImage", "Image")
-"""Last parts of the names of types of other makers that hold pictures."""
-_VALUES = re.compile(r"(16S|32S|32F|64F)C[1-4]?")
-"""Encodings of measured values and of labels, not of light."""
 _DEPTH = "depth or other values, no picture; for the scale and the refinement name depth by scale.depth_topic"
 _UNCLEAR = (
     "16UC1 is depth, which neither topic nor frame says, or 16-bit values without a meaning (thermal, infrared): "
     "publish those as mono8 or mono16, or name the cameras to use"
 )
-_TRIES = 500
-"""Messages that are tried for one that can be read."""
-_FIRST = 50
-"""Messages that can be read, of which the first that holds something decides."""
+_TRANSPORTS = {"zstd", "theora", "ffmpeg", "avif", "nitros", "nitros_bridge"}
+"""Last names of topics that image_transport and its like add to that of the picture, as ``compressed``."""
 _TYPES = re.compile(r"sensor_msgs/(?:msg/)?((?:Compressed)?Image)\b")
 
 
@@ -63,11 +53,20 @@ class Picture:
     """Whether it is a camera where the user names it, although not by itself."""
     use: str = ""
     """What it is used for, where that is not a camera."""
+    inside: tuple[str, ...] = ()
+    """Frames of pictures that lie inside of messages of another type."""
+
+    @property
+    def plain(self) -> str:
+        """The topic without the name of a transport: ``/left/image_raw`` of ``/left/image_raw/zstd``."""
+        topic = base(self.topic)
+        space, _, last = topic.rpartition("/")
+        return space if space and last in _TRANSPORTS else topic
 
     @property
     def key(self) -> tuple[str, str]:
         """The camera that it is a picture of: namespace and name."""
-        return camera_of(self.topic)
+        return camera_of(self.plain)
 
     @property
     def compressed(self) -> bool:
@@ -97,24 +96,22 @@ def _look_at(recording: Recording, name: str, topic: Topic) -> Picture | None:
     if topic.kind in (IMAGE, COMPRESSED):
         found = _judged(recording, picture) if topic.count else replace(picture, why="it has no message")
         return replace(found, lost=found.lost and is_ours)
-    name = topic.kind.replace(".", "/").rsplit("/", 1)[-1]  # types of protobuf have dots
-    if name in _VIDEO and (name != "Packet" or "theora" in topic.kind):
-        return replace(picture, why=f"a video stream; {_VIDEO[name]}", lost=is_ours)
-    if name in _OTHERS:
-        return replace(picture, why="a type that is not read; convert it to sensor_msgs/Image", lost=is_ours)
-    return None
+    inside = look_inside(recording, name, topic)
+    if inside is None:
+        return None
+    return replace(picture, why=inside.why, lost=inside.lost and is_ours, inside=inside.frames)
 
 
 def _judged(recording: Recording, picture: Picture) -> Picture:
     """Images by what the first message says."""
-    image, problem = _first_readable(recording, picture.topic)
+    image, problem = first_readable(recording, picture.topic, holds_pixels)
     if image is None:
         return replace(picture, why=problem, lost=True)
     encoding = getattr(image, "encoding", "") or getattr(image, "format", "")
     width, height = _size(image)
     frame = str(image.header.frame_id).lstrip("/")
     picture = replace(picture, encoding=encoding, frame_id=frame, width=width, height=height)
-    if _VALUES.fullmatch(encoding.partition(";")[0].strip().upper()):
+    if VALUES.fullmatch(encoding.partition(";")[0].strip().upper()):
         return replace(picture, why=_DEPTH)
     if is_depth_encoding(image) or _is_depth_by_content(picture, image):
         unclear = encoding.upper().startswith("16UC1") and not _says_depth(picture)
@@ -124,33 +121,6 @@ def _judged(recording: Recording, picture: Picture) -> Picture:
         return replace(picture, why="depth in colours, as da3_ros makes it")
     reason = why_no_picture(image)
     return replace(picture, why=reason, lost=True) if reason else picture
-
-
-def _first_readable(recording: Recording, topic: str) -> tuple[Any, str]:
-    """The first message of a topic that holds something, else the first whose bytes are a message, or None and why
-    there is none.
-    """
-    problem = "it has no message that can be read"
-    empty: list[Any] = []
-    for count, message in enumerate(islice(recording.messages([topic]), _TRIES), 1):
-        try:
-            image = recording.read(topic, message.raw)
-        except Exception as error:  # whatever the deserialiser meets in damaged bytes: the next one may be whole
-            problem = f"none of its first {count} messages can be read ({error})"
-            continue
-        if _holds_something(image):
-            return image, ""
-        empty.append(image)
-        if len(empty) == _FIRST:
-            break
-    return (empty[0], "") if empty else (None, problem)
-
-
-def _holds_something(image: Any) -> bool:
-    """Drivers send messages without pixels or encoding until their camera runs."""
-    if hasattr(image, "encoding"):
-        return bool(image.encoding) and image.width > 0 and image.height > 0
-    return len(image.data) > 0
 
 
 def _size(image: Any) -> tuple[int, int]:
