@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from da3_ros.bag.fleet.fleet import FleetOptions, make_tasks, run_fleet
+    from da3_ros.bag.fleet.inputs import find_inputs
     from da3_ros.bag.fleet.report import counts, results_table, write_summary
     from da3_ros.bag.io import places
 
@@ -56,7 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.restart,
     )
     request = bag.request_of(arguments, Path("-"), Path("-"))
-    tasks = make_tasks(places.find_bags(arguments.bags), arguments.output, request, options)
+    sources, notes = find_inputs(arguments.bags, arguments.output)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    tasks = make_tasks(sources, arguments.output, request, options)
     if arguments.dry_run or not arguments.quiet:
         for task in tasks:
             print(f"{task.source.url} -> {task.output}")
