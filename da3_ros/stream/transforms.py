@@ -51,7 +51,7 @@ class TransformTree:
         with self._lock:
             known = self._parents.get(child, parent)
             if known != parent:
-                self._disputes.moved_over(child, known, parent)
+                self._disputes.moved_over(child, stamp_ns, known)
             if known != parent or static:
                 self._moving.pop(child, None)
             self._parents[child] = parent
@@ -65,12 +65,12 @@ class TransformTree:
             # The same stamp again replaces nothing: robots repeat transforms.
             place = _position(history, stamp_ns)
             if place < len(history) and history[place][0] == stamp_ns:
-                self._disputes.repeated(child, history[place][1], matrix)
+                self._disputes.repeated(child, stamp_ns, history[place][1], matrix)
             else:
                 insort(history, (stamp_ns, matrix), key=_stamp)
                 three = history[max(0, place - 1 - (place == len(history) - 1)) :][:3]
                 if len(three) == 3:
-                    self._disputes.moved(child, [entry[1] for entry in three])
+                    self._disputes.moved(child, stamp_ns, [entry[1] for entry in three])
             del history[: _position(history, history[-1][0] - HISTORY_NS)]
 
     def clear_moving(self) -> None:

@@ -62,6 +62,8 @@ def test_they_may_differ_by_their_angle_alone():
         [(20 * i, np.sin(i / 3), 40 * np.sin(i / 3)) for i in range(100)],  # a robot that shakes its head
         [(20 * i, 0.02 * i + (5.0 if i > 25 else 0.0), 0.0) for i in range(50)],  # a loop was closed
         [(20 * i, 0.02 * i + (5.0 if i in (10, 40) else 0.0), 0.0) for i in range(50)],  # two that are wrong
+        [(100 * i, *noise) for i, noise in enumerate(np.random.default_rng(5).normal(0, (0.05, 2.0), (300, 2)))],
+        [(20 * i, 5.0 * (i % 700 == 0), 0.0) for i in range(4000)],  # once in fourteen seconds
     ],
 )
 def test_what_is_one_motion(entries):
