@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recordings that a fleet does: bags, files, and folders of files without metadata.yaml, as `da3 bag` reads them."""
+"""The recordings that a fleet does: bags, files, and folders of files without metadata.yaml as `da3 bag` reads them."""
 
 from __future__ import annotations
 
