@@ -31,6 +31,7 @@ from da3_ros.estimation.clouds import MAX_STDDEV
 from da3_ros.estimation.refinement import SOURCES as REFINEMENTS
 from da3_ros.files.gaussians import write_gaussian_ply
 from da3_ros.files.images import find_images, read_picture
+from da3_ros.files.kinds import marked
 from da3_ros.files.names import names_below, short_names, without_blanks
 from da3_ros.files.scenes import colored_points, write_colmap, write_glb, write_ply
 from da3_ros.files.tum import read_tum
@@ -53,7 +54,11 @@ COLMAP_GRID = 0.005
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "images", nargs="+", type=Path, help="files, folders of them, or patterns; their stored pixels count"
+        "images",
+        nargs="+",
+        type=Path,
+        help="files, folders of them, or patterns, of which photographs are taken, not depth, masks or results; their "
+        "stored pixels count",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--model", default="da3-nano", help="name or folder of the model")
@@ -218,7 +223,10 @@ def _read(arguments: list[Path], intrinsics: list[float] | None, poses: Path | N
 
 
 def _check_output(output: Path, shots: Sequence[_Shot]) -> None:
-    """Raise ValueError where a result would be written over an image."""
+    """Raise ValueError where a result would be written over an image, or the folder is a file."""
+    file = next((place for place in (output, *output.parents) if place.exists() and not place.is_dir()), None)
+    if file is not None:
+        raise ValueError(f"-o {output}: {file} is a file: name a folder for the results")
     sources = {shot.path.resolve() for shot in shots}
     for name in (shot.view.name for shot in shots):
         for end in (".png", ".depth.png", ".npz"):
@@ -285,7 +293,7 @@ def _write_pictures(output: Path, estimate: Estimate) -> Path:
     for view in estimate.views:
         colours = cv2.cvtColor(depth_to_color(view.depth), cv2.COLOR_RGB2BGR)
         for end, pixels in ((".png", colours), (".depth.png", depth_to_millimetres(view.depth))):
-            (output / f"{view.name}{end}").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+            (output / f"{view.name}{end}").write_bytes(marked(cv2.imencode(".png", pixels)[1].tobytes()))
     return output / "*.depth.png"
 
 

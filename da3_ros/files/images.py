@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.files.exif import MIRRORED, QUARTER_TURNS, read_orientation, without_orientation
+from da3_ros.files.kinds import is_marked, sort_out
 from da3_ros.messages.images import to_eight_bits
 from da3_ros.messages.jpeg_damage import is_damaged
 from da3_ros.messages.pictures import MOST_PIXELS, structure
@@ -82,11 +83,12 @@ def read_picture(path: Path) -> Picture:
 
 def find_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """Image files that arguments name, and what is to be said of it: files, folders and patterns, whose images come in
-    the order of the numbers in their names; a file that comes twice is taken once. Raises ValueError for one that names
-    none.
+    the order of the numbers in their names. Of folders and patterns only photographs are taken, see `sort_out`; results
+    of this package are none, however they are named. Raises ValueError for an argument that names none.
     """
     found: list[Path] = []
     notes: list[str] = []
+    results: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = sorted((p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")), key=_natural)
@@ -95,20 +97,46 @@ def find_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
                 folders = sorted(p.name for p in path.iterdir() if p.is_dir())
                 more = f"; it holds the folders {', '.join(folders[:5])}: name these" if folders else ""
                 raise ValueError(f"the folder {path} holds no image ({', '.join(SUFFIXES)}){more}")
-            left = f", {len(inside) - len(images)} other files are left out" if len(images) < len(inside) else ""
-            notes.append(f"{path}: its {len(images)} images are taken{left}")
-            found += images
+            kept, words = _photographs(path, images)
+            others = len(inside) - len(images)
+            left = f", {others} other files are left out" if others else ""
+            notes.append(f"{path}: its {len(kept)} images are taken{left}{words}")
+            found += kept
         elif not path.exists() and re.search(r"[*?\[]", str(path)):
             folder = Path(path.anchor or ".")
             images = sorted(folder.glob(str(path.relative_to(path.anchor))), key=_natural)
             if not images:
                 raise ValueError(f"no file fits the pattern {path}")
-            found += images
+            kept, words = _photographs(path, images)
+            notes += [f"{path}: its {len(kept)} images are taken{words}"] if words else []
+            found += kept
         elif not path.exists():
             raise ValueError(f"there is no file {path}")
+        elif path.is_file() and is_marked(path):
+            results.append(path)
         else:
             found.append(path)
+    if results:
+        shown = ", ".join(str(path) for path in results[:3]) + (", ..." if len(results) > 3 else "")
+        if not found:
+            raise ValueError(f"no photograph is named: {shown} are results of da3")
+        notes.append(f"{len(results)} results of da3 are left out ({shown})")
     return found, notes
+
+
+def _photographs(path: Path, images: list[Path]) -> tuple[list[Path], str]:
+    """The photographs among the images that a folder or a pattern means, in their order, and what is left out."""
+    by_folder: dict[Path, list[Path]] = {}
+    for image in images:
+        if image.is_file():
+            by_folder.setdefault(image.parent, []).append(image)
+    sorts = [sort_out(files) for files in by_folder.values()]
+    kept = {file for found in sorts for file in found.photographs} | {image for image in images if image.is_dir()}
+    words = "; ".join(dict.fromkeys(found.left_out for found in sorts if found.left_out))
+    more = "; name those to use them" if any(found.depth or found.masks for found in sorts) else ""
+    if not kept:
+        raise ValueError(f"{path} has no photograph, but {words}: name other files, or those one by one")
+    return [image for image in images if image in kept], f"; left out: {words}{more}" if words else ""
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

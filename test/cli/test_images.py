@@ -284,3 +284,19 @@ def test_metres_per_unit_make_metres(pictures, tmp_path, capsys):
     assert main([*words, "--metres-per-unit", "0.5"]) == 0
     assert "metres" in capsys.readouterr().out
     assert np.load(tmp_path / "out" / "0001.npz")["metric"]
+
+
+def test_results_beside_the_photographs_are_not_seen_the_second_time(pictures, tmp_path, capsys):
+    (tmp_path / "a.jpg").write_bytes(cv2.imencode(".jpg", cv2.imread(pictures[0]))[1].tobytes())
+    for formats in (["png"], ["npz", "png"]):
+        for _ in range(2):
+            assert main(["images", str(tmp_path), "-o", str(tmp_path), "--size", "56", "--format", *formats]) == 0
+            lines = capsys.readouterr().out.splitlines()
+            assert [line for line in lines if "56x42" in line] == [lines[0]]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jpg", "a.png", "a.depth.png", "a.npz"}
+
+
+def test_a_file_for_a_folder_is_refused_in_words(pictures, capsys):
+    for output in (pictures[0], f"{pictures[0]}/deeper"):
+        assert main(["images", pictures[1], "-o", output, "--size", "56"]) == 1
+        assert f"{pictures[0]} is a file: name a folder for the results" in capsys.readouterr().err
