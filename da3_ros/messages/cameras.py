@@ -19,6 +19,8 @@ _LEAST_FOCAL = 0.04
 """Of the longer side of the image: a pinhole camera of 170 degrees, a fisheye of 1400."""
 _MOST_FOCAL = 10_000.0
 """Of a telescope that sees 20 seconds of arc."""
+_SAID_ASPECT, _MOST_ASPECT = 1.25, 4.0
+"""Of the focal lengths to each other: lines that are binned or left out come to 2 and 4."""
 _FARTHEST = 100.0
 """A region that was read out has its principal point outside, but not as far as that."""
 _MOST_SKEW = 0.5
@@ -63,9 +65,17 @@ def decode_camera_info(
     fx, fy, cx, cy = (float(matrix[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2)))
     camera = _as_delivered(CameraModel(width, height, fx, fy, cx, cy, coefficients, model), message, say)
     if image_size is not None and image_size != (camera.width, camera.height):
+        remedy = "calibrate at the size that is published, or set binning and ROI in the CameraInfo"
+        doubled = {
+            (2 * camera.width, camera.height): "side by side",
+            (camera.width, 2 * camera.height): "above each other",
+        }
+        if image_size in doubled:
+            halves = f"these may be two pictures {doubled[image_size]}: publish each as an image of its own"
+            remedy = f"{halves}; or {remedy}"
         raise MessageError(
             f"image of {image_size[0]} x {image_size[1]}, CameraInfo for {camera.width} x {camera.height}",
-            remedy="calibrate at the size that is published, or set binning and ROI in the CameraInfo",
+            remedy=remedy,
         )
     return camera
 
@@ -89,6 +99,17 @@ def _checked(matrix: NDArray[np.float64], name: str, width: int, height: int, sa
             f"focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} for an image of {width} x {height}",
             allowed=f"pixels, {_LEAST_FOCAL:g} to {_MOST_FOCAL:g} of the image's side",
             remedy="if they are millimetres, or shares of the image's size, publish them in pixels",
+        )
+    aspect = max(matrix[0, 0] / matrix[1, 1], matrix[1, 1] / matrix[0, 0])
+    if aspect > _MOST_ASPECT:
+        raise MessageError(
+            f"focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g}: one is {aspect:.1f} times the other",
+            allowed=f"at most {_MOST_ASPECT:g} times",
+            remedy=f"correct {name}, or calibrate the camera: pixels are nearly square",
+        )
+    if aspect > _SAID_ASPECT:
+        say(
+            f"focal lengths {matrix[0, 0]:g}, {matrix[1, 1]:g} of {name}: pixels that are not square, correct if binned"
         )
     moved = abs(matrix[0, 1]) * height / (2 * matrix[1, 1])
     if moved > _MOST_SKEW:
@@ -140,6 +161,12 @@ def decode_baseline(message: Any) -> float:
 def _as_delivered(camera: CameraModel, message: Any, say: Say) -> CameraModel:
     """Calibration at full resolution -> the region that was read out, binned."""
     roi = message.roi
+    if bool(roi.width) != bool(roi.height):
+        raise MessageError(
+            f"roi of {roi.width} x {roi.height} pixels",
+            allowed="both of its sides, or 0 x 0 for the whole image",
+            remedy="correct roi of the CameraInfo",
+        )
     place = f"a region of {roi.width} x {roi.height} at ({roi.x_offset}, {roi.y_offset})"
     is_inside = roi.x_offset + roi.width <= camera.width and roi.y_offset + roi.height <= camera.height
     is_all = (roi.width, roi.height) == (camera.width, camera.height)

@@ -11,7 +11,10 @@ import re
 from da3_ros.messages.errors import MessageError, Say
 
 PLUMB_BOB, RATIONAL, EQUIDISTANT = "plumb_bob", "rational_polynomial", "equidistant"
-_FISHEYE = ("equidistant", "fisheye", "kannala_brandt", "kannala_brandt4", "kb4")
+_FISHEYE = (
+    *("equidistant", "fisheye", "kannala_brandt", "kannala_brandt4", "kannala_brandt8", "kb", "kb4", "kb8"),
+    *("equi", "opencv_fisheye"),  # Kalibr's and COLMAP's words
+)
 _RADIAL = (
     "plumb_bob",
     "radtan",
@@ -21,6 +24,7 @@ _RADIAL = (
     "opencv",
     "rational_polynomial",
     "rational",
+    "full_opencv",
 )
 # Words for a pinhole camera, and for lenses whose distortion nothing here undoes: good while all numbers are zero.
 _STRAIGHT = ("", "none", "no_distortion", "pinhole", "perspective", "rectilinear")
@@ -41,6 +45,7 @@ def decode_lens(word: str, numbers: tuple[float, ...], say: Say) -> tuple[str, t
     if any(abs(number) > _LARGEST for number in numbers):
         raise _refused(f"D = {list(numbers)} for distortion model {word!r}", _CALIBRATE)
     name = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_")
+    name = name.removeprefix("pinhole_")  # Kalibr names projection and distortion: `pinhole-equi`, `pinhole-radtan`
     if name in _FISHEYE:
         return EQUIDISTANT, _counted(EQUIDISTANT, word, numbers) if any(numbers) else (0.0,) * 4
     if name not in (*_RADIAL, *_STRAIGHT, *_OTHER):
@@ -48,7 +53,7 @@ def decode_lens(word: str, numbers: tuple[float, ...], say: Say) -> tuple[str, t
     if not any(numbers):
         return "", ()
     if name in _RADIAL:
-        model = RATIONAL if name.startswith("rational") else PLUMB_BOB
+        model = RATIONAL if name.startswith("rational") or name == "full_opencv" else PLUMB_BOB
         count = len(_stripped(numbers, _COUNTS[model]))
         if model == PLUMB_BOB and count in (8, 12, 14):  # OpenCV's order is the same
             say(f"D has {count} numbers, {word} has 5: taken for rational_polynomial")

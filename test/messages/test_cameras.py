@@ -217,3 +217,54 @@ def test_rectification(types):
     assert decode_rectification(info(types, r=np.zeros(9))) is None
     with pytest.raises(MessageError, match="no rotation"):
         decode_rectification(info(types, r=2 * np.eye(3).ravel()))
+
+
+@pytest.mark.parametrize(
+    ("word", "model"),
+    [
+        ("equi", "equidistant"),
+        ("pinhole-equi", "equidistant"),
+        ("OPENCV_FISHEYE", "equidistant"),
+        ("kb", "equidistant"),
+        ("pinhole-radtan", "plumb_bob"),
+        ("radtan", "plumb_bob"),
+    ],
+)
+def test_words_of_kalibr_and_colmap(types, word, model):
+    camera = decode_camera_info(
+        info(types, distortion_model=word, d=[0.1, -0.05, 0.001, 0.002]), rectified=False, image_size=(640, 480)
+    )
+    assert (camera.distortion_model, camera.distortion) == (model, (0.1, -0.05, 0.001, 0.002))
+    with pytest.raises(MessageError, match="distortion model 'omni-radtan'"):
+        decode_camera_info(info(types, distortion_model="omni-radtan"), rectified=False)
+
+
+@pytest.mark.parametrize(("times", "said"), [(1.1, []), (2.0, ["not square"]), (10.0, None)])
+def test_focal_lengths_that_differ(types, times, said):
+    heard = []
+    message = info(types, k=np.array([500.0, 0, 320, 0, 500.0 * times, 240, 0, 0, 1]))
+    if said is None:
+        with pytest.raises(
+            MessageError, match=r"focal lengths 500, 5000: one is 10.0 times the other .allowed: at most 4"
+        ):
+            decode_camera_info(message, rectified=False)
+        return
+    decode_camera_info(message, rectified=False, say=heard.append)
+    assert [words in text for words, text in zip(said, heard, strict=True)] == [True] * len(said)
+
+
+@pytest.mark.parametrize("size", [(100, 0), (0, 100)])
+def test_a_region_of_one_side_is_refused(types, size):
+    message = info(types)
+    message.roi.width, message.roi.height = size
+    with pytest.raises(MessageError, match=rf"roi of {size[0]} x {size[1]} pixels .allowed: both"):
+        decode_camera_info(message, rectified=False)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [((1280, 480), "side by side"), ((640, 960), "above each other"), ((1280, 960), "")]
+)
+def test_two_pictures_in_one_image(types, size, words):
+    with pytest.raises(MessageError) as caught:
+        decode_camera_info(info(types), rectified=False, image_size=size)
+    assert ("two pictures" in str(caught.value), words in str(caught.value)) == (bool(words), True)

@@ -63,7 +63,8 @@ def copied_topics(
 ) -> tuple[tuple[str, ...], list[str]]:
     """Names of the topics that are copied, by patterns, transforms always; and remarks on those that cannot be."""
     ours = {topic.name for topic in made} - set(transforms)
-    names, remarks = [], []
+    names: list[str] = []
+    remarks = [_without_fit(text) for text in patterns if not any(fits(n, (_bare(text),)) for n in recording.topics)]
     for name, topic in recording.topics.items():
         if name not in transforms and not fits(name, patterns):
             continue
@@ -77,6 +78,15 @@ def copied_topics(
             continue
         names.append(name)
     return tuple(names), remarks
+
+
+def _bare(pattern: str) -> str:
+    return pattern.removeprefix("!")
+
+
+def _without_fit(pattern: str) -> str:
+    hint = "" if _bare(pattern).startswith(("/", "*")) else "; names begin with a slash"
+    return f"--copy {pattern} fits no topic of the recording{hint}"
 
 
 def copied_topic(recording: Recording, name: str) -> OutputTopic:
