@@ -123,6 +123,12 @@ def _judged(recording: Recording, picture: Picture) -> Picture:
     return replace(picture, why=reason, lost=True) if reason else picture
 
 
+def first_size(recording: Recording, topic: str) -> tuple[int, int]:
+    """Width and height of the first image of a topic that has pixels; 0 where it does not tell."""
+    image, _ = first_readable(recording, topic, holds_pixels)
+    return (0, 0) if image is None else _size(image)
+
+
 def _size(image: Any) -> tuple[int, int]:
     if hasattr(image, "encoding"):
         return int(image.width), int(image.height)

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.calibrations import INFO, find_infos, info_of_frame, named_info
+from da3_ros.bag.plan.calibrations import INFO, Calibration, find_infos, info_of_frame, named_info
 from da3_ros.bag.plan.choice import find_pictures
-from da3_ros.bag.plan.pictures import COMPRESSED, IMAGE, Picture
+from da3_ros.bag.plan.pictures import COMPRESSED, IMAGE, Picture, first_size
+from da3_ros.bag.plan.samples import alternating_frames
 from da3_ros.stream.names import base, parts
-from da3_ros.stream.parameters import NodeParameters
+from da3_ros.stream.parameters import CameraParameters, NodeParameters
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def recorded_topics(recording: Recording, parameters: NodeParameters) -> NodePar
 
 
 def check_topics(recording: Recording, parameters: NodeParameters) -> None:
-    """Raises BagError where the recording lacks a topic that the parameters name, or it is of another type."""
+    """Raises BagError where the recording lacks a topic that the parameters name, or it is of another type. An image
+    topic of several cameras, and one of two pictures in each image, becomes a problem of the recording.
+    """
     topics = recording.topics
     problems = []
     for camera in parameters.cameras:
@@ -162,6 +165,36 @@ def check_topics(recording: Recording, parameters: NodeParameters) -> None:
                 problems.append(f"{name} is a {topic.kind}, wanted {kind}; set {camera.name}.transport")
     if problems:
         raise BagError("; ".join(problems))
+    infos = find_infos(recording)
+    for camera in parameters.cameras:
+        doubts = (_several_cameras(recording, camera.image_topic), _two_in_one(recording, camera, infos))
+        recording.problems += [text for text in doubts if text and text not in recording.problems]
+
+
+def _several_cameras(recording: Recording, topic: str) -> str:
+    frames = alternating_frames(recording, topic)
+    if not frames:
+        return ""
+    return (
+        f"{topic} has images of several cameras in turn, in the frames {', '.join(frames)}, and is used as one camera: "
+        "let each driver publish on a topic of its own"
+    )
+
+
+def _two_in_one(recording: Recording, camera: CameraParameters, infos: Mapping[str, Calibration]) -> str:
+    """Said where images of a camera without a calibration are twice as wide as two calibrations of its namespace."""
+    if camera.camera_info_topic:
+        return ""
+    space = camera.image_topic.removesuffix("/compressed").rpartition("/")[0]
+    sizes = {name: (info.width, info.height) for name, info in infos.items() if name.startswith(f"{space}/")}
+    width, height = first_size(recording, camera.image_topic)
+    halves = sorted(name for name, size in sizes.items() if (2 * size[0], size[1]) == (width, height))
+    if len(halves) < 2:
+        return ""
+    return (
+        f"{camera.image_topic} is {width} x {height}, twice as wide as {' and '.join(halves)}: it may be two pictures "
+        "side by side, and is used as one: publish each as an image of its own"
+    )
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.choice import find_pictures
 from da3_ros.bag.plan.outcome import has_errors
-from da3_ros.bag.plan.plan import Options, Request, make_plan
+from da3_ros.bag.plan.plan import Request, make_plan
 
 JPEG = cv2.imencode(".jpg", RGB[..., ::-1])[1].tobytes()
 
@@ -287,19 +287,6 @@ def test_a_loss_is_in_the_summary(tmp_path, make):
     page = (tmp_path / "out.da3" / "report.html").read_text().split('id="topics-with-pictures"')[1]
     assert "/right/image_raw" in page
     assert words in page
-
-
-def test_a_copy_of_nothing_is_told_of(tmp_path):
-    source = write(tmp_path / "bag", camera("/left/image_raw", "", "left"))
-    with Recording(source) as recording:
-        options = Options(copy=("/left/*", "/nope", "!/nothing", "left/image_raw", "*"))
-        plan = make_plan(recording, Request(source, tmp_path / "out", options=options))
-    assert [remark for remark in plan.remarks if "fits no topic" in remark] == [
-        "--copy /nope fits no topic of the recording",
-        "--copy !/nothing fits no topic of the recording",
-        "--copy left/image_raw fits no topic of the recording; names begin with a slash",
-    ]
-    assert plan.copied == ("/left/image_raw",)
 
 
 def test_topics_without_messages_are_listed(tmp_path):
