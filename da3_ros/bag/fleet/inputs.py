@@ -64,13 +64,16 @@ def _inside(pattern: str, here: set[str]) -> tuple[list[str], list[str]]:
         return [], []  # a bag, whose folders are its own
     files: dict[str, list[str]] = {}
     bags = []
-    for source in _found(places.join(pattern, *(["*"] if is_wild else ["*", "*"]))):
+    inside = places.join(pattern, *(["*"] if is_wild else ["*", "*"]))
+    for source in _found(inside):
         folder, _, name = source.url.rpartition("/")
         is_file = is_recording(name) and places.read_text(places.join(source.url, METADATA)) is None
         if is_file and not name.startswith("."):
             files.setdefault(folder, []).append(source.url)
         elif not is_file and source.url not in here:
             bags.append(source.url)
+    further = [source.url for source in _found(places.join(inside, "*"))]
+    bags += [url for url in further if not url.rpartition("/")[2].startswith(".") and not _lies_in(url, here)]
     loose = [folder for folder, inside in files.items() if not here.intersection(inside)]
     return [folder for folder in loose if not folder.rpartition("/")[2].startswith(".")], bags
 
