@@ -52,7 +52,8 @@ def test_folders_of_files_are_one_recording_each_and_what_lies_deeper_is_named(f
     assert sources == [("bag", "bag"), ("good", "good.mcap"), ("sub", "sub")]
     assert notes[0] == f"{folder}/sub has no metadata.yaml: its files are one recording"
     assert notes[1] == (
-        f"recordings that lie deeper are not done: {folder}/deep/one, {folder}/deep/two/x.mcap; name the folders that they are in"
+        f"recordings that lie deeper are not done: {folder}/deep/one, {folder}/deep/two/x.mcap; "
+        "name the folders that they are in"
     )
     assert len(notes) == 2
     assert found(folder, "*") == (sources, notes)
