@@ -191,19 +191,22 @@ class RigDeviation:
     angle_deg: float
     """Angle between the rotation that the images show and the calibrated one."""
     distance_m: float
-    """The same for the position; it leans on the scale, and with it on the calibration itself."""
+    """By how much the direction that the images show moves the second camera, at its calibrated distance."""
     angle_std_deg: float
     inliers: int
     direction_deg: float = 0.0
     """Angle between the direction in which the images show the second camera from the first one and the calibrated
-    direction; 0 where the two stand too near to each other to tell.
+    direction.
     """
     direction_std_deg: float = 0.0
-    length: float = 0.0
-    """Distance of the two by the images, at the scale of the depth, over the calibrated one; 0 as above."""
-    length_std: float = 0.0
     depth_share: float = 0.0
-    """By how much the turn of `angle_deg` alone would change depth that the two cameras triangulate; 0 as above."""
+    """By how much the turn of `angle_deg` alone would change depth that the two cameras triangulate."""
+    length: float = 0.0
+    """How many times as far as they are calibrated the cameras would have to stand for the depth of the views to be
+    right; 0 where that is not told.
+    """
+    is_sure: bool = True
+    """Whether matches are clearly nearer to the epipolar lines of what was found than to those of the calibration."""
 
 
 @dataclass(frozen=True)

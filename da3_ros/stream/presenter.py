@@ -28,8 +28,8 @@ ELSEWHERE_DEG = 60.0
 """No calibration is that wrong about where a camera stands: its frame is another one."""
 SURE_DEG = 0.5
 """Turns from here on are seen surely."""
-MUCH_DEPTH, MUCH_LENGTH = 0.05, 0.2
-"""Share of depth that matters, for each degree of the tolerance; share of distances between cameras that does."""
+MUCH_DEPTH, MUCH_LENGTH = 0.05, 1.5
+"""Share of depth that matters, for each degree of the tolerance; factor of distances that no network's errors are."""
 MEASURED = ("reference", "given", "camera_height")
 """Sources of metres that have nothing to do with the distances of the cameras."""
 ALL_SKY = 0.9
@@ -49,20 +49,21 @@ def off_calibration(pair: RigDeviation, tolerance_deg: float, scale_source: str)
     scale_source: what depth has its unit from.
     """
     first, second = pair.cameras
-    if pair.direction_deg > max(ELSEWHERE_DEG, 3 * pair.direction_std_deg):
+    if pair.is_sure and pair.direction_deg > max(ELSEWHERE_DEG, 3 * pair.direction_std_deg):
         return (
             f"the images show {second} in another direction from {first} than the transforms do, "
             f"{pair.direction_deg:.0f} deg from it: are the two swapped in TF, or are their frames no optical ones (x "
             "right, y down, z forward)? Correct the transforms, or frame_id of the cameras"
         )
     matters = pair.depth_share > MUCH_DEPTH * tolerance_deg and pair.angle_deg > SURE_DEG
-    if pair.angle_deg > max(min(tolerance_deg, SURE_DEG) if matters else tolerance_deg, 3 * pair.angle_std_deg):
+    least = max(min(tolerance_deg, SURE_DEG) if matters else tolerance_deg, 3 * pair.angle_std_deg)
+    if pair.is_sure and pair.angle_deg > least:
         share = f", which alone changes depth by {pair.depth_share:.0%}," if pair.depth_share else ""
         return (
             f"{first} and {second} stand {pair.angle_deg:.1f} deg{share} and {pair.distance_m:.3f} m off their "
             "calibration: was one bumped? Calibrate anew, or correct the transforms"
         )
-    if scale_source in MEASURED and pair.length and abs(pair.length - 1) > max(MUCH_LENGTH, 3 * pair.length_std):
+    if scale_source in MEASURED and pair.length and not 1 / MUCH_LENGTH < pair.length < MUCH_LENGTH:
         return (
             f"by the scale from {scale_source} {second} stands {pair.length:.3g} times as far from {first} as the "
             "transforms have it: one of the two is wrong (metres, not millimetres; a moved sensor)"

@@ -256,3 +256,41 @@ def test_steps_of_several_sets_give_what_calls_give(rig):
         np.testing.assert_array_equal(ours.odometry.T_start_body, theirs.odometry.T_start_body)
         for a, b in zip(ours.views, theirs.views, strict=True):
             np.testing.assert_array_equal(a.depth, b.depth)
+
+
+def test_a_right_calibration_of_four_cameras_is_not_called_wrong():
+    """The shipped recording: some of its pairs overlap by little, and the network's depth is off by tenths."""
+    from needs import needs
+
+    needs("mcap", "rosbags")
+    from pathlib import Path
+
+    from da3_ros.bag.io.reader import Recording
+    from da3_ros.estimation.pose.matches import Matcher
+    from da3_ros.estimation.pose.rig_check import RigCheck
+    from da3_ros.messages import decode_camera_info, decode_image, matrix_from_transform
+
+    path = Path(__file__).resolve().parents[1] / "data" / "four_cameras"
+    with Recording(path) as recording:
+        mounts = {}
+        views = {}
+        for message in recording.messages(["/tf_static"]):
+            for entry in recording.read("/tf_static", message.raw).transforms:
+                mounts[entry.child_frame_id] = matrix_from_transform(entry.transform)
+        for number in range(4):
+            info, image = f"/cam_{number}/camera_info", f"/cam_{number}/image_raw/compressed"
+            if image not in recording.topics:
+                image = next(t for t in recording.topics if t.startswith(f"/cam_{number}/") and "image" in t)
+            camera = decode_camera_info(recording.read(info, recording.first([info])[info].raw), rectified=False)
+            views[number] = []
+            for message in recording.messages([image]):
+                picture = recording.read(image, message.raw)
+                pose = mounts[picture.header.frame_id]
+                views[number].append(View(decode_image(picture), camera, pose, f"cam_{number}", mount=pose))
+    check, seen = RigCheck(1.0), 0
+    for moment in zip(*views.values(), strict=True):
+        pairs = Matcher()([view.image for view in moment], [view.camera for view in moment])
+        found = check(moment, pairs, [np.full(view.image.shape[:2], 2.0, np.float32) for view in moment])
+        assert not [pair for pair in found if pair.is_sure]
+        seen += sum(pair.inliers >= 40 for pair in found)
+    assert seen > 40

@@ -164,6 +164,7 @@ def test_a_turn_is_said_by_what_it_does_to_depth(beside, degrees, tolerance, is_
     poses["right"][:3, :3] = poses["right"][:3, :3] @ turn
     wires = Wires(beside, None, poses=poses, **{"scale.source": "given", "diagnostics.rig_tolerance": tolerance})
     (pair,) = wires.send().rig
+    assert pair.angle_deg == pytest.approx(degrees, abs=0.15)
     if degrees:
         assert pair.depth_share == pytest.approx(np.radians(pair.angle_deg) * 2.0 / 0.2, rel=0.25)
     status = wires.status("right")

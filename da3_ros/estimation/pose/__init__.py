@@ -2,7 +2,8 @@
 """Where camera poses come from, one file a source.
 
 Read `sources` (which one is asked), `config`, `matches` (poses from features and estimated depth) with `features` and
-`adjustment`, then what else matches tell: `odometry` (motion since the start) and `rig_check` (is a camera bumped).
+`adjustment`, then what else matches tell: `odometry` (motion since the start) and `rig_check` (is a camera
+bumped; by `epipolar`, matches alone).
 """
 
 from da3_ros.estimation.pose.config import SOURCES, PoseConfig

@@ -8,16 +8,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.estimation.pose.matches import Matcher, MatchesConfig, PairMatches, pair_pose, sample_by
+from da3_ros.estimation.pose.epipolar import EpipolarPose, distances, epipolar_pose
+from da3_ros.estimation.pose.matches import Matcher, MatchesConfig, PairMatches, SampleDepth, sample_by
 from da3_ros.estimation.preprocess import Prepared
 from da3_ros.estimation.views import RigDeviation, View
 from da3_ros.geometry.poses import invert, rotation_angle
 
 Array = NDArray[np.float64]
-_LEAST_BASELINE = 0.02
-"""Metres between cameras below which no direction is told."""
-_LEAST_SHARE = 0.1
-"""Of the calibrated distance that the found one has at least, in a unit that need not be the metre."""
+_LEAST_FITS, _LEAST_SHARE = 40, 0.75
+"""Of a pair's matches, that must agree: fewer of many wrong ones always agree on something."""
+_NEARER = 1.5
+"""Times as far from the epipolar lines of the calibration: less is the noise of a few that are wrong."""
+_CAREFUL = 3.0
+"""Standard deviations are so many times what residuals give: matches of one texture err together."""
+_TURNED_OVER = 1.8
+"""Chord between directions that are opposite: the epipolar lines are the same then."""
+_SURE_PARALLAX = np.radians(0.5)
 
 
 class RigCheck:
@@ -76,37 +82,41 @@ class RigCheck:
             assert mount_i is not None
             assert mount_j is not None
             calibrated = invert(mount_i) @ mount_j
-            guess = {pair.i: np.eye(4), pair.j: calibrated}
-            found = pair_pose(pair, sample, guess, self._config)
-            if found is None:
+            found = epipolar_pose(pair, calibrated)
+            if found is None or found.fits.sum() < self._config.min_matches:
                 continue
-            difference = invert(calibrated) @ found.T_i_j
-            angle = float(rotation_angle(difference[:3, :3]))
-            away = float(np.nanmedian(sample(pair.i, pair.pixels_i, pair.camera_i)))
-            position = _position(calibrated[:3, 3], found.T_i_j[:3, 3], found.covariance[:3, :3], angle * away)
-            out.append(
-                RigDeviation(
-                    (views[pair.i].name, views[pair.j].name),
-                    float(np.degrees(angle)),
-                    float(np.linalg.norm(difference[:3, 3])),
-                    float(np.degrees(np.sqrt(np.trace(found.covariance[3:, 3:])))),
-                    round(found.explained),
-                    *position,
-                )
-            )
+            names = views[pair.i].name, views[pair.j].name
+            out.append(_deviation(names, calibrated, found, _length(pair, calibrated, sample, found)))
         return tuple(out)
 
 
-def _position(calibrated: Array, found: Array, covariance: Array, moved: float) -> tuple[float, ...]:
-    """The last five fields of a RigDeviation, for two positions (3,) of a camera as seen from another one, the second
-    one with its covariance (3, 3). moved: angle times distance, how far the turn moves what is seen.
-    """
-    length, known = float(np.linalg.norm(found)), float(np.linalg.norm(calibrated))
-    if known < _LEAST_BASELINE or length < _LEAST_SHARE * known:
-        return (0.0,) * 5
-    cosine = float(np.clip(found @ calibrated / (length * known), -1, 1))
-    across = np.eye(3) - np.outer(found, found) / length**2
-    spread = float(np.sqrt(np.trace(across @ covariance @ across))) / length
-    along = float(np.sqrt(found @ covariance @ found)) / length
-    off = float(np.degrees(np.arccos(cosine)))
-    return off, float(np.degrees(spread)), length / known, along / known, moved / length
+def _deviation(names: tuple[str, str], calibrated: Array, found: EpipolarPose, length: float) -> RigDeviation:
+    angle = float(rotation_angle(calibrated[:3, :3].T @ found.rotation))
+    known = float(np.linalg.norm(calibrated[:3, 3]))
+    off = float(np.linalg.norm(calibrated[:3, 3] / known - found.direction))  # a chord of the unit sphere
+    parallax = float(np.median(np.abs(found.parallax[found.fits])))
+    fits = int(found.fits.sum())
+    turned_over = off > _TURNED_OVER and found.nearer < _NEARER
+    is_clear = fits >= _LEAST_FITS and fits > _LEAST_SHARE * len(found.fits)
+    return RigDeviation(
+        names,
+        float(np.degrees(angle)),
+        known * off,
+        _CAREFUL * float(np.degrees(found.rotation_std)),
+        fits,
+        float(np.degrees(2 * np.arcsin(min(off / 2, 1.0)))),
+        _CAREFUL * float(np.degrees(found.direction_std)),
+        angle / max(parallax, 1e-6),
+        length,
+        bool(is_clear and (found.nearer > _NEARER or turned_over)),
+    )
+
+
+def _length(pair: PairMatches, calibrated: Array, sample: SampleDepth, found: EpipolarPose) -> float:
+    """Depth of the views over that of their matches by the calibration; 0 where these contradict it, or are few."""
+    z, parallax = distances(pair, calibrated)
+    near = sample(pair.i, pair.pixels_i, pair.camera_i)
+    sure = found.fits & (parallax > _SURE_PARALLAX) & np.isfinite(near) & (near > 0)
+    if sure.sum() < _LEAST_FITS or found.nearer > _NEARER:
+        return 0.0
+    return float(np.median(near[sure] / z[sure]))
