@@ -43,6 +43,7 @@ def find_members(path: Path, findings: Findings) -> Members:
     if path.is_file():
         if not is_recording(path.name) and not looks_like_one(path):
             raise BagError(f"{path}: {path.suffix or 'no'} suffix; bags end in {', '.join(SUFFIXES)}")
+        _note_siblings(path, findings)
         return Members([path])
     if not path.is_dir():
         raise BagError(f"{path} is neither a file nor a folder: give a folder with {METADATA}, or a recorded file")
@@ -64,6 +65,18 @@ def find_members(path: Path, findings: Findings) -> Members:
     if not files and not others:
         raise BagError(f"{_nothing_in(path)}; {METADATA} lists {', '.join(missing)}")
     return Members(files, True, others, content.counts, missing)
+
+
+def _note_siblings(file: Path, findings: Findings) -> None:
+    """Say so where a file is one of several of a recording: what was sent once is in the first of them."""
+    metadata = file.parent / METADATA
+    content = _content(metadata, Findings()) if metadata.exists() else None
+    names = [PurePosixPath(name).name for name in content.names] if content is not None else []
+    if len(names) > 1 and file.name in names:
+        findings.note(
+            f"{file.name} is one of {len(names)} files of the recording {file.parent}, read alone: calibrations and "
+            "transforms that were sent once may be in another one; give the folder for the whole"
+        )
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,18 @@ def test_files_that_cover_the_same_time_are_merged(folder, content):
     assert said(recording, "its 3 files: they are merged by log time")
 
 
+def test_one_file_of_several_says_that_it_is_not_the_whole(folder, content):
+    for name, part in zip(("r_0", "r_1"), halves(content), strict=True):
+        write_mcap(folder / f"{name}.mcap", part)
+    assert not read(folder / "r_1.mcap")[1].notes
+    listed(folder, ["r_0.mcap", "r_1.mcap"])
+    found, recording = read(folder / "r_1.mcap")
+    assert len(found) == len(halves(content)[1])
+    assert said(recording, "r_1.mcap is one of 2 files of the recording")
+    listed(folder, ["r_1.mcap"])
+    assert not said(read(folder / "r_1.mcap")[1], "is one of")
+
+
 def test_files_that_follow_each_other_go_in_the_order_of_time_not_of_names(folder, content):
     first, second = halves(content)
     write_mcap(folder / "b.mcap", first)
