@@ -7,7 +7,6 @@ interpolated, and each publisher alone looks well.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
@@ -25,6 +24,8 @@ _TIMES, _SHARE = 4, 0.15
 """So often, and for such a share of its transforms, a frame goes to and fro before it is said: noise does, too."""
 _WINDOW_NS = 10_000_000_000
 """Within this time."""
+_QUICK_NS = 250_000_000
+"""Of the three transforms of a jump and its way back: what goes to and fro more slowly may do so itself."""
 
 
 class Disputes:
@@ -35,22 +36,22 @@ class Disputes:
 
     def clear(self) -> None:
         """Time has jumped."""
-        self._seen: dict[str, deque[tuple[int, float]]] = defaultdict(deque)
-        """Stamp of each transform, and the jump that it ends, in metres; NaN where it is none."""
+        self._seen: dict[str, deque[tuple[int, tuple[float, float] | None]]] = defaultdict(deque)
+        """Stamp of each transform, and metres and degrees of the jump that it ends, if it ends one."""
         self._switches: dict[str, deque[tuple[int, str]]] = defaultdict(deque)
         """Stamps at which a frame got another parent, and which it had before."""
 
-    def moved(self, child: str, stamp_ns: int, three: Sequence[Matrix]) -> None:
-        """T_parent_child (4, 4) at three consecutive times, one of them new, of stamp `stamp_ns`."""
-        first, second, third = three
+    def moved(self, child: str, three: Sequence[tuple[int, Matrix]]) -> None:
+        """Stamps and T_parent_child (4, 4) of three consecutive transforms, one of them new."""
+        (begin, first), (_, second), (end, third) = three
         there, back, left = _apart(first, second), _apart(second, third), _apart(first, third)
-        is_back = min(there, back) > 1 and left < _BACK * min(there, back)
-        self._note(child, stamp_ns, _metres(first, second) if is_back else math.nan)
+        is_back = end - begin <= _QUICK_NS and min(there, back) > 1 and left < _BACK * min(there, back)
+        self._note(child, end, (first, second) if is_back else None)
 
     def repeated(self, child: str, stamp_ns: int, known: Matrix, again: Matrix) -> None:
         """Two transforms of one time."""
         if _apart(known, again) > 1:
-            self._note(child, stamp_ns, _metres(known, again))
+            self._note(child, stamp_ns, (known, again))
 
     def moved_over(self, child: str, stamp_ns: int, old: str) -> None:
         """The frame has another parent from now on."""
@@ -67,26 +68,29 @@ class Disputes:
             parents = " and ".join(sorted({parent, *(old for _, old in switches)}))
             return f"{child} is published below {parents} in turn: two nodes publish its transform, {remedy}"
         seen = self._seen.get(child, ())
-        jumps = [jump for _, jump in seen if not math.isnan(jump)]
+        jumps = [jump for _, jump in seen if jump is not None]
         if len(jumps) >= _TIMES and len(jumps) > _SHARE * len(seen):
+            metres, degrees = (max(jump[k] for jump in jumps) for k in range(2))
             return (
-                f"{parent} -> {child} goes to and fro by {max(jumps):.3g} m: two nodes publish it, and between the two "
-                f"nothing is known; {remedy}"
+                f"{parent} -> {child} goes to and fro by {metres:.3g} m and {degrees:.3g} deg from one message to the "
+                f"next, as where two nodes publish it, and between the two nothing is known; {remedy}"
             )
         return ""
 
-    def _note(self, child: str, stamp_ns: int, jump: float) -> None:
+    def _note(self, child: str, stamp_ns: int, jump: tuple[Matrix, Matrix] | None) -> None:
         seen = self._seen[child]
-        seen.append((stamp_ns, jump))
+        seen.append((stamp_ns, None if jump is None else _difference(*jump)))
         while abs(stamp_ns - seen[0][0]) > _WINDOW_NS:
             seen.popleft()
 
 
-def _metres(one: Matrix, other: Matrix) -> float:
-    return float(np.linalg.norm(one[:3, 3] - other[:3, 3]))
+def _difference(one: Matrix, other: Matrix) -> tuple[float, float]:
+    """Metres and degrees between two places."""
+    rotation, translation = relative(one, other)
+    return float(np.linalg.norm(translation)), float(np.degrees(rotation_angle(rotation)))
 
 
 def _apart(one: Matrix, other: Matrix) -> float:
     """Distance of two places in units of what is noise, the larger one of position and angle."""
-    rotation, translation = relative(one, other)
-    return max(float(np.linalg.norm(translation)) / _METRES, float(np.degrees(rotation_angle(rotation))) / _DEGREES)
+    metres, degrees = _difference(one, other)
+    return max(metres / _METRES, degrees / _DEGREES)

@@ -31,18 +31,26 @@ _SHARE, _METRES = 0.03, 0.002
 
 def with_optical_frame(source: Source, transforms: TransformTree, health: Health) -> Source:
     """The source in the optical frame that TF has right below its own, where that one is the camera's body."""
-    if _is_optical(source.frame_id):
+    child = optical_child(source.frame_id, transforms)
+    if child is None:
         return source
-    for child, matrix in transforms.children(source.frame_id).items():
+    text = (
+        f"its images are stamped with {source.frame_id}, x forward, whose optical frame in TF is {child}: that "
+        f"one is used; set {source.view.name}.frame_id to it, or let the driver stamp images with it"
+    )
+    health.report(source.view.name, "optical frame", text, WARN)
+    return replace(source, frame_id=child)
+
+
+def optical_child(frame: str, transforms: TransformTree) -> str | None:
+    """The optical frame that TF has right below the frame of a camera's body; None where there is none."""
+    if _is_optical(frame):
+        return None
+    for child, matrix in transforms.children(frame).items():
         turned = float(np.degrees(rotation_angle(_OPTICAL.T @ matrix[:3, :3])))
         if _is_optical(child) and turned < _SAME_DEG:
-            text = (
-                f"its images are stamped with {source.frame_id}, x forward, whose optical frame in TF is {child}: that "
-                f"one is used; set {source.view.name}.frame_id to it, or let the driver stamp images with it"
-            )
-            health.report(source.view.name, "optical frame", text, WARN)
-            return replace(source, frame_id=child)
-    return source
+            return child
+    return None
 
 
 def check_mounts(sources: Sequence[Source], mounts: Sequence[Matrix | None], rig_frame: str, health: Health) -> None:

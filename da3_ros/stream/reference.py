@@ -15,6 +15,7 @@ from da3_ros.geometry.points import unproject_depth
 from da3_ros.messages import MessageError, decode_camera_info, decode_cloud, decode_depth, stamp_to_ns
 from da3_ros.messages.errors import guarded
 from da3_ros.stream.calibrations import Calibrations
+from da3_ros.stream.mounts import optical_child
 from da3_ros.stream.names import is_rectified
 from da3_ros.stream.parameters import ReferenceParameters
 from da3_ros.stream.partners import far_from_images
@@ -120,6 +121,8 @@ class Reference:
         stamp, frame = entry.stamp_ns, entry.frame
         if not frame:
             raise MessageError("its header.frame_id is empty", remedy="let the driver set it to the sensor's frame")
+        if entry.is_depth:  # as images are, see `mounts`
+            frame = optical_child(frame, transforms) or frame
         if fixed_frame:
             to_fixed = transforms.lookup(fixed_frame, frame, stamp)
             T_camera_sensor = transforms.lookup(camera_frame, fixed_frame, stamp_ns) @ to_fixed

@@ -70,7 +70,7 @@ class TransformTree:
                 insort(history, (stamp_ns, matrix), key=_stamp)
                 three = history[max(0, place - 1 - (place == len(history) - 1)) :][:3]
                 if len(three) == 3:
-                    self._disputes.moved(child, stamp_ns, [entry[1] for entry in three])
+                    self._disputes.moved(child, three)
             del history[: _position(history, history[-1][0] - HISTORY_NS)]
 
     def clear_moving(self) -> None:

@@ -46,7 +46,7 @@ def test_two_nodes_that_publish_one_transform(every, shift):
     (text,) = fed(two(1.0, every, shift))
     assert "odom -> base_link goes to and fro by " in text
     assert float(text.split("by ")[1].split(" m")[0]) == pytest.approx(1.0, abs=0.1)
-    assert "two nodes publish it" in text
+    assert "m and 0 deg from one message to the next, as where two nodes publish it" in text
 
 
 def test_they_may_differ_by_their_angle_alone():
@@ -64,6 +64,8 @@ def test_they_may_differ_by_their_angle_alone():
         [(20 * i, 0.02 * i + (5.0 if i in (10, 40) else 0.0), 0.0) for i in range(50)],  # two that are wrong
         [(100 * i, *noise) for i, noise in enumerate(np.random.default_rng(5).normal(0, (0.05, 2.0), (300, 2)))],
         [(20 * i, 5.0 * (i % 700 == 0), 0.0) for i in range(4000)],  # once in fourteen seconds
+        [(200 * i, 0.0, 1.7 * (-1) ** i) for i in range(50)],  # a walking robot that rocks
+        [(1000 * i, 0.0, 90.0 * (i % 2)) for i in range(50)],  # a pan unit with two presets
     ],
 )
 def test_what_is_one_motion(entries):

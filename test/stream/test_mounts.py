@@ -8,9 +8,11 @@ needs("rosbags", "scipy")
 import cv2
 import numpy as np
 import pytest
+from bags import PERIOD, START
 from wrong_depth import NAMES, Wires, wall
 
 from da3_ros.stream.diagnostics import OK, WARN
+from da3_ros.sync import Frame, FrameSet
 
 R_BODY_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 RECTIFIED = {f"{name}.image_topic": f"/{name}/image_rect" for name in NAMES}
@@ -183,3 +185,54 @@ def test_distances_of_cameras_that_contradict_a_scale_from_elsewhere_are_said(be
         assert words.split(" stands ", maxsplit=1)[0] in status.message
         found = float(status.message.split(" stands ")[1].split(" times")[0])
         assert found == pytest.approx(factor, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("turns", "skew_ms", "is_said"),
+    [
+        ((1.5, 1.5, 1.5, 1.5), 0, (True, True, True, True)),
+        ((1.5, 1.5, 1.5, 1.5), 15, (False, False, True, True)),  # a camera that was bumped
+        ((1.5, -1.5, 1.5, 0.0), 15, (False, False, False, False)),  # a robot that turns to and fro
+        ((1.5, 1.5, 0.0, 0.0), 15, (False, False, False, False)),
+    ],
+)
+def test_a_turn_between_two_exposures_is_no_bumped_camera(beside, turns, skew_ms, is_said):
+    """Cameras that are not triggered together, on a robot that turns: what does not last is not the camera's."""
+    said = []
+    wires = Wires(beside, None, **{"scale.source": "given", "diagnostics.rig_check_period": 0.01})
+    stamp_of = beside.messages
+
+    def messages(name, index, stamp_ns):
+        return stamp_of(name, 0, stamp_ns + (skew_ms * 1_000_000 if name == "right" else 0))
+
+    wires.scene = type("Scene", (), {"messages": staticmethod(messages)})
+    for index, degrees in enumerate(turns):
+        pose = beside.poses["right"].copy()
+        pose[:3, :3] = pose[:3, :3] @ cv2.Rodrigues(np.radians([0.0, degrees, 0.0]))[0]
+        wires.tree.add("base_link", "right_optical", pose, 0, static=True)
+        (pair,) = send_apart(wires, index, skew_ms).rig
+        said.append(pair.is_sure)
+    assert tuple(said) == is_said
+
+
+def send_apart(wires, index, skew_ms):
+    """A set whose second image was taken later."""
+    stamp = START + index * PERIOD
+    frames = []
+    for name in NAMES:
+        info, image = wires.scene.messages(name, index, stamp)
+        wires.pipeline.set_camera_info(name, info)
+        frames.append(Frame(name, stamp + (skew_ms * 1_000_000 if name == "right" else 0), image))
+    return wires.pipeline(FrameSet(tuple(frames), stamp, ()))
+
+
+def test_the_odometry_tells_of_a_turn_between_two_exposures(beside):
+    """The world's poses at the stamps of the images are compared, not where the cameras stand on the robot."""
+    wires = Wires(beside, None, odometry_frame="odom", **{"scale.source": "given"})
+    for ms in range(-20, 60, 5):
+        turned = np.eye(4)
+        turned[:3, :3] = cv2.Rodrigues(np.radians([0.0, 0.1 * ms, 0.0]))[0]  # 100 deg/s
+        wires.tree.add("odom", "base_link", turned, START + ms * 1_000_000, static=False)
+    (pair,) = send_apart(wires, 0, 15).rig
+    assert pair.angle_deg == pytest.approx(1.5, abs=0.2)  # the images are those of a robot at rest
+    assert pair.is_sure

@@ -178,6 +178,21 @@ def test_messages_of_which_none_is_near_are_said_once_no_scale_can_be_held(tree,
         reference.points(104_900 * MS, "camera", "", tree)
 
 
+def test_depth_that_is_stamped_with_the_cameras_body_is_that_of_its_optical_frame(tree):
+    """As Gazebo's: colour and depth both carry camera_link."""
+    optical = np.eye(4)
+    optical[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
+    tree.add("base", "link", np.eye(4), 0, static=True)
+    tree.add("link", "link_optical", optical, 0, static=True)
+    reference, header = made(50), TYPES.header(0, "link")
+    reference.set_depth_info(encode_camera_info(TYPES, CAMERA, header))
+    reference.add_depth(encode_float(TYPES, np.full((6, 8), 2.0, np.float32), header))
+    np.testing.assert_allclose(reference.points(0, "link_optical", "", tree)[:, 2], 2.0, atol=1e-6)
+    reference.clear()
+    reference.add_cloud(cloud(0, 5.0, frame="link"))  # clouds are in the body's axes, as they should be
+    np.testing.assert_allclose(reference.points(0, "link_optical", "", tree), [[0, 0, 5]], atol=1e-6)
+
+
 def test_depth_without_its_calibration_leaves_the_clouds_in_use(tree):
     reference, header = made(50), TYPES.header(100 * MS, "lidar")
     reference.add_depth(encode_float(TYPES, np.full((6, 8), 2.0, np.float32), header))

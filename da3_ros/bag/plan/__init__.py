@@ -5,5 +5,6 @@ Read `plan` (options, inputs), `pictures` (every topic that carries some), `wrap
 `samples` (the first messages of a topic), `calibrations` (of which picture each is), `choice` (which pictures are
 cameras), `topics` (cameras found in a recording), `references` (metric depth of others), `trees` (whose transforms are
 whose), `places` (where they contradict each other), `params_file` (the node's parameters), `outputs` (topics of the
-output); then `records` (what is noted of each set) and `outcome` (where a run leaves its word, and what it lost).
+output); then `records` (what is noted of each set), `outcome` (where a run leaves its word, and what it lost) and
+`unmet` (metres that were asked for and did not come).
 """

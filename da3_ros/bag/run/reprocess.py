@@ -24,6 +24,7 @@ from da3_ros.bag.io.writer import join, write_metadata
 from da3_ros.bag.line.look_up import LookUp, write_trajectory
 from da3_ros.bag.plan.plan import Options, Plan, Request, make_plan
 from da3_ros.bag.plan.records import refinement_totals
+from da3_ros.bag.plan.unmet import unmet_scale
 from da3_ros.bag.report import provenance
 from da3_ros.bag.report.report import write_report
 from da3_ros.bag.run.first_pass import make_chunks
@@ -226,7 +227,7 @@ def _finish(
         "frames": frames,
         "messages": dict(messages),
         "issues": ending["issues"],
-        "problems": ending["problems"],
+        "problems": [*ending["problems"], *unmet_scale(plan, sets)],
         "remarks": [*ending.get("notes", ()), *plan.remarks],
         "pictures": [asdict(picture) for picture in plan.pictures],
         "trajectory": trajectory,

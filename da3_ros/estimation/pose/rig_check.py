@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +27,10 @@ _CAREFUL = 3.0
 _TURNED_OVER = 1.8
 """Chord between directions that are opposite: the epipolar lines are the same then."""
 _SURE_PARALLAX = np.radians(0.5)
+_AT_ONCE_NS = 2_000_000
+"""Between stamps of cameras that are triggered together."""
+_CHECKS, _SAME_TURN = 3, np.radians(0.3)
+"""So many checks must agree, and so closely, where cameras are not triggered together."""
 
 
 class RigCheck:
@@ -36,18 +43,22 @@ class RigCheck:
         self._config = config or MatchesConfig()
         self._matcher = Matcher(self._config)
         self._last_ns: int | None = None
+        self._turns: dict[tuple[str, str], list[Array]] = {}
+        """Rotation vectors (3,) that the last checks of two cameras found, in radians."""
 
     def reset(self) -> None:
         """Check the next set, whatever its stamp."""
         self._last_ns = None
+        self._turns = {}
 
-    def memory(self) -> int | None:
-        """Stamp (ns) of the last check, for `recall`."""
-        return self._last_ns
+    def memory(self) -> Any:
+        """Of earlier checks, for `recall`."""
+        return self._last_ns, dict(self._turns)
 
-    def recall(self, memory: int | None) -> None:
+    def recall(self, memory: Any) -> None:
         """Go on where `memory` was asked for."""
-        self._last_ns = memory
+        self._last_ns, turns = memory
+        self._turns = dict(turns)
 
     def measure(self, views: tuple[View, ...], prepared: Prepared) -> list[PairMatches] | None:
         """Matches between the calibrated views of this moment; None while no check is due. Not along the epipolar
@@ -78,16 +89,38 @@ class RigCheck:
         sample = sample_by(depths)
         out = []
         for pair in pairs:
-            mount_i, mount_j = views[pair.i].mount, views[pair.j].mount
-            assert mount_i is not None
-            assert mount_j is not None
-            calibrated = invert(mount_i) @ mount_j
+            first, second = views[pair.i], views[pair.j]
+            calibrated, is_at_once = _calibrated(first, second)
             found = epipolar_pose(pair, calibrated)
             if found is None or found.fits.sum() < self._config.min_matches:
                 continue
-            names = views[pair.i].name, views[pair.j].name
-            out.append(_deviation(names, calibrated, found, _length(pair, calibrated, sample, found)))
+            names = first.name, second.name
+            lasts = self._lasts(names, calibrated[:3, :3].T @ found.rotation)
+            deviation = _deviation(names, calibrated, found, _length(pair, calibrated, sample, found))
+            out.append(replace(deviation, is_sure=deviation.is_sure and (is_at_once or lasts)))
         return tuple(out)
+
+    def _lasts(self, names: tuple[str, str], turn: Array) -> bool:
+        """Whether the last checks found the same turn (3, 3): one of the whole robot between two exposures does not
+        last.
+        """
+        vector = cv2.Rodrigues(turn)[0].ravel()
+        before = self._turns.get(names, [])
+        self._turns[names] = [*before, vector][-_CHECKS:]
+        return len(before) >= _CHECKS - 1 and all(np.linalg.norm(vector - other) < _SAME_TURN for other in before)
+
+
+def _calibrated(first: View, second: View) -> tuple[Array, bool]:
+    """T_first_second (4, 4) by the calibration, and whether that is it at the stamps of the two images: they were taken
+    at once, or the odometry tells how the robot moved between them.
+    """
+    poses = (first.mount, second.mount)
+    is_at_once = abs(first.stamp_ns - second.stamp_ns) <= _AT_ONCE_NS
+    if not is_at_once and first.pose_source == second.pose_source == "odometry":
+        poses, is_at_once = (first.pose, second.pose), True
+    assert poses[0] is not None
+    assert poses[1] is not None
+    return np.asarray(invert(poses[0]) @ poses[1]), is_at_once
 
 
 def _deviation(names: tuple[str, str], calibrated: Array, found: EpipolarPose, length: float) -> RigDeviation:

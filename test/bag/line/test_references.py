@@ -87,7 +87,8 @@ def test_depth_without_a_calibration_has_no_effect_and_that_is_no_success(tmp_pa
     path = recording(tmp_path, lambda scene: depth_of(scene, None))
     summary = run(make, path, "scale.depth_topic:=/d/image")
     assert not any(each["scale"]["metric"] for each in summary["sets"])
-    (problem,) = summary["problems"]
+    problem, unmet = summary["problems"]
+    assert "scale.source is reference, and not one set is in metres" in unmet
     assert "scale.depth_topic = /d/image has no effect: its CameraInfo is not on /d/camera_info" in problem
     assert "scale.depth_info_topic" in problem
     assert "/left/camera_info" in problem
@@ -152,3 +153,31 @@ def test_each_image_has_the_depth_of_its_own_moment(tmp_path, make, late_ns):
     )  # fmt: skip
     scales = [each["scale"]["metres_per_unit"] for each in summary["sets"]]
     np.testing.assert_allclose(np.array(scales) / scales[0], [1, 2 / 3, 1, 2 / 3], rtol=0.02)
+
+
+def behind(scene):
+    """A LiDAR that sees what no camera does."""
+    for index in range(4):
+        message = scene.cloud(START + index * PERIOD)
+        points = np.frombuffer(bytes(message.data), np.uint8).reshape(-1, message.point_step).copy()
+        points[:, :12].view(np.float32)[:] *= -1
+        message.data = points.reshape(-1)
+        yield "/points", START + index * PERIOD, CLOUD, message
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (
+            "reference",
+            "scale.source is reference, and not one set is in metres: 0 points of the reference lie",
+        ),
+        ("auto", "scale.points_topic gave not one set its scale"),
+        ("rig", ""),
+    ],
+)
+def test_a_scale_that_was_asked_for_and_did_not_come_is_no_success(tmp_path, make, asked, words):
+    path = recording(tmp_path, behind)
+    summary = run(make, path, "scale.points_topic:=/points", f"scale.source:={asked}")
+    assert [words in problem for problem in summary["problems"]] == [True] * bool(words)
+    assert has_errors(summary) is bool(words)
