@@ -96,12 +96,17 @@ class Watchdog:
     def _look_at_clock(self) -> None:
         """Simulated time that nobody publishes."""
         node = self._node
-        if node.get_clock().now().nanoseconds == 0:
+        if node.get_clock().now().nanoseconds > 0:
+            self._health.resolve("", "sim time")
+        else:
             publishers, _ = describe_publishers(node, "/clock")
             known = f"{len(publishers)} publishers" + (f" ({', '.join(publishers)})" if publishers else "")
-            text = (
-                f"use_sim_time is set, and no time has come on /clock ({known}): start what publishes it, or unset it"
-            )
+            if publishers:
+                text = f"use_sim_time is set, and the time on /clock is 0 ({known}): is the simulation paused?"
+            else:
+                text = (
+                    f"use_sim_time is set, and no time has come on /clock ({known}): start its publisher, or unset it"
+                )
             self._health.report("", "sim time", text, WARN)
 
     def _look_for_silence(self, now: float) -> None:

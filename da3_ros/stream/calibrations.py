@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from da3_ros.stream.parameters import CameraParameters
 
 LEAST_DEG = 0.1
 """Calibrations round; turns below it are not worth the word that nobody said whether images are rectified."""
+_STALE_NS = 1_000_000_000
+"""Calibrations of an image's own frame that are so much older than those of another one are over."""
 KEPT = 200
 """CameraInfos kept of each camera: more than frames can wait for their partners."""
 
@@ -65,11 +67,17 @@ class Calibrations:
             else:
                 self._in_vain[camera] = stamp_ns
             ours = {stamp: message for (stamp, frame), message in kept.items() if frame == frame_id}
+            if ours and _nearest(ours, stamp_ns) > _nearest([stamp for stamp, _ in kept], stamp_ns) + _STALE_NS:
+                ours = {}  # they have ceased: what comes in their place is looked at, and told of
             found = ours or {stamp: message for (stamp, _), message in kept.items()}
             if not found:
                 return None
             before = [stamp for stamp in found if stamp <= stamp_ns]
             return found[max(before)] if before else next(reversed(found.values()))
+
+
+def _nearest(stamps: Iterable[int], stamp_ns: int) -> int:
+    return min(abs(stamp - stamp_ns) for stamp in stamps)
 
 
 def calibrate(

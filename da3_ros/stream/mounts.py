@@ -79,7 +79,7 @@ def _check_baseline(
     """Where the second camera of rectified stereo stands by P of its CameraInfo, against TF."""
     found = []
     for other, there in zip(sources, mounts, strict=True):
-        if other is source or there is None or not other.rectified or other.beside:
+        if other is source or there is None or not other.rectified or other.beside or not _are_of_a_pair(source, other):
             continue
         rotation, translation = relative(mount, there)
         if np.degrees(rotation_angle(rotation)) < PAIR_DEG:
@@ -94,6 +94,14 @@ def _check_baseline(
             "correct the one that is wrong (metres)"
         )
         health.report(source.view.name, "baseline", text, WARN)
+
+
+def _are_of_a_pair(one: Source, other: Source) -> bool:
+    """Whether two rectified cameras have one image plane, as P of a pair does: its size, focal lengths and rows."""
+    a, b = one.view.camera, other.view.camera
+    if a is None or b is None or (a.width, a.height) != (b.width, b.height):
+        return False
+    return bool(np.allclose((a.fx, a.fy, a.cy), (b.fx, b.fy, b.cy), rtol=1e-3))
 
 
 def _is_optical(frame: str) -> bool:

@@ -140,10 +140,8 @@ def far_from_images(topic: str, ahead_s: float, max_age_s: float) -> tuple[str, 
         f"{max_age_s:g} s"
     )
     if abs(ahead_s) > ANOTHER_CLOCK_S:
-        return (
-            text,
-            "another clock: let the sensor stamp by the cameras' one (PTP, or its driver's option for host time)",
-        )
+        clock = "another clock: let the sensor stamp by the cameras' one (PTP, or its driver's option for host time)"
+        return text, clock if ahead_s > 0 else f"has the sensor stopped? Else it is {clock}"
     return text, "let the sensor publish more often, synchronise the clocks, or raise scale.max_age"
 
 

@@ -63,6 +63,19 @@ def test_one_topic_with_the_calibrations_of_two_cameras():
     assert kept.of("a", 1, "elsewhere").name in ("left1", "right1")
 
 
+def test_a_topic_that_changes_to_another_cameras_is_not_hidden_by_what_it_sent_before():
+    kept, second = Calibrations(), 1_000_000_000
+    kept.add("a", info(0, "left", "left"))
+    kept.add("a", info(second, "right", "right"))
+    assert kept.of("a", second, "left").name == "left"
+    later = SimpleNamespace(
+        header=SimpleNamespace(stamp=SimpleNamespace(sec=2, nanosec=0), frame_id="right"), name="right"
+    )
+    kept.add("a", later)
+    assert kept.of("a", 2 * second, "left").name == "right"
+    assert kept.of("a", 0, "left").name == "left"
+
+
 @pytest.mark.parametrize("rectified", [False, True])
 def test_a_rotation_that_is_none_matters_to_rectified_images_alone(rectified):
     needs("rosbags")

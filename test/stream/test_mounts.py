@@ -5,6 +5,8 @@ from needs import needs
 
 needs("rosbags", "scipy")
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -156,6 +158,35 @@ def test_another_baseline_than_that_of_the_calibration_is_said(beside, baseline,
     assert status.level == (WARN if is_said else OK)
 
 
+def test_the_first_camera_of_a_pair_has_its_image_plane(beside):
+    """A colour camera that is rectified by itself is none, though it looks the same way."""
+
+    def change(name, info, image):
+        del image
+        if name == "right":
+            info.p[3] = -0.05 * info.p[0]
+        else:
+            info.p[0] = info.p[5] = 1.1 * info.p[0]
+
+    wires = Wires(beside, None, **RECTIFIED, **{"scale.source": "given", "diagnostics.rig_check_period": 0.0})
+    wires.scene = changed(beside, change)
+    wires.send()
+    assert "first camera of its pair" not in wires.status("right").message
+
+
+def test_what_is_too_far_for_the_baseline_is_no_lack_of_texture(beside):
+    poses = {name: pose.copy() for name, pose in beside.poses.items()}
+    far = type("Far", (), {"messages": beside.messages, "depths": beside.depths})
+    wires = Wires(beside, None, poses=poses, **{"scale.source": "rig"})
+    config = wires.estimator.scale_source.config
+    matching = replace(config.matching, max_relative_error=0.001)
+    wires.estimator.scale_source.config = replace(config, matching=matching)
+    wires.scene = far
+    scale = wires.send().scale
+    assert "matches are too far away for what lies between these views" in scale.message
+    assert "wider baseline" in scale.message
+
+
 @pytest.mark.parametrize(
     ("degrees", "tolerance", "is_said"), [(0.0, 2.0, False), (1.0, 2.0, True), (1.0, 30.0, False), (4.0, 2.0, True)]
 )
@@ -185,6 +216,21 @@ def test_distances_of_cameras_that_contradict_a_scale_from_elsewhere_are_said(be
         assert words.split(" stands ", maxsplit=1)[0] in status.message
         found = float(status.message.split(" stands ")[1].split(" times")[0])
         assert found == pytest.approx(factor, rel=0.25)
+
+
+def test_cameras_that_see_one_far_thing_are_not_called_swapped(beside):
+    """Without parallax there is no side on which the second camera stands."""
+    wires = Wires(beside, None, **{"scale.source": "given"})
+
+    def messages(name, index, stamp_ns):
+        info, image = beside.messages(name, index, stamp_ns)
+        noise = np.random.default_rng(len(name)).integers(-3, 4, (240, 320, 3))
+        image.data = (beside.image("left", 0) + noise).clip(0, 255).astype(np.uint8).reshape(-1)
+        return info, image
+
+    wires.scene = type("Scene", (), {"messages": staticmethod(messages)})
+    wires.send()
+    assert "direction" not in wires.status("right").message
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ agree on something.
 """
 _LEAST_MEDIAN = 0.05
 """Pixels: what is nearer to its line has no better calibration."""
+_SIDES, _BEHIND = 40, 0.8
+"""Matches whose side is known, and their share, that it takes to turn a direction over."""
 _SURE_PARALLAX = 3.0
 """In standard deviations of a match: from there on the side of a point is known."""
 
@@ -78,7 +80,12 @@ def epipolar_pose(pair: PairMatches, T_i_j: Array) -> EpipolarPose | None:
     parallax = _parallax(a, b, best.rotation, best.direction)
     sure = fits & (np.abs(parallax) > _SURE_PARALLAX * best.pixel / focal)
     direction = best.direction
-    if (parallax[sure] < 0).sum() > (parallax[sure] > 0).sum():
+    # Turned over, a direction has the same epipolar lines. Where few points tell, it is that of the calibration.
+    if sure.sum() >= _SIDES:
+        is_over = bool((parallax[sure] < 0).mean() > _BEHIND)
+    else:
+        is_over = bool(direction @ calibrated[1] < 0)
+    if is_over:
         direction, parallax = -direction, -parallax
     covariance = best.covariance
     return EpipolarPose(

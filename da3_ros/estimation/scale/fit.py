@@ -54,7 +54,7 @@ def fit_samples(
     ]
     metric = np.concatenate([points.depth for points in sparse])
     if len(metric) < least:
-        remedy = contradiction(sparse, least) or _REMEDY[source]
+        remedy = contradiction(sparse, least) or _too_far(sparse, least) or _REMEDY[source]
         return ScaleEstimate("none", message=f"{len(metric)} {_SAMPLES[source]}, {least} are needed: {remedy}")
     weights = [cell_weights(points.pixels, view.image.shape[1]) for view, points in zip(views, sparse, strict=True)]
     both = np.stack([np.concatenate(relative), metric, np.concatenate(weights)])
@@ -95,6 +95,17 @@ def contradiction(sparse: list[SparseDepth], least: int) -> str:
     if far >= least and far > behind + found:
         return f"the transforms put {far} matches beyond 100 m: is all that far, or are translations in millimetres?"
     return ""
+
+
+def _too_far(sparse: list[SparseDepth], least: int) -> str:
+    """Why matches give no depth, where there are enough of them."""
+    unsure = sum(points.unsure for points in sparse) // 2
+    if unsure < least:
+        return ""
+    return (
+        f"{unsure} matches are too far away for what lies between these views, one pixel changes their depth by more "
+        "than a fifth: a wider baseline, or another reference (scale.depth_topic, scale.points_topic)"
+    )
 
 
 def _nearest(depth: NDArray[np.float32]) -> float:

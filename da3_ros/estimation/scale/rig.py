@@ -56,6 +56,8 @@ class SparseDepth:
     """Matches that were left out, as the poses put them behind a camera."""
     far: int = 0
     """The same, beyond `max_depth`."""
+    unsure: int = 0
+    """The same, as one pixel changes their depth by more than `max_relative_error`."""
 
     @classmethod
     def empty(cls) -> SparseDepth:
@@ -94,7 +96,7 @@ def triangulate_rig(
     pixels: list[list[NDArray]] = [[] for _ in images]
     depths: list[list[NDArray]] = [[] for _ in images]
     errors: list[list[NDArray]] = [[] for _ in images]
-    left_out = np.zeros((len(images), 2), int)
+    left_out = np.zeros((len(images), 3), int)
     for i in range(len(images)):
         for j in range(i + 1, len(images)):
             if wanted is not None and frozenset((i, j)) not in wanted:
@@ -158,9 +160,9 @@ def _may_overlap(a: _Features, b: _Features, T_b_a: NDArray) -> bool:
 
 def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig) -> tuple[NDArray, ...]:
     """Matched points (N, 2) in both images, their depths (N,) in both cameras, and the relative error of these (N,);
-    and how many were left out, (2,), behind a camera and too far away.
+    and how many were left out, (3,): behind a camera, too far away, of a depth that is not sure.
     """
-    nothing = np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(2, int)
+    nothing = np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(3, int)
     if len(a.points) < 8 or len(b.points) < 8:
         return nothing
     distance = _distances(a, b, T_b_a, config.epipolar_px)
@@ -184,7 +186,7 @@ def _pair(a: _Features, b: _Features, T_b_a: NDArray, config: MatchConfig) -> tu
     clear = relative_error < config.max_relative_error  # of what is farther, the sign is noise
     behind = clear & ((depth_a <= 0) | (depth_b <= 0))
     far = clear & ~behind & (np.maximum(depth_a, depth_b) >= config.max_depth)
-    out = np.array([behind.sum(), far.sum()])
+    out = np.array([behind.sum(), far.sum(), (~clear).sum()])
     return points_a[keep], points_b[keep], depth_a[keep], depth_b[keep], relative_error[keep], out
 
 
