@@ -25,6 +25,10 @@ _PIXEL, _LEAST_PIXEL = 1.0, 0.25
 _FITS = 0.5
 _ROUNDS = 25
 _STEP = 1e-6
+_LEAST_GAIN = 1e-6
+"""Share of its cost that a step must gain to be followed by another one."""
+_ENOUGH = 0.9
+"""Matches that are explained from the calibration on, from which on no other start is sought."""
 _RATHER, _MORE = 1.2, 8
 """Times, and matches, by which another start must explain more than the calibration's: few of many wrong ones always
 agree on something.
@@ -70,7 +74,8 @@ def epipolar_pose(pair: PairMatches, T_i_j: Array) -> EpipolarPose | None:
     calibrated = T_i_j[:3, :3], T_i_j[:3, 3] / length
     away = np.abs(_distances(a, b, focal, *calibrated))
     best = _minimise(a, b, focal, *calibrated)
-    for rotation, direction in _other_starts(a, b, focal):
+    enough = best.explained > _ENOUGH * len(a)
+    for rotation, direction in () if enough else _other_starts(a, b, focal):
         other = _minimise(a, b, focal, rotation, direction)
         if other.explained > _RATHER * best.explained + _MORE:
             best = other
@@ -117,13 +122,14 @@ def _minimise(a: Array, b: Array, focal: float, rotation: Array, direction: Arra
     weights = _weights(residual, pixel)
     normal = np.eye(5)
     for _ in range(_ROUNDS):
-        jacobian = _jacobian(a, b, focal, rotation, direction)
+        jacobian = _jacobian(a, b, focal, rotation, direction, residual)
         normal = (jacobian * weights[:, None]).T @ jacobian
         gradient = (jacobian * weights[:, None]).T @ residual
         step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-9), -gradient)
         moved = _moved(rotation, direction, step)
         found = _distances(a, b, focal, *moved)
-        if _cost(found, pixel) >= _cost(residual, pixel):
+        before, after = _cost(residual, pixel), _cost(found, pixel)
+        if after >= before:
             damping *= 10
             if damping > 1e6:
                 break
@@ -133,7 +139,7 @@ def _minimise(a: Array, b: Array, focal: float, rotation: Array, direction: Arra
         if len(near) >= 8:
             pixel = float(np.clip(1.4826 * np.median(near), _LEAST_PIXEL, _PIXEL))
         weights = _weights(residual, pixel)
-        if np.abs(step).max() < 1e-9:
+        if before - after < _LEAST_GAIN * before:
             break
     weights = _weights(residual, _PIXEL)
     # A direction that nothing fixes has no end of its variance.
@@ -152,15 +158,11 @@ def _distances(a: Array, b: Array, focal: float, rotation: Array, direction: Arr
     return np.asarray(focal * (a * of_b).sum(1) / np.maximum(below, 1e-12))
 
 
-def _jacobian(a: Array, b: Array, focal: float, rotation: Array, direction: Array) -> Array:
-    columns = []
-    for k in range(5):
-        step = np.zeros(5)
-        step[k] = _STEP
-        ahead = _distances(a, b, focal, *_moved(rotation, direction, step))
-        back = _distances(a, b, focal, *_moved(rotation, direction, -step))
-        columns.append((ahead - back) / (2 * _STEP))
-    return np.stack(columns, axis=1)
+def _jacobian(a: Array, b: Array, focal: float, rotation: Array, direction: Array, residual: Array) -> Array:
+    """(N, 5) by differences; residual: (N,) of the pose."""
+    steps = _STEP * np.eye(5)
+    moved = [_distances(a, b, focal, *_moved(rotation, direction, step)) for step in steps]
+    return (np.stack(moved, axis=1) - residual[:, None]) / _STEP
 
 
 def _moved(rotation: Array, direction: Array, step: Array) -> tuple[Array, Array]:
