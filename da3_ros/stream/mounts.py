@@ -31,8 +31,15 @@ _SHARE, _METRES = 0.03, 0.002
 
 def with_optical_frame(source: Source, transforms: TransformTree, health: Health) -> Source:
     """The source in the optical frame that TF has right below its own, where that one is the camera's body."""
-    child = optical_child(source.frame_id, transforms)
+    found = optical_children(source.frame_id, transforms)
+    child = chosen(found, source.view.name)
     if child is None:
+        if found:
+            text = (
+                f"its images are stamped with {source.frame_id}, x forward, below which TF has the optical frames "
+                f"{', '.join(found)}: set {source.view.name}.frame_id to the one of this camera"
+            )
+            health.report(source.view.name, "optical frame", text, WARN)
         return source
     text = (
         f"its images are stamped with {source.frame_id}, x forward, whose optical frame in TF is {child}: that "
@@ -42,15 +49,23 @@ def with_optical_frame(source: Source, transforms: TransformTree, health: Health
     return replace(source, frame_id=child)
 
 
-def optical_child(frame: str, transforms: TransformTree) -> str | None:
-    """The optical frame that TF has right below the frame of a camera's body; None where there is none."""
+def optical_children(frame: str, transforms: TransformTree) -> list[str]:
+    """The optical frames that TF has right below the frame of a camera's body, by name."""
     if _is_optical(frame):
-        return None
-    for child, matrix in transforms.children(frame).items():
-        turned = float(np.degrees(rotation_angle(_OPTICAL.T @ matrix[:3, :3])))
-        if _is_optical(child) and turned < _SAME_DEG:
-            return child
-    return None
+        return []
+    return sorted(
+        child
+        for child, matrix in transforms.children(frame).items()
+        if _is_optical(child) and np.degrees(rotation_angle(_OPTICAL.T @ matrix[:3, :3])) < _SAME_DEG
+    )
+
+
+def chosen(frames: Sequence[str], name: str) -> str | None:
+    """Of several frames the only one that is called by a name, of one that one; None where that does not tell."""
+    if len(frames) == 1:
+        return frames[0]
+    named = [frame for frame in frames if name in frame.split("_")]
+    return named[0] if len(named) == 1 else None
 
 
 def check_mounts(sources: Sequence[Source], mounts: Sequence[Matrix | None], rig_frame: str, health: Health) -> None:

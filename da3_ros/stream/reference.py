@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from da3_ros.geometry.points import unproject_depth
 from da3_ros.messages import MessageError, decode_camera_info, decode_cloud, decode_depth, stamp_to_ns
 from da3_ros.messages.errors import guarded
 from da3_ros.stream.calibrations import Calibrations
-from da3_ros.stream.mounts import optical_child
+from da3_ros.stream.mounts import chosen, optical_children
 from da3_ros.stream.names import is_rectified
 from da3_ros.stream.parameters import ReferenceParameters
 from da3_ros.stream.partners import far_from_images
@@ -25,8 +25,10 @@ KEPT, MOST_KEPT, MOST_BYTES = 10, 60, 128 << 20
 """Messages kept: a second of a LiDAR at least, and of quick cameras more while they are small."""
 _SAME_NS = 2_000_000
 """Stamps of one moment: of cameras and depth that are triggered together."""
-_TRIES = 3
-"""Images of a camera that wait in vain, until none does: its reference has stamps of its own."""
+_LOOKED_AT, _MOST_STEPS, _PART = 4, 5, 0.25
+"""Messages by which it is told whether one is due, periods for which a lost one is, and share of a period that its time
+may be off.
+"""
 MOST_POINTS = 60_000
 _DEPTH = "depth"
 """The sensor whose calibrations are kept."""
@@ -57,7 +59,8 @@ class Reference:
         self._lock = threading.Condition()
         self._messages: deque[_Entry] = deque()
         self._bytes = 0
-        self._in_vain: Counter[str] = Counter()
+        self._asked: deque[int] = deque(maxlen=MOST_KEPT)
+        """Stamps of the last images."""
         self._infos = Calibrations()
         self._served: int | None = None
         """Stamp of the last image that had a reference, or of the first one that was without."""
@@ -80,7 +83,7 @@ class Reference:
         with self._lock:
             self._messages.clear()
             self._bytes = 0
-            self._in_vain.clear()
+            self._asked.clear()
             self._decoded = None
             self._served = None
 
@@ -103,11 +106,9 @@ class Reference:
         messages come but for longer than a scale is held there was none for an image.
         """
         with self._lock:
-            if self._patience and self._messages and self._in_vain[camera_frame] < _TRIES:
-                if self._lock.wait_for(lambda: self._has(stamp_ns), self._patience):
-                    self._in_vain[camera_frame] = 0
-                else:
-                    self._in_vain[camera_frame] += 1
+            if self._patience and not self._has(stamp_ns) and self._is_due(stamp_ns):
+                self._lock.wait_for(lambda: self._has(stamp_ns), self._patience)
+            self._asked.append(stamp_ns)
             kept = list(self._messages)
         if not kept:
             return None
@@ -122,7 +123,7 @@ class Reference:
         if not frame:
             raise MessageError("its header.frame_id is empty", remedy="let the driver set it to the sensor's frame")
         if entry.is_depth:  # as images are, see `mounts`
-            frame = optical_child(frame, transforms) or frame
+            frame = chosen(optical_children(frame, transforms), "depth") or frame
         if fixed_frame:
             to_fixed = transforms.lookup(fixed_frame, frame, stamp)
             T_camera_sensor = transforms.lookup(camera_frame, fixed_frame, stamp_ns) @ to_fixed
@@ -136,6 +137,20 @@ class Reference:
 
     def _has(self, stamp_ns: int) -> bool:
         return any(abs(entry.stamp_ns - stamp_ns) <= _SAME_NS for entry in self._messages)
+
+    def _is_due(self, stamp_ns: int) -> bool:
+        """Whether a message of this stamp is to be expected: the last ones had stamps of images, and their period
+        brings one now. Sensors that are slower than the cameras, or have stamps of their own, hold nothing up.
+        """
+        stamps = sorted(entry.stamp_ns for entry in self._messages if entry.stamp_ns < stamp_ns)[-_LOOKED_AT:]
+        if len(stamps) < 2:
+            return False
+        of_images = sum(any(abs(stamp - asked) <= _SAME_NS for asked in self._asked) for stamp in stamps)
+        period = float(np.median(np.diff(stamps)))
+        if 2 * of_images < len(stamps) or period <= 0:
+            return False
+        steps = (stamp_ns - stamps[-1]) / period
+        return 1 - _PART <= steps <= _MOST_STEPS and abs(steps - round(steps)) <= _PART
 
     def _say_none(self, nearest: _Entry, stamp_ns: int) -> None:
         """Raise MessageError where images have been without a reference for long, although there are messages."""

@@ -78,6 +78,27 @@ def test_images_stamped_with_a_body_that_has_an_optical_frame_have_that(beside, 
     assert "set left.frame_id" in status.message
 
 
+def test_of_several_optical_frames_the_cameras_own_is_taken_or_none(beside):
+    to_optical = np.eye(4)
+    to_optical[:3, :3] = R_BODY_OPTICAL
+    for frames, taken in (
+        (["rig_left_optical", "rig_right_optical"], "rig_left_optical"),
+        (["rig_infra1_optical", "rig_infra2_optical"], None),
+    ):
+        wires = Wires(beside, None)
+        wires.scene = changed(beside, lambda name, info, image: stamped("")("rig_link", info, image))
+        wires.tree.add("base_link", "rig_link", body(beside.poses["left"]), 0, static=True)
+        for frame in frames:
+            wires.tree.add("rig_link", frame, to_optical, 0, static=True)
+        wires.send()
+        message = wires.status("left").message
+        if taken:
+            assert f"whose optical frame in TF is {taken}" in message
+            assert "whose optical frame in TF is rig_right_optical" in wires.status("right").message
+        else:
+            assert f"below which TF has the optical frames {', '.join(frames)}: set left.frame_id" in message
+
+
 @pytest.mark.parametrize(("rig_frame", "is_said"), [("base_link", True), ("rig", False)])
 def test_a_frame_that_looks_upwards_is_said(beside, rig_frame, is_said):
     """Where the rig's frame is one whose z points up, and the camera's is not called optical."""

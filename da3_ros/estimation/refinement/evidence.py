@@ -83,6 +83,10 @@ class Evidence:
             self.common,
         )
 
+    def is_of(self, source: str) -> NDArray[np.bool_]:
+        """(N,) of the pieces of one source."""
+        return self.source == SOURCES.index(source)
+
     def less(self, error: float) -> Evidence:
         """The same without an error of log depth that all pieces share."""
         return replace(self, log_depth=self.log_depth - np.float32(error))

@@ -92,7 +92,14 @@ def refine(
     def one(i: int) -> Refined | None:
         if not subjects[i].wanted:
             return None
-        return _one(subjects[i], logs[i], greys[i], evidence[i], hints[i], messages[i], config, network)
+        of_view = subjects[i], logs[i], greys[i]
+        found = _one(*of_view, evidence[i], hints[i], messages[i], config, network)
+        measured = evidence[i].is_of("measured")
+        if found.report.applied or not measured.any() or measured.all():
+            return found
+        # What a sensor measured does not lean on the poses that views are compared at.
+        alone = _one(*of_view, evidence[i].part(measured), Evidence.none(), messages[i], config, network)
+        return alone if alone.report.applied else found
 
     return side_by_side(one, range(len(subjects)))
 

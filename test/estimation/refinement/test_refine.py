@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole: depth of a set before and after, what is said of it, and when nothing changes."""
 
+import importlib
 import tracemalloc
 from dataclasses import fields, replace
 from functools import cache
@@ -10,9 +11,11 @@ import pytest
 from papered import NETWORK, SLANTED, SMALL, Sheet, bent, network_error, pose, render, room, subject
 
 from da3_ros.estimation.refinement import RefinementConfig, Subject, refine
+from da3_ros.estimation.refinement.evidence import Evidence
 from da3_ros.estimation.scale.rig import SparseDepth
 from da3_ros.geometry import CameraModel
 
+module = importlib.import_module("da3_ros.estimation.refinement.refine")
 H, W = SMALL.height, SMALL.width
 CONFIG = RefinementConfig()
 BEND = bent()
@@ -252,6 +255,27 @@ def test_a_sensor_may_be_right_against_the_network(alone):
     (result,) = refine([replace(alone, depth=upside, measured=(points(true, count=1500), SMALL))], CONFIG)
     assert result.report.applied
     assert np.median(np.abs(result.depth / true - 1)) < 0.03 < np.median(np.abs(upside / true - 1))
+
+
+def test_a_sensor_is_believed_though_views_at_wrong_poses_contradict_it(beside, monkeypatch):
+    """As those of a window whose poses are the network's."""
+    given = replace(beside[0], measured=(points(truth(beside[0]), count=2000), SMALL))
+    rng = np.random.default_rng(7)
+    rows, columns = rng.integers(0, SMALL.height, 3000), rng.integers(0, SMALL.width, 3000)
+    wrong = Evidence.of(rows, columns, rng.uniform(0, 3, 3000), np.full(3000, 0.02), "views")
+    original = module._gather
+
+    def gather(*arguments):
+        found, hints, messages = original(*arguments)
+        return [Evidence.joined([found[0], wrong])], hints, messages
+
+    monkeypatch.setattr(module, "_gather", gather)
+    (result,) = refine([given], CONFIG)
+    assert result.report.applied
+    assert set(result.report.pixels) == {"measured"}
+    assert error(result, given) < 0.02
+    (result,) = refine([replace(given, measured=None)], CONFIG)
+    assert not result.report.applied
 
 
 def test_confidence_rises_where_evidence_agrees(beside, alone):
