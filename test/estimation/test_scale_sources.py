@@ -8,10 +8,13 @@ import pytest
 from known_depth import estimate, views_at
 
 from da3_ros.estimation import ScaleConfig, ScaleEstimate
+from da3_ros.estimation.preprocess import prepare
 from da3_ros.estimation.scale import ScaleSource
 from da3_ros.estimation.scale.filter import ScaleFilter
+from da3_ros.estimation.scale.fit import fit_samples
 from da3_ros.estimation.scale.ground import scale_from_ground
 from da3_ros.estimation.scale.reference import project_reference
+from da3_ros.estimation.scale.rig import SparseDepth
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.points import unproject_depth
 
@@ -169,3 +172,24 @@ def test_a_wild_set_is_held_back_by_the_source_as_well(rig):
 def test_nonsense_is_refused(option, value):
     with pytest.raises(ValueError, match=option):
         ScaleConfig(**{option: value})
+
+
+def test_matches_of_a_repeated_texture_are_no_measure(rig):
+    """A few that chance has made: they tell another order of what is nearer than the network does."""
+    views = tuple(rig.views)
+    prepared = prepare(views, 252, 14)
+    h, w = prepared.images.shape[1:3]
+    depth = np.stack([np.linspace(1, 3, w) * np.ones((h, 1))] * len(views))
+    rng = np.random.default_rng(0)
+    for count, is_chance, is_metric in ((30, True, False), (30, False, True), (400, True, True)):
+        samples = []
+        for view in views:
+            height, width = view.image.shape[:2]
+            pixels = rng.uniform((0, 0), (width - 1, height - 1), (count // 2, 2))
+            true = 1 + 2 * (pixels[:, 0] + 0.5) / width
+            z = rng.permutation(true) if is_chance else 2 * true
+            samples.append(SparseDepth(pixels, z, np.full(count // 2, 0.02)))
+        found = fit_samples("rig", views, prepared, depth, samples, "scale", 20)
+        assert found.metric is is_metric
+        assert ("as chance would" in found.message) is not is_metric
+        assert fit_samples("reference", views, prepared, depth, samples, "scale", 20).metric

@@ -12,7 +12,7 @@ from wrong_depth import Wires, wall
 from da3_ros.stream.diagnostics import OK, WARN
 
 
-@pytest.mark.parametrize("case", ["same", "one pixel", "two", "dark"])
+@pytest.mark.parametrize("case", ["same", "one pixel", "two", "dark", "sky"])
 def test_one_picture_of_two_cameras(case):
     scene = wall("beside")
     other = scene.image("left", 0)
@@ -21,6 +21,10 @@ def test_one_picture_of_two_cameras(case):
     pictures = {"left": scene.image("left", 0), "right": scene.image("right", 0) if case == "two" else other}
     if case == "dark":
         pictures = dict.fromkeys(pictures, np.zeros_like(other))
+
+    if case == "sky":  # over the ground, without noise
+        sky = np.repeat(np.linspace(100, 250, other.shape[0])[:, None, None], other.shape[1], axis=1)
+        pictures = dict.fromkeys(pictures, np.repeat(sky, 3, axis=2).astype(np.uint8))
 
     def messages(name, index, stamp_ns):
         info, image = scene.messages(name, index, stamp_ns)

@@ -28,6 +28,12 @@ SETTLED = 1e-9
 """The fit is done when a round changes it by less than this share."""
 CELLS = 8
 """Cells over an image's width; each counts the same, however many samples lie in it."""
+FEW, ORDER = 100, 0.6
+"""Below so many samples of matches, chance may have made all of them: then they and the network must agree on what is
+nearer more often than this.
+"""
+_DIFFERENT, _PAIRS = 0.1, 60
+"""Of log depth of two samples that are compared; so many pairs tell."""
 BAND = 2.0
 """Samples that are off by more than this factor from all others' scale are wrong, whatever the network's errors."""
 
@@ -68,6 +74,12 @@ def fit_samples(
         found = fit_depth(both[0], both[1], fit, both[2], nearest=_nearest(depth))
     except AlignmentError as error:
         return ScaleEstimate("none", message=f"{source}: {error}")
+    if source != "reference" and len(metric) < FEW and (share := _order(both[0], both[1])) < ORDER:
+        return ScaleEstimate(
+            "none",
+            message=f"{len(metric)} {_SAMPLES[source]}, but they and the network agree on what is nearer in {share:.0%}"
+            " of pairs, as chance would: the matches are ambiguous (repeated texture)",
+        )
     return ScaleEstimate(source, found.scale, found.shift, found.residual, int(found.inliers.sum()), True)
 
 
@@ -81,6 +93,19 @@ _REMEDY = {
     "rig": "more overlap, texture or light",
     "odometry": "more motion, texture or light",
 }
+
+
+def _order(relative: NDArray[np.floating], metric: NDArray[np.floating]) -> float:
+    """Share of the pairs of samples (N,) of clearly different depth of which both say the same one is nearer; 1 where
+    too few differ to tell.
+    """
+    known = np.isfinite(relative) & (relative > 0)
+    ours, theirs = np.log(relative[known]), np.log(metric[known])
+    i, j = np.triu_indices(len(ours), 1)
+    differ = np.abs(theirs[i] - theirs[j]) > _DIFFERENT
+    if differ.sum() < _PAIRS:
+        return 1.0
+    return float(((ours[i] < ours[j]) == (theirs[i] < theirs[j]))[differ].mean())
 
 
 def contradiction(sparse: list[SparseDepth], least: int) -> str:
