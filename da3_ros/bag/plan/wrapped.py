@@ -21,7 +21,7 @@ VALUES = re.compile(r"(16S|32S|32F|64F)C[1-4]?")
 """Encodings of measured values and of labels, not of light."""
 _REPUBLISH = "`ros2 run image_transport republish {} raw`"
 _UNPACK = (  # beginnings of the names of types, and what makes images of them
-    ("rtabmap_msgs/msg/RGBDImage", "`ros2 run rtabmap_util rgbd_split` publishes its images"),
+    ("rtabmap_msgs/", "`ros2 run rtabmap_util rgbd_split` publishes its images"),
     ("isaac_ros_nitros", "isaac_ros_nitros_bridge publishes its images as sensor_msgs/Image"),
     ("theora_image_transport/", f"decode it: {_REPUBLISH.format('theora')}"),
     ("h264_msgs/", f"decode it: {_REPUBLISH.format('h264')}, of h264_image_transport"),
