@@ -207,6 +207,10 @@ class RigDeviation:
     """
     is_sure: bool = True
     """Whether matches are clearly nearer to the epipolar lines of what was found than to those of the calibration."""
+    apart_ms: float = 0.0
+    """Between the stamps of the two images, where the motion of the robot between them is not known."""
+    lasts: bool = True
+    """Whether the last checks found the same turn, or the images were taken at once."""
 
 
 @dataclass(frozen=True)

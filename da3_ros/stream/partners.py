@@ -14,6 +14,8 @@ from da3_ros.sync import CameraCounts
 WINDOW_S = 5.0
 UNMATCHED_SHARE = 0.25
 MIN_FRAMES = 10  # fewer in the window tell nothing about a share
+STOPPED_S = 1.0
+"""Behind the images: a sensor that may have ceased to send."""
 ANOTHER_CLOCK_S = 60.0
 """Stamps and log times that lie further apart come from different clocks."""
 _UNITS = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
@@ -142,7 +144,8 @@ def far_from_images(topic: str, ahead_s: float, max_age_s: float) -> tuple[str, 
     if abs(ahead_s) > ANOTHER_CLOCK_S:
         clock = "another clock: let the sensor stamp by the cameras' one (PTP, or its driver's option for host time)"
         return text, clock if ahead_s > 0 else f"has the sensor stopped? Else it is {clock}"
-    return text, "let the sensor publish more often, synchronise the clocks, or raise scale.max_age"
+    stopped = "has the sensor stopped? Else " if ahead_s < -STOPPED_S else ""
+    return text, f"{stopped}let the sensor publish more often, synchronise the clocks, or raise scale.max_age"
 
 
 def _unit(seconds: float) -> tuple[float, str]:

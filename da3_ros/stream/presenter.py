@@ -49,7 +49,7 @@ def off_calibration(pair: RigDeviation, tolerance_deg: float, scale_source: str)
     scale_source: what depth has its unit from.
     """
     first, second = pair.cameras
-    if pair.is_sure and pair.direction_deg > max(ELSEWHERE_DEG, 3 * pair.direction_std_deg):
+    if pair.is_sure and pair.lasts and pair.direction_deg > max(ELSEWHERE_DEG, 3 * pair.direction_std_deg):
         return (
             f"the images show {second} in another direction from {first} than the transforms do, "
             f"{pair.direction_deg:.0f} deg from it: are the two swapped in TF, or are their frames no optical ones (x "
@@ -59,6 +59,13 @@ def off_calibration(pair: RigDeviation, tolerance_deg: float, scale_source: str)
     least = max(min(tolerance_deg, SURE_DEG) if matters else tolerance_deg, 3 * pair.angle_std_deg)
     if pair.is_sure and pair.angle_deg > least:
         share = f", which alone changes depth by {pair.depth_share:.0%}," if pair.depth_share else ""
+        if pair.apart_ms:
+            turns = f"the images of {first} and {second} are {pair.apart_ms:.0f} ms apart, and show a turn of "
+            turns += (
+                f"{pair.angle_deg:.1f} deg{share} between them: does the robot turn? Trigger the cameras together, "
+            )
+            turns += "or set odometry_frame"
+            return turns + ("; or, as it lasts, was one bumped? Calibrate anew" if pair.lasts else "")
         return (
             f"{first} and {second} stand {pair.angle_deg:.1f} deg{share} and {pair.distance_m:.3f} m off their "
             "calibration: was one bumped? Calibrate anew, or correct the transforms"

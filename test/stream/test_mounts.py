@@ -278,7 +278,14 @@ def test_a_turn_between_two_exposures_is_no_bumped_camera(beside, turns, skew_ms
         pose[:3, :3] = pose[:3, :3] @ cv2.Rodrigues(np.radians([0.0, degrees, 0.0]))[0]
         wires.tree.add("base_link", "right_optical", pose, 0, static=True)
         (pair,) = send_apart(wires, index, skew_ms).rig
-        said.append(pair.is_sure)
+        message = wires.status("right").message
+        said.append(pair.is_sure and pair.lasts)
+        if pair.is_sure:
+            words = f"the images of left and right are {skew_ms} ms apart, and show a turn of 1."
+            assert (words in message) is bool(skew_ms)
+            assert ("was one bumped" in message) is pair.lasts
+        else:
+            assert "ms apart" not in message
     assert tuple(said) == is_said
 
 

@@ -97,7 +97,8 @@ class RigCheck:
             names = first.name, second.name
             lasts = self._lasts(names, calibrated[:3, :3].T @ found.rotation)
             deviation = _deviation(names, calibrated, found, _length(pair, calibrated, sample, found))
-            out.append(replace(deviation, is_sure=deviation.is_sure and (is_at_once or lasts)))
+            apart = 0.0 if is_at_once else abs(first.stamp_ns - second.stamp_ns) / 1e6
+            out.append(replace(deviation, apart_ms=apart, lasts=is_at_once or lasts))
         return tuple(out)
 
     def _lasts(self, names: tuple[str, str], turn: Array) -> bool:
