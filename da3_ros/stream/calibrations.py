@@ -18,6 +18,8 @@ from da3_ros.stream.parameters import CameraParameters
 
 LEAST_DEG = 0.1
 """Calibrations round; turns below it are not worth the word that nobody said whether images are rectified."""
+_BACK_NS = 1_000_000_000
+"""A calibration so much before the last one begins a new time: a simulation that was reset, a recording that loops."""
 _STALE_NS = 1_000_000_000
 """Calibrations of an image's own frame that are so much older than those of another one are over."""
 KEPT = 200
@@ -39,6 +41,8 @@ class Calibrations:
         """Of each camera by stamp and frame: some drivers send the calibrations of two cameras on one topic."""
         self._in_vain: dict[str, int] = {}
         """Cameras whose image waited for nothing, and its stamp."""
+        self._last: dict[tuple[str, str], int] = {}
+        """Stamp (ns) of the last one that came, by camera and frame."""
 
     def add(self, camera: str, message: Any) -> None:
         """A CameraInfo came."""
@@ -46,6 +50,10 @@ class Calibrations:
         key = stamp_ns, message.header.frame_id
         with self._condition:
             kept = self._kept[camera]
+            if stamp_ns < self._last.get((camera, key[1]), stamp_ns) - _BACK_NS:  # those are of a time that is over
+                for other in [other for other in kept if other[1] == key[1]]:
+                    del kept[other]
+            self._last[camera, key[1]] = stamp_ns
             kept.pop(key, None)
             kept[key] = message
             if len(kept) > KEPT:

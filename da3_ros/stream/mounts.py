@@ -33,14 +33,16 @@ def with_optical_frame(source: Source, transforms: TransformTree, health: Health
     """The source in the optical frame that TF has right below its own, where that one is the camera's body."""
     found = optical_children(source.frame_id, transforms)
     child = chosen(found, source.view.name)
-    if child is None:
-        if found:
-            text = (
-                f"its images are stamped with {source.frame_id}, x forward, below which TF has the optical frames "
-                f"{', '.join(found)}: set {source.view.name}.frame_id to the one of this camera"
-            )
-            health.report(source.view.name, "optical frame", text, WARN)
+    if not found:
         return source
+    if child is None:  # all of them look the same way, a few centimetres apart
+        text = (
+            f"its images are stamped with {source.frame_id}, x forward, below which TF has the optical frames "
+            f"{', '.join(found)}: set {source.view.name}.frame_id to the one of this camera; until then {found[0]} is "
+            "used"
+        )
+        health.report(source.view.name, "optical frame", text, WARN)
+        return replace(source, frame_id=found[0])
     text = (
         f"its images are stamped with {source.frame_id}, x forward, whose optical frame in TF is {child}: that "
         f"one is used; set {source.view.name}.frame_id to it, or let the driver stamp images with it"

@@ -63,6 +63,22 @@ def test_one_topic_with_the_calibrations_of_two_cameras():
     assert kept.of("a", 1, "elsewhere").name in ("left1", "right1")
 
 
+def test_of_a_time_that_is_over_nothing_holds():
+    """A simulation that was reset, with another camera: what came before lies in the future then."""
+    kept, second = Calibrations(), 1_000_000_000
+
+    def at(seconds, name):
+        stamp = SimpleNamespace(sec=seconds, nanosec=0)
+        kept.add("a", SimpleNamespace(header=SimpleNamespace(stamp=stamp, frame_id="a"), name=name))
+
+    for seconds in range(10):
+        at(seconds, "before")
+    at(0, "after")
+    assert [kept.of("a", n * second + 1, "a").name for n in (0, 3, 20)] == ["after"] * 3
+    at(1, "later")
+    assert [kept.of("a", n * second + 1, "a").name for n in (0, 1)] == ["after", "later"]
+
+
 def test_a_topic_that_changes_to_another_cameras_is_not_hidden_by_what_it_sent_before():
     kept, second = Calibrations(), 1_000_000_000
     kept.add("a", info(0, "left", "left"))

@@ -97,6 +97,8 @@ def test_of_several_optical_frames_the_cameras_own_is_taken_or_none(beside):
             assert "whose optical frame in TF is rig_right_optical" in wires.status("right").message
         else:
             assert f"below which TF has the optical frames {', '.join(frames)}: set left.frame_id" in message
+            assert "until then rig_infra1_optical is used" in message
+            assert "points up" not in message
 
 
 @pytest.mark.parametrize(("rig_frame", "is_said"), [("base_link", True), ("rig", False)])
