@@ -38,7 +38,7 @@ def _rectification(camera: CameraModel) -> tuple[NDArray, NDArray]:
     size = (camera.width, camera.height)
     if camera.distortion_model in ("plumb_bob", "rational_polynomial", ""):
         return cv2.initUndistortRectifyMap(camera.K, coefficients, np.eye(3), camera.K, size, cv2.CV_16SC2)
-    if camera.distortion_model in ("equidistant", "fisheye"):
+    if camera.distortion_model in FISHEYE:
         return cv2.fisheye.initUndistortRectifyMap(camera.K, coefficients[:4], np.eye(3), camera.K, size, cv2.CV_16SC2)
     raise ValueError(
         f"unknown distortion model {camera.distortion_model!r}; "
@@ -52,12 +52,9 @@ def blind(camera: CameraModel, size: tuple[int, int]) -> NDArray[np.bool_] | Non
     if not camera.is_distorted:
         return None
     height, width = size
-    straight = camera.scaled(width, height)
-    u, v = np.meshgrid(np.arange(width), np.arange(height))
-    x, y = (u - straight.cx) / straight.fx, (v - straight.cy) / straight.fy
-    points = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 1, 3)
-    column, row = _projected(points, camera).reshape(height, width, 2).transpose(2, 0, 1)
-    radius = np.hypot(x, y)
+    rays = camera.scaled(width, height).rays(_pixels(width, height))
+    column, row = _projected(rays[:, None], camera).reshape(height, width, 2).transpose(2, 0, 1)
+    radius = np.hypot(rays[:, 0], rays[:, 1]).reshape(height, width)
     found = (column < -_PIXEL) | (column > camera.width - 1 + _PIXEL) | ~np.isfinite(column + row)
     found |= (row < -_PIXEL) | (row > camera.height - 1 + _PIXEL) | (radius >= _turning(camera, float(radius.max())))
     return found if found.any() else None
@@ -66,8 +63,7 @@ def blind(camera: CameraModel, size: tuple[int, int]) -> NDArray[np.bool_] | Non
 @lru_cache(maxsize=4)
 def straight_rays(camera: CameraModel) -> NDArray[np.float32]:
     """Directions (H, W, 3) with z = 1 of the pixels of a photograph, as the lens took it; NaN where there is none."""
-    u, v = np.meshgrid(np.arange(camera.width, dtype=np.float64), np.arange(camera.height, dtype=np.float64))
-    pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
+    pixels = _pixels(camera.width, camera.height)[:, None]
     coefficients = np.array(camera.distortion, np.float64)
     if camera.distortion_model in FISHEYE:
         found = cv2.fisheye.undistortPoints(pixels, camera.K, coefficients[:4])
@@ -83,6 +79,12 @@ def straight_rays(camera: CameraModel) -> NDArray[np.float32]:
         bad = ~(off < 0.1 * _PIXEL) | ~(radius < _turning(camera, float(np.nanmax(radius, initial=1.0))))
     rays[bad.reshape(-1, 1).repeat(3, axis=1).reshape(rays.shape)] = np.nan
     return rays.reshape(camera.height, camera.width, 3).astype(np.float32)
+
+
+def _pixels(width: int, height: int) -> NDArray[np.float64]:
+    """u and v (H W, 2) of every pixel, row by row."""
+    u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+    return np.stack([u, v], axis=-1).reshape(-1, 2)
 
 
 def _projected(points: NDArray[np.float64], camera: CameraModel) -> NDArray[np.float64]:

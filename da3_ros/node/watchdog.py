@@ -8,7 +8,7 @@ topic's publishers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from da3_ros.node.compat import describe_publishers, steady_timer
@@ -100,7 +100,7 @@ class Watchdog:
             self._health.resolve("", "sim time")
         else:
             publishers, _ = describe_publishers(node, "/clock")
-            known = f"{len(publishers)} publishers" + (f" ({', '.join(publishers)})" if publishers else "")
+            known = _listed(publishers)
             if publishers:
                 text = f"use_sim_time is set, and the time on /clock is 0 ({known}): is the simulation paused?"
             else:
@@ -149,8 +149,7 @@ class Watchdog:
             others = "the others go on without it"
         else:
             others = "no other camera sends either"
-        known = f"{len(publishers)} publishers" + (f" ({', '.join(publishers)})" if publishers else "")
-        text = f"{topic}: no image for {seconds:.0f} s, {known}; {others}: {hint}"
+        text = f"{topic}: no image for {seconds:.0f} s, {_listed(publishers)}; {others}: {hint}"
         self._health.report(camera.name, "silent", text, WARN)
 
     def _look_at_stamps(self, now: float) -> None:
@@ -165,3 +164,8 @@ class Watchdog:
         """Say which camera's frames find no partner."""
         for name, text in self._partners.look(now, self._buffer.counters.snapshot()).items():
             self._health.report(name, "partners", text, WARN)
+
+
+def _listed(publishers: Sequence[str]) -> str:
+    """How many there are, and which."""
+    return f"{len(publishers)} publishers" + (f" ({', '.join(publishers)})" if publishers else "")
