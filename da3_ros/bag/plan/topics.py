@@ -165,7 +165,8 @@ def check_topics(recording: Recording, parameters: NodeParameters) -> None:
                 problems.append(f"{name} is a {topic.kind}, wanted {kind}; set {camera.name}.transport")
     if problems:
         raise BagError("; ".join(problems))
-    infos = find_infos(recording)
+    bare = any(not camera.camera_info_topic for camera in parameters.cameras)
+    infos = find_infos(recording) if bare else {}  # asked for of those alone, and read a second time
     for camera in parameters.cameras:
         doubts = (_several_cameras(recording, camera.image_topic), _two_in_one(recording, camera, infos))
         recording.problems += [text for text in doubts if text and text not in recording.problems]
