@@ -45,7 +45,7 @@ SPECS = (
     Spec("scale.fit", "auto", "Fit to the samples: with a shift, without, or as they ask.", ", ".join(FITS)),
     Spec("scale.period", 0.0, "Seconds between two estimates of the scale; 0: with every set.", ">= 0"),
     Spec("scale.smoothing", 0.5, "Time constant of the scale's smoothing in seconds; 0: none.", ">= 0"),
-    Spec("scale.hold", 2.0, "Seconds for which the last scale serves sets that tell none.", ">= 0"),
+    Spec("scale.hold", 2.0, "Seconds for which the last scale, once overdue, serves sets that tell none.", ">= 0"),
     Spec("scale.max_jump", 0.25, "A scale that differs by more than this share must be confirmed.", "> 0"),
     Spec("scale.confirm", 3, "Sets that must agree on a jump of the scale.", ">= 1"),
     Spec("scale.min_matches", 20, "Samples of metric depth that a scale needs.", ">= 8"),

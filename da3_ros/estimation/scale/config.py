@@ -27,7 +27,7 @@ class ScaleConfig:
     period: float = 0.0
     """Seconds between two estimates; 0 estimates on every set."""
     hold: float = 2.0
-    """Seconds for which the last scale is kept when a set has too few samples."""
+    """Seconds for which the last scale serves sets that tell none; with a `period` from when the next one was due."""
     smoothing: float = 0.5
     """Time constant of the smoothing of scale and shift, in seconds; 0: every set stands for itself."""
     max_jump: float = 0.25

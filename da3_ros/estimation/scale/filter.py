@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scale over time: smoothed, and never jumping on the word of one set."""
+"""The scale over time: smoothed, held where a set tells none, and never jumping on the word of one set."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Container
 
 from da3_ros.estimation.scale.config import ScaleConfig
 from da3_ros.estimation.views import ScaleEstimate
+
+Memory = tuple[ScaleEstimate | None, int, list[ScaleEstimate], tuple[ScaleEstimate, int] | None]
+"""What a filter remembers: last, when, what waits for confirmation, and what may be held."""
 
 
 class ScaleFilter:
@@ -18,22 +22,48 @@ class ScaleFilter:
         self.last: ScaleEstimate | None = None
         self.last_ns = 0
         self._pending: list[ScaleEstimate] = []
+        self._served: tuple[ScaleEstimate, int] | None = None
+        """The last metric scale of any source, believed here or not smoothed at all, and when it was told."""
 
     def reset(self) -> None:
         """Forget everything, for example after a jump in time."""
-        self.last, self._pending = None, []
+        self.last, self._pending, self._served = None, [], None
 
-    def memory(self) -> tuple[ScaleEstimate | None, int, list[ScaleEstimate]]:
+    def memory(self) -> Memory:
         """Everything, for `recall`."""
-        return self.last, self.last_ns, list(self._pending)
+        return self.last, self.last_ns, list(self._pending), self._served
 
-    def recall(self, memory: tuple[ScaleEstimate | None, int, list[ScaleEstimate]]) -> None:
+    def recall(self, memory: Memory) -> None:
         """Go on where `memory` was asked for."""
-        self.last, self.last_ns, self._pending = memory[0], memory[1], list(memory[2])
+        self.last, self.last_ns, pending, self._served = memory
+        self._pending = list(pending)
 
     def age_s(self, now_ns: int) -> float:
         """Seconds since the last estimate that was believed; infinite without one."""
         return math.inf if self.last is None else abs(now_ns - self.last_ns) * 1e-9
+
+    def serve(self, estimate: ScaleEstimate, now_ns: int) -> ScaleEstimate:
+        """A metric estimate that needs no smoothing -> the same, remembered for `held`."""
+        self._served = estimate, now_ns
+        return estimate
+
+    def held(self, now_ns: int, why: str, believed: Container[str] | None = None) -> ScaleEstimate | None:
+        """The last metric scale, for a set that tells none; None where there is none, or it is too old: `hold` seconds
+        count from when the next one was due. believed: sources, of which the last one that was believed here is meant;
+        None: the last one of any. why: said in its message.
+        """
+        if believed is None:
+            kept = self._served
+        else:
+            kept = (self.last, self.last_ns) if self.last is not None and self.last.source in believed else None
+        if kept is None:
+            return None
+        last, told_ns = kept
+        seconds = abs(now_ns - told_ns) * 1e-9
+        if seconds > self._config.period + self._config.hold:
+            return None
+        why = why or f"nothing was measured by {last.source}"
+        return dataclasses.replace(last, inliers=0, message=f"held for {seconds:.1f} s: {why}")
 
     def accept(self, estimate: ScaleEstimate, now_ns: int) -> ScaleEstimate:
         """A metric estimate of this set -> the scale to use.
@@ -42,7 +72,8 @@ class ScaleFilter:
         agree on the new one, and the message says so; a change of source counts as a jump only if the value jumps.
         """
         config, last = self._config, self.last
-        if last is None or self.age_s(now_ns) > max(config.hold, 4 * config.smoothing):
+        # Not sooner than the next one is due: with a long period every estimate would be the first one.
+        if last is None or self.age_s(now_ns) > config.period + max(config.hold, 4 * config.smoothing):
             return self._believe(estimate, now_ns)
         jump = _distance(estimate, last)
         if jump <= config.max_jump:
@@ -62,7 +93,7 @@ class ScaleFilter:
 
     def _believe(self, estimate: ScaleEstimate, now_ns: int) -> ScaleEstimate:
         self.last, self.last_ns, self._pending = estimate, now_ns, []
-        return estimate
+        return self.serve(estimate, now_ns)
 
     def _smoothed(self, new: ScaleEstimate, last: ScaleEstimate, now_ns: int) -> ScaleEstimate:
         tau = self._config.smoothing

@@ -101,14 +101,12 @@ class ScaleSource:
                 return self._filter.accept(fit, now)
             reasons.append(fit.message)
         # A sensor that is late for a set, or sees nothing in it, says nothing against what it said before.
-        held = last is not None and (bool(samples) or last.source in MEASURED)
-        if held and last is not None and self._filter.age_s(now) <= self.config.hold:
-            why = "; ".join(reasons) or f"nothing was measured by {last.source}"
-            message = f"held for {self._filter.age_s(now):.1f} s: {why}"
-            return dataclasses.replace(last, inliers=0, message=message)
+        if held := self._filter.held(now, "; ".join(reasons), MEASURED):
+            return held
         if contradiction(samples.get("rig", []), self.config.min_matches):
             poses = None  # the distances of transforms that the images refute are no measure either
-        return self._without_samples(views, prepared, depth, reasons, metres, poses)
+        found = self._without_samples(views, prepared, depth, reasons, metres, poses)
+        return found if found.metric else self._filter.held(now, found.message) or found
 
     def _without_samples(
         self,
@@ -120,11 +118,11 @@ class ScaleSource:
         poses: NDArray[np.float64] | None,
     ) -> ScaleEstimate:
         """Scale from what stands behind the measured sources; reasons: why these had no answer."""
-        source = self.config.source
+        source, now = self.config.source, views[0].stamp_ns
         if metres is not None and source in ("auto", "metric_model"):
             if metres > 0:
                 told = f"the network's own metres are used: {'; '.join(reasons)}" if reasons else ""
-                return ScaleEstimate("metric_model", metres, metric=True, message=told)
+                return self._filter.serve(ScaleEstimate("metric_model", metres, metric=True, message=told), now)
             reasons = [*reasons, ALL_SKY]
         if source == "metric_model":
             return ScaleEstimate("none", message=NOT_METRIC if metres is None else ALL_SKY)
@@ -135,11 +133,11 @@ class ScaleSource:
             found = scale_from_distances(poses, known, self.config.matching.min_baseline)
             message = "; ".join([found.message, *reasons])
             if found.metric:
-                return dataclasses.replace(found, message=message)
+                return self._filter.serve(dataclasses.replace(found, message=message), now)
         if self.config.camera_height and source in ("auto", "camera_height"):
             ground = self._from_ground(views, prepared, depth)
             if ground.metric:
-                return self._filter.accept(ground, views[0].stamp_ns)
+                return self._filter.accept(ground, now)
             reasons = [*reasons, ground.message]
         return ScaleEstimate("none", message="; ".join(reasons) or _nothing_to_go_on(source, views))
 
