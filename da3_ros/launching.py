@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import yaml
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description import LaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, ThisLaunchFileDir
@@ -51,10 +51,11 @@ def describe(arguments: Sequence[Argument], start: Actions) -> Any:
     return LaunchDescription([*declared, OpaqueFunction(function=act)])
 
 
-def include(name: str, arguments: Mapping[str, str]) -> Any:
+def include(context: Any, name: str, arguments: Mapping[str, str]) -> Any:
     """Start another launch file of this package: ``<name>.launch.py``."""
-    source = PythonLaunchDescriptionSource(PathJoinSubstitution([ThisLaunchFileDir(), f"{name}.launch.py"]))
-    return IncludeLaunchDescription(source, launch_arguments=dict(arguments).items())
+    # Now, and not when it is visited: a driver's file that is included before would have moved ThisLaunchFileDir.
+    path = PathJoinSubstitution([ThisLaunchFileDir(), f"{name}.launch.py"]).perform(context)
+    return IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=dict(arguments).items())
 
 
 def config_file(context: Any, name: str) -> str:
@@ -97,7 +98,9 @@ def with_driver(
     if is_true(values, "driver"):
         path = PathJoinSubstitution([FindPackageShare(package), "launch", file])
         source = PythonLaunchDescriptionSource(path)
-        actions.append(IncludeLaunchDescription(source, launch_arguments=dict(options).items()))
+        driver = IncludeLaunchDescription(source, launch_arguments=dict(options).items())
+        # What its launch file sets, such as a namespace or the clock, is not meant for our node.
+        actions.append(GroupAction([driver], scoped=True))
     passed = {name: values[name] for name in ("model", "parameters")}
     passed["params_file"] = values["params_file"] or config_file(context, config)
-    return [*actions, include("multi_cam", passed)]
+    return [*actions, include(context, "multi_cam", passed)]

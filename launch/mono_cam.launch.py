@@ -45,7 +45,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     }
     passed = {name: values[name] for name in ("model", "params_file", "remappings", "use_sim_time")}
     passed.update(cameras="[camera]", parameters=yaml.safe_dump(camera))
-    return [launching.include("multi_cam", passed)]
+    return [launching.include(context, "multi_cam", passed)]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -10,6 +10,7 @@ Arguments win over the parameter file.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.actions import SetEnvironmentVariable
@@ -53,6 +54,9 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
         overrides["model"] = values["model"]
     if values["cameras"]:
         overrides["cameras"] = [name.strip() for name in values["cameras"].strip("[] ").split(",")]
+    params_file = values["params_file"]
+    if params_file and not Path(params_file).is_file():  # launch_ros would only warn, and start without it
+        raise ValueError(f"params_file:={params_file} is no file: name one, or leave it empty for the defaults")
     actions = []
     if values["fastdds_transports"]:
         actions.append(SetEnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", values["fastdds_transports"]))
@@ -64,7 +68,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
             namespace=values["namespace"],
             output="screen",
             remappings=list(launching.mapping("remappings", values["remappings"]).items()),
-            parameters=[*([values["params_file"]] if values["params_file"] else []), overrides],
+            parameters=[*([params_file] if params_file else []), overrides],
         )
     )
     return actions

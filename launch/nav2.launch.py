@@ -10,12 +10,12 @@ mono_cam.launch.py) the frame of the cloud ends in _relative, which no costmap c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from da3_ros import launching
-from da3_ros.launching import MODEL, TRANSPORT, USE_SIM_TIME, Argument
+from da3_ros.launching import MODEL, PARAMETERS, TRANSPORT, USE_SIM_TIME, Argument
 
 if TYPE_CHECKING:
     from launch.action import Action
@@ -31,13 +31,15 @@ ARGUMENTS = (
     Argument("depth", "/pipeline/depth", "Topic of the depth image."),
     Argument("max_range", "8.0", "Farthest obstacle in metres; raytrace_max_range of the costmap must not be less."),
     Argument("min_confidence", "1.0", "Least confidence of a point; the network's starts at 1."),
+    PARAMETERS,
     USE_SIM_TIME,
 )
 
 
 def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     """The node of mono_cam.launch.py with Nav2's topic names."""
-    parameters = {name: float(values[name]) for name in ("max_range", "min_confidence")}
+    parameters: dict[str, Any] = {name: float(values[name]) for name in ("max_range", "min_confidence")}
+    parameters.update(launching.mapping("parameters", values["parameters"]))
     remappings = {
         "/da3/camera/points": values["points"],
         "/da3/camera/depth/image_rect": values["depth"],
@@ -45,7 +47,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     }
     passed = {name: values[name] for name in ("image", "camera_info", "transport", "model", "use_sim_time")}
     passed.update(parameters=yaml.safe_dump(parameters), remappings=yaml.safe_dump(remappings))
-    return [launching.include("mono_cam", passed)]
+    return [launching.include(context, "mono_cam", passed)]
 
 
 def generate_launch_description() -> LaunchDescription:

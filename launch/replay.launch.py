@@ -44,7 +44,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
         raise ValueError(f"viewer:={values['viewer']} is unknown: choose one of {', '.join(VIEWERS)}")
     passed = {name: values[name] for name in ("params_file", "model", "cameras", "parameters")}
     passed["use_sim_time"] = "true"
-    actions = [launching.include("multi_cam", passed)]
+    actions = [launching.include(context, "multi_cam", passed)]
     if values["viewer"] == "rviz":
         layout = launching.config_file(context, "multi_cam.rviz")
         time = [{"use_sim_time": True}]

@@ -66,7 +66,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     parameters.update(launching.mapping("parameters", values["parameters"]))
     passed = {name: values[name] for name in ("model", "params_file", "use_sim_time")}
     passed.update(cameras="[left, right]", parameters=yaml.safe_dump(parameters))
-    return [*actions, launching.include("multi_cam", passed)]
+    return [*actions, launching.include(context, "multi_cam", passed)]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -57,7 +57,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     }
     return [
         Node(package="usb_cam", executable="usb_cam_node_exe", name="usb_cam", namespace="camera", parameters=[driver]),
-        launching.include("mono_cam", passed),
+        launching.include(context, "mono_cam", passed),
     ]
 
 
