@@ -6,12 +6,12 @@ VENV := .venv
 RUN := env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE $(if $(ROS_DISTRO),,-u LD_LIBRARY_PATH) $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test plain rented lint format bench docs clean
+.PHONY: help env demo test plain rented mutants lint format bench docs clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=tensorrt: engines built without a GPU; EXTRAS=openvino: bfloat16 on a CPU; EXTRAS=accuracy: surfaces in benchmark/accuracy; EXTRAS=interop: Rerun, KISS-ICP, an S3 server; EXTRAS=docs: the documentation's builder; EXTRAS=workflows: actionlint)
+env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=tensorrt: engines built without a GPU; EXTRAS=openvino: bfloat16 on a CPU; EXTRAS=accuracy: surfaces in benchmark/accuracy; EXTRAS=interop: Rerun, KISS-ICP, an S3 server; EXTRAS=docs: the documentation's builder; EXTRAS=workflows: actionlint; EXTRAS=mutants: coverage)
 	@$(PYTHON) tools/setup_env.py $(EXTRAS:%=--extra %)
 
 demo: env ## The main job on real input: cameras -> node -> recording, with a table and pictures
@@ -35,6 +35,10 @@ plain: ## The tests once more as on a plain ROS machine: the run-time dependenci
 
 rented: env ## Rehearse training/rented_gpu/run.sh: a clean folder, a venv with what a rented machine has, no network
 	@$(RUN) tools/rented_rehearsal.py $(ARGS)
+
+mutants: override EXTRAS += mutants
+mutants: env ## Put one fault after another into copies of the package, and see which of them no test notices
+	@$(RUN) tools/mutants.py $(ARGS)
 
 lint: env ## ruff, format, types, licence lines; workflows, where EXTRAS=workflows or the machine has actionlint
 	@$(VENV)/bin/ruff check .

@@ -24,7 +24,7 @@ from environment.machine import ROOT, SetupError, System
 from environment.pins import Requirements
 from environment.steps import Steps
 
-EXTRAS = ("tensorrt", "openvino", "accuracy", "interop", "docs", "workflows")
+EXTRAS = ("tensorrt", "openvino", "accuracy", "interop", "docs", "workflows", "mutants")
 """Optional groups of requirements.txt, chosen with `make env EXTRAS=...`."""
 
 
