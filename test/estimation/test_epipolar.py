@@ -1,39 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Poses of pairs from matches alone, in a made scene whose noise and wrong matches are known."""
 
-import cv2
 import numpy as np
 import pytest
+from made_pairs import TRUTH, matches, turned
 
 from da3_ros.estimation.pose.epipolar import distances, epipolar_pose
-from da3_ros.estimation.pose.matches import PairMatches
-from da3_ros.geometry import CameraModel
-from da3_ros.geometry.poses import from_rotation_translation, invert, rotation_angle
-
-CAMERA = CameraModel.pinhole(480, 360, 400.0, 400.0, 240.0, 180.0)
-TRUTH = from_rotation_translation(np.eye(3), np.array([0.2, 0.0, 0.0]))
-
-
-def turned(degrees):
-    """T_i_j of a camera that was turned about x, y, z."""
-    found = TRUTH.copy()
-    found[:3, :3] = cv2.Rodrigues(np.radians(degrees))[0]
-    return found
-
-
-def matches(T_i_j, count=200, noise=0.2, wrong=0.0, seed=0, depths=(1.5, 6.0)):
-    rng = np.random.default_rng(seed)
-    pixels = rng.uniform((20, 20), (460, 340), (count, 2))
-    z = rng.uniform(*depths, count)
-    points = CAMERA.rays(pixels) * z[:, None]
-    T_j_i = invert(T_i_j)
-    there = points @ T_j_i[:3, :3].T + T_j_i[:3, 3]
-    other = there[:, :2] / there[:, 2:] * 400.0 + (240.0, 180.0)
-    lost = rng.random(count) < wrong
-    other[lost] = rng.uniform((0, 0), (480, 360), (int(lost.sum()), 2))
-    return PairMatches(
-        0, 1, pixels + rng.normal(0, noise, (count, 2)), other + rng.normal(0, noise, (count, 2)), CAMERA, CAMERA
-    ), z
+from da3_ros.geometry.poses import from_rotation_translation, rotation_angle
 
 
 @pytest.mark.parametrize("degrees", [(0, 0, 0), (0, 1, 0), (0, -3, 0), (2, 0, 0), (0, 0, 8), (-4, 6, 3)])

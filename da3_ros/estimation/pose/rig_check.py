@@ -107,8 +107,8 @@ class RigCheck:
         """
         vector = cv2.Rodrigues(turn)[0].ravel()
         before = self._turns.get(names, [])
-        self._turns[names] = [*before, vector][-_CHECKS:]
-        return len(before) >= _CHECKS - 1 and all(np.linalg.norm(vector - other) < _SAME_TURN for other in before)
+        self._turns[names] = [*before, vector][1 - _CHECKS :]
+        return len(before) == _CHECKS - 1 and all(np.linalg.norm(vector - other) < _SAME_TURN for other in before)
 
 
 def _calibrated(first: View, second: View) -> tuple[Array, bool]:
