@@ -35,9 +35,9 @@ class Issue:
     level: int
     text: str
     seen: float  # monotonic seconds
-    logged: float
     count: int = 1
     keep_s: float = 0.0
+    """At least, if that is longer than all are kept."""
 
 
 @dataclass
@@ -61,11 +61,14 @@ class Health:
         keep_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """log: called with (level, text), at most every ten seconds for the same issue."""
+        """log: called with (level, text), at most every ten seconds for the same issue, whether or not it was over in
+        between. keep_s: for how long an issue is said after it was seen last; may be set at any time.
+        """
         self._cameras = tuple(cameras)
-        self._log, self._keep, self._clock = log, keep_s, clock
+        self._log, self.keep_s, self._clock = log, keep_s, clock
         self._lock = threading.Lock()
         self._issues: dict[tuple[str, str], Issue] = {}
+        self._logged: dict[tuple[str, str], float] = {}
         self._last_error: dict[str, str] = {}
         self._arrivals: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=1000))
         self._sets: deque[float] = deque(maxlen=1000)
@@ -84,18 +87,19 @@ class Health:
 
         kind: tells issues of one camera apart. keep_s: for how long it is said at least, where it is looked at seldom.
         """
-        now = self._clock()
+        now, key = self._clock(), (camera, kind)
         with self._lock:
-            issue = self._issues.get((camera, kind))
+            issue = self._issues.get(key)
             if issue is None:
-                issue = self._issues[camera, kind] = Issue(level, text, now, float("-inf"), 0)
-            issue.level, issue.text, issue.seen, issue.keep_s = level, text, now, max(keep_s, self._keep)
+                issue = self._issues[key] = Issue(level, text, now, 0)
+            issue.level, issue.text, issue.seen, issue.keep_s = level, text, now, keep_s
             issue.count += 1
             if level == ERROR:
                 self._last_error[camera] = text
-            must_log = now - issue.logged >= (_LOG_EVERY_S if level != OK else float("inf"))
+            every = _LOG_EVERY_S if level != OK else float("inf")
+            must_log = key not in self._logged or now - self._logged[key] >= every
             if must_log:
-                issue.logged = now
+                self._logged[key] = now
         if must_log:
             self._log(level, f"{camera}: {text}" if camera else text)
 
@@ -119,18 +123,21 @@ class Health:
             arrivals = self._arrivals[camera]
             return self._clock() - arrivals[-1] if arrivals else None
 
-    def set_done(self, offsets_ns: Mapping[str, int], stages: Mapping[str, float], estimate: Estimate) -> None:
+    def set_done(
+        self, offsets_ns: Mapping[str, int], stages: Mapping[str, float], estimate: Estimate, count: int
+    ) -> None:
         """A set was published.
 
         offsets_ns: each camera's stamp after the trigger's. stages: milliseconds; `total` goes from the first
-        stamp to the last publish.
+        stamp to the last publish. count: of the first views of the estimate that are of this moment: fewer than frames
+        came where one could not be used.
         """
         with self._lock:
             self._sets.append(self._clock())
             for camera, offset in offsets_ns.items():
                 self._skew_ns[camera].append(abs(offset))
             self._scale, self._odometry = estimate.scale, estimate.odometry
-            views = estimate.views[: len(offsets_ns)]
+            views = estimate.views[:count]
             self._poses = {view.name: view.pose.source for view in views}
             self._refinement = {view.name: as_numbers(view.refinement) for view in views if view.refinement is not None}
             self._refinement_ms = stages.get("refinement", 0.0)
@@ -144,8 +151,9 @@ class Health:
         """Everything of this moment. note: why there is no output at present, if the node knows."""
         now = self._clock()
         with self._lock:
-            for key in [key for key, issue in self._issues.items() if now - issue.seen > issue.keep_s]:
-                del self._issues[key]
+            for key, issue in list(self._issues.items()):
+                if now - issue.seen > max(issue.keep_s, self.keep_s):
+                    del self._issues[key]
             node = [issue for (camera, _), issue in self._issues.items() if not camera]
             statuses = [self._overall(node, now, note)]
             statuses += [self._camera(camera, counts.get(camera), now) for camera in self._cameras]

@@ -116,13 +116,13 @@ class Presenter:
             "publish": (time.perf_counter() - begin) * 1e3,
             "total": (self._now() - min(frame.stamp_ns for frame in frames.frames)) / 1e6,
         }
-        offsets = {frame.camera: frame.stamp_ns - frames.stamp_ns for frame in frames.frames}
-        self._health.set_done(offsets, stages, estimate)
+        offsets, count = {frame.camera: frame.stamp_ns - frames.stamp_ns for frame in frames.frames}, len(work.sources)
+        self._health.set_done(offsets, stages, estimate, count)
         self._outputs.publish_latency(stages, frames.stamp_ns)
         self._check(stages["total"], estimate)
-        self._check_engine(estimate, len(work.sources))
-        self._check_range(estimate, len(work.sources))
-        self._check_refinement(estimate.views[: len(work.sources)])
+        self._check_engine(estimate, count)
+        self._check_range(estimate, count)
+        self._check_refinement(estimate.views[:count])
         return stages
 
     def _check(self, latency_ms: float, estimate: Estimate) -> None:

@@ -69,6 +69,45 @@ def test_logging_is_throttled(health, clock, logged):
     assert logged[0] == (ERROR, "failed")
 
 
+@pytest.mark.parametrize("is_resolved", [False, True])
+def test_an_issue_that_comes_and_goes_is_logged_no_oftener(health, clock, logged, is_resolved):
+    """It is said for five seconds only: with a pause of six it was a new one each time."""
+    for _ in range(11):
+        health.report("left", "image", "corrupt")
+        if is_resolved:
+            health.resolve("left", "image")
+        clock.now += 6
+        assert by_name(health)["left"].level == OK
+    assert len(logged) == 6
+    health.report("right", "image", "corrupt")  # another camera's is another one
+    health.report("left", "qos", "corrupt")
+    assert len(logged) == 8
+
+
+def test_what_is_worth_knowing_is_logged_once(health, clock, logged):
+    for _ in range(3):
+        health.report("left", "rectification", "turned", OK)
+        clock.now += 20
+        by_name(health)
+    assert logged == [(OK, "left: turned")]
+
+
+def test_an_issue_is_kept_for_as_long_as_reports_are_apart(health, clock):
+    """`diagnostics.period` was set to 10 while the node runs, before or after it was seen."""
+    health.report("left", "before", "corrupt")
+    health.keep_s = 30.0
+    health.report("right", "after", "corrupt")
+    clock.now += 29
+    assert [by_name(health)[name].level for name in ("left", "right")] == [ERROR, ERROR]
+    health.keep_s = 5.0
+    assert [by_name(health)[name].level for name in ("left", "right")] == [OK, OK]
+    health.report("left", "rig", "bumped", keep_s=20.0)  # looked at seldom
+    clock.now += 19
+    assert by_name(health)["left"].level == ERROR
+    clock.now += 2
+    assert by_name(health)["left"].level == OK
+
+
 def test_rates(health, clock):
     for _ in range(40):
         health.frame_arrived("left")
@@ -100,6 +139,7 @@ def test_scale_and_timing(health):
             {"left": 0, "right": -2_000_000},
             {"engine": 5.0, "total": float(total)},
             Estimate((), ScaleEstimate("rig", 1.5, 0, 0.02, 99, True)),
+            0,
         )
     statuses = by_name(health)
     assert statuses["scale"].level == OK
@@ -110,7 +150,7 @@ def test_scale_and_timing(health):
     assert statuses["timing"].values["total_ms_p99"] == "99.0"
     assert statuses["timing"].values["engine_ms_p50"] == "5.0"
     assert statuses["right"].values["skew_ms_p95"] == "2.00"
-    health.set_done({}, {}, Estimate((), ScaleEstimate("none", message="one camera")))
+    health.set_done({}, {}, Estimate((), ScaleEstimate("none", message="one camera")), 0)
     assert (by_name(health)["scale"].level, by_name(health)["scale"].message) == (
         WARN,
         "depth is relative: one camera",
@@ -120,11 +160,12 @@ def test_scale_and_timing(health):
 def test_poses_the_rig_and_the_odometry(health):
     scale = ScaleEstimate("none")
     motion = OdometryEstimate(np.eye(4), np.diag([0.01] * 3 + [0] * 3), 77)
-    health.set_done({}, {}, Estimate((), scale, {}, motion, (RigDeviation(("left", "right"), 4.5, 0.06, 0.1, 90),)))
+    rig = (RigDeviation(("left", "right"), 4.5, 0.06, 0.1, 90),)
+    health.set_done({}, {}, Estimate((), scale, {}, motion, rig), 0)
     values = by_name(health)["poses"].values
     assert (values["left_right_off_deg"], values["left_right_off_m"]) == ("4.50", "0.0600")
     assert (values["odometry_matches"], values["odometry_std_m"]) == ("77", "0.173")
-    health.set_done({}, {}, Estimate((), scale))  # not checked this time: the last word stands
+    health.set_done({}, {}, Estimate((), scale), 0)  # not checked this time: the last word stands
     assert by_name(health)["poses"].values["left_right_off_deg"] == "4.50"
 
 
