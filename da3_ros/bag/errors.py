@@ -15,6 +15,10 @@ class BusyError(BagError):
     """Another run is at the same output: later it may be free."""
 
 
+class LostProcessError(BagError):
+    """A process of a run ended for what is not the recording's fault: another attempt may not meet it."""
+
+
 class DiskFullError(BagError):
     """There is no room for the output; what is finished stays valid."""
 

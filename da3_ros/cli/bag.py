@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="topics to copy byte for byte: all, none, or patterns; transforms always are",
     )
-    parser.add_argument("--storage", default=default.form.storage, help="mcap or sqlite3")
+    parser.add_argument("--storage", help="mcap (default) or sqlite3; a name ending in .mcap or .db3 says it as well")
     parser.add_argument("--compress", action="store_true", help="compress the output with zstd")
     parser.add_argument(
         "--segment", type=int, default=default.segment_sets, help="sets in one file of a split output, at most lost"
@@ -96,12 +96,14 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
 
     words = {"all": ("*",), "none": ()}
     copy = [part for text in arguments.copy for part in words.get(text, (text,))]
-    suffix = {".db3": "sqlite3", ".mcap": "mcap"}.get(output.suffix, arguments.storage)
+    storage = arguments.storage or {".db3": "sqlite3"}.get(output.suffix, "mcap")
+    if arguments.overlap is not None and not arguments.chunk:
+        raise ValueError(f"--overlap {arguments.overlap} is of chunks: give --chunk N as well, or leave it out")
     options = Options(
         outputs=tuple(arguments.outputs),
         copy=tuple(copy),
         segment_sets=arguments.segment,
-        form=Format(suffix, arguments.compress),
+        form=Format(storage, arguments.compress),
         processes=arguments.processes,
         warm_up=arguments.warm_up,
         pictures=arguments.pictures,

@@ -29,11 +29,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bags", nargs="+", help="paths, URLs or patterns of bags, as 'bags/*.mcap' or s3://bucket/**")
     parser.add_argument("output", help="folder or URL of the outputs, each named after its bag")
     parser.add_argument("--address", default="local", help="Ray cluster: auto, host:port; default: this machine alone")
-    parser.add_argument("--cpus-per-bag", type=float, default=1.0, help="also the threads of a CPU engine")
+    parser.add_argument(
+        "--cpus-per-bag", type=float, default=1.0, help="also the threads of a CPU engine, all --processes together"
+    )
     parser.add_argument("--gpus-per-bag", type=float, default=0.0, help="a fraction lets several bags share a GPU")
     parser.add_argument("--retries", type=int, default=2, help="more attempts where a machine or process was lost")
     parser.add_argument("--single-files", action="store_true", help="one file a bag instead of a folder")
     parser.add_argument("--restart", action="store_true", help="do finished and half-done bags anew")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument("--dry-run", action="store_true", help="list the bags and their outputs, and end")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
     bag.add_options(parser)
@@ -55,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.retries,
         arguments.single_files,
         arguments.restart,
+        arguments.overwrite,
     )
     request = bag.request_of(arguments, Path("-"), Path("-"))
     sources, notes = find_inputs(arguments.bags, arguments.output)

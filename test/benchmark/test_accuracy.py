@@ -7,6 +7,7 @@ needs("safetensors", "scipy", "torch", "tqdm")
 
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -251,6 +252,18 @@ def test_the_report_pools_pairs_and_stands_beside_the_paper():
 
 
 @pytest.mark.timeout(300)
+def test_what_the_page_says_of_more_views_is_in_its_table():
+    text = " ".join((ROOT / "docs" / "accuracy.md").read_text().split())
+    rows = dict(re.findall(r"\| (\w+ \d) views \| \d+ \| [\d.]+ \| ([\d.]+) \|", text))
+    rooms, motorcycle = (
+        [rows[f"{name} {n}"] for n in views] for name, views in (("rooms", "124"), ("motorcycle", "12"))
+    )
+    assert rooms == sorted(rooms, reverse=True)
+    assert f"better with several views than with one (AbsRel {rooms[0]}, {rooms[1]} and {rooms[2]} with" in text
+    assert motorcycle == sorted(motorcycle)
+    assert f"on the Motorcycle worse ({' and '.join(motorcycle)})" in text
+
+
 def test_the_command(o3d, tmp_path):
     write_hiroom(tmp_path / "sets")
     command = [sys.executable, str(ROOT / "benchmark" / "accuracy"), f"hiroom={tmp_path / 'sets'}", "motorcycle"]

@@ -5,6 +5,9 @@ from needs import needs
 
 needs("rosbags")
 
+import argparse
+from importlib import import_module
+
 import bags
 import pytest
 
@@ -93,6 +96,10 @@ def test_a_recording_of_nothing_is_one_line(tmp_path, capsys):
         ("OUT", ["--model", "no-such-model"], "no-such-model"),
         ("OUT", ["--chunk", "3", "--overlap", "3"], "the overlap must be from 1 to 2"),
         ("OUT", ["--ply"], "need the motion of the cameras"),
+        ("OUT", ["--loops"], "loops = True is of chunks, and chunk = 0: give --chunk N as well"),
+        ("OUT", ["--overlap", "0"], "--overlap 0 is of chunks: give --chunk N as well"),
+        ("OUT.mcap", ["--storage", "sqlite3"], "out.mcap ends in .mcap, the storage is sqlite3"),
+        ("OUT.db3", ["--storage", "mcap"], "out.db3 ends in .db3, the storage is mcap"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_1(recording, tmp_path, capsys, target, extra, text):
@@ -102,7 +109,7 @@ def test_what_cannot_be_done_is_one_line_and_1(recording, tmp_path, capsys, targ
     assert text in error
     assert error.startswith("da3 bag: ")
     assert error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -121,6 +128,29 @@ def test_what_cannot_be_done_is_one_line_and_1(recording, tmp_path, capsys, targ
 def test_dry_run_tells_what_is_seen_together(recording, capsys, arguments, text):
     assert main(["bag", str(recording), "--dry-run", *arguments]) == 0
     assert f"{text}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "files"),
+    [("out.db3", [], "out.db3"), ("out", ["--storage", "sqlite3"], "out/*.db3"), ("out", [], "out/*.mcap")],
+)
+def test_the_name_or_the_option_says_how_it_is_stored(recording, tmp_path, name, extra, files):
+    assert main(["bag", str(recording), str(tmp_path / name), *SMALL, *extra, "--quiet"]) == 0
+    assert list(tmp_path.glob(files))
+
+
+def test_a_fleet_has_every_option_of_a_bag():
+    def options(verb):
+        parser = argparse.ArgumentParser()
+        import_module(f"da3_ros.cli.{verb}").configure(parser)
+        return {
+            name: (action.nargs, action.type, action.default, action.choices, type(action))
+            for action in parser._actions
+            for name in action.option_strings
+        }
+
+    fleet = options("fleet")
+    assert {name: fleet.get(name) for name in options("bag")} == options("bag")
 
 
 def test_batches_that_the_model_does_not_do_name_the_export(recording, tmp_path, capsys):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small recordings for tests: a calibrated rig that moves, written with rosbags."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -147,6 +148,20 @@ def read(path, topic):
 def load_fake(model, config):
     """Stands for Estimator.from_model."""
     return FakeEstimator(model, config)
+
+
+def load_noting(model, config):
+    """The same; notes the threads that it is given in the file that `model` names."""
+    with Path(model).open("a") as file:
+        file.write(f"{config.threads}\n")
+    return FakeEstimator(model, config)
+
+
+class DyingEstimator(FakeEstimator):
+    """Ends its process with the first set."""
+
+    def __call__(self, view_set, *, odometry=False):
+        os._exit(7)
 
 
 class CountingEstimator(FakeEstimator):

@@ -38,6 +38,8 @@ class FleetOptions:
     single_files: bool = False
     """Whether outputs are single files instead of folders."""
     restart: bool = False
+    overwrite: bool = False
+    """Whether outputs that exist and are of nothing that a fleet did are replaced."""
 
     def __post_init__(self) -> None:
         for name in ("cpus_per_bag", "gpus_per_bag", "retries"):
@@ -70,13 +72,21 @@ def make_tasks(sources: Sequence[places.Source], output: str, request: Request, 
     """
     suffix = request.options.form.suffix if options.single_files else ""
     folder = str(places.local_path(output)) if places.is_local(output) else output
-    threads = max(1, int(options.cpus_per_bag))
+    cores = max(1, int(options.cpus_per_bag))
     if request.params_file is not None:
         request = dataclasses.replace(request, params_file=request.params_file.absolute())
     if request.model is not None and Path(request.model).is_dir():
         request = dataclasses.replace(request, model=str(Path(request.model).absolute()))
     tasks = [
-        Task(source, places.join(folder, source.name + suffix), request, options.restart, threads) for source in sources
+        Task(
+            source,
+            places.join(folder, source.name + suffix),
+            request,
+            restart=options.restart,
+            overwrite=options.overwrite,
+            cores=cores,
+        )
+        for source in sources
     ]
     inputs = {source.url.rstrip("/") for source in sources}
     clash = next((task.output for task in tasks if task.output in inputs), None)

@@ -8,14 +8,13 @@ import json
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from da3_ros.bag.errors import BagError, BusyError
+from da3_ros.bag.errors import BagError, BusyError, LostProcessError
 from da3_ros.bag.io import places
 from da3_ros.bag.plan.outcome import companion, has_errors, lost_frames
 from da3_ros.bag.plan.plan import Request
@@ -38,8 +37,9 @@ class Task:
     request: Request
     """Parameters and options; its own source and output are not used."""
     restart: bool = False
-    threads: int = 0
-    """Threads of a CPU engine that has no number in its parameters; 0: every core."""
+    overwrite: bool = False
+    cores: int = 0
+    """Cores of a CPU engine that has no number of threads in its parameters; 0: all."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def process_bag(task: Task, load: Load = Estimator.from_model, progress: Progres
     begin = time.monotonic()
     blank = Result(task.source.name, task.source.url, "failed", task.output, host=socket.gethostname())
     try:
-        result = _process(task, blank, _with_threads(load, task.threads), progress)
-    except BusyError as error:
+        result = _process(task, blank, _Kept(load), progress)
+    except (BusyError, LostProcessError) as error:
         result = dataclasses.replace(blank, error=str(error), again=True)
     except (BagError, ValueError) as error:  # of the bag or of what was asked for: it would happen again
         result = dataclasses.replace(blank, error=str(error))
@@ -109,19 +109,24 @@ def _stored(task: Task, blank: Result, scratch: Path, output: Path | None, load:
     }
     beside = companion(Path(task.output)).name
     place = places.join(task.output.rsplit("/", 1)[0], beside)
-    known = places.read_text(places.join(place, _MARK))
-    if known is not None and not task.restart:
-        if json.loads(known)["mark"] != mark:
+    text = places.read_text(places.join(place, _MARK))
+    known = None if text is None else json.loads(text)
+    if known is not None and known["result"] is not None and not (task.restart or task.overwrite):
+        if known["mark"] != mark:
             raise BagError(f"{task.output} was made of another input or with other options: --restart makes it anew")
-        return dataclasses.replace(blank, **{**json.loads(known)["result"], "before": True})
+        return dataclasses.replace(blank, **{**known["result"], "before": True})
+    if output is None and known is None and not task.overwrite and places.exists(task.output):
+        raise BagError(f"{task.output} exists: choose another folder, or replace it with --overwrite")
     source = places.fetch(task.source.url, scratch)
     target = output or scratch / "out" / Path(task.output).name
     target.parent.mkdir(parents=True, exist_ok=True)
     # The copy is a new file each time: nothing of an earlier attempt can be gone on with.
     result = _reprocess(dataclasses.replace(task, restart=True), blank, source, target, load, progress)
     if output is None:
-        places.store(target, task.output)
         places.store(companion(target), place)
+        # What is stored in part is known as ours: an attempt that ends here is no output of somebody else.
+        places.write_text(places.join(place, _MARK), json.dumps({"mark": mark, "result": None}))
+        places.store(target, task.output)
     kept = {key: value for key, value in dataclasses.asdict(result).items() if key not in ("name", "url", "host")}
     places.write_text(places.join(place, _MARK), json.dumps({"mark": mark, "result": kept}))
     return result
@@ -132,7 +137,13 @@ def _reprocess(task: Task, blank: Result, source: Path, output: Path, load: Load
     before = (companion(output) / "run.json").exists() and output.exists() and not task.restart
     notes: list[str] = []
     summary = reprocess(
-        request, load=load, progress=progress, log=lambda level, text: notes.append(text), restart=task.restart
+        request,
+        load=load,
+        progress=progress,
+        log=lambda level, text: notes.append(text),
+        restart=task.restart,
+        overwrite=task.overwrite,
+        cores=task.cores,
     )
     return _result(task, blank, summary, before, tuple(dict.fromkeys(notes)))
 
@@ -163,15 +174,17 @@ def _issues(summary: dict[str, Any]) -> list[str]:
     return [*summary["problems"], *told]
 
 
-def _with_threads(load: Load, threads: int) -> Callable[[str, EstimatorConfig], Estimator]:
-    def loaded(model: str, config: EstimatorConfig) -> Estimator:
-        config = config if config.threads else dataclasses.replace(config, threads=threads)
-        estimator = _kept(load, str(model), config)
+@dataclass(frozen=True)
+class _Kept:
+    """Loads a model as `load`, once in a process for all bags; can be pickled, since `--processes` sends it on."""
+
+    load: Load
+
+    def __call__(self, model: str, config: EstimatorConfig) -> Estimator:
+        estimator = _kept(self.load, str(model), config)
         estimator.reconfigure(config)  # an earlier bag may have changed it
         estimator.reset()
         return estimator
-
-    return loaded
 
 
 @lru_cache(1)

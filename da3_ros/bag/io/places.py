@@ -103,6 +103,12 @@ def _names(urls: Sequence[str]) -> list[str]:
     return names
 
 
+def exists(url: str) -> bool:
+    """Whether there is a file or folder."""
+    system, path = _open(url)
+    return bool(system.exists(path))
+
+
 def size(url: str) -> int:
     """Bytes of a bag. Raises BagError where it is not there."""
     system, path = _open(url)

@@ -71,6 +71,9 @@ class Options:
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 raise BagError(f"{name} = {getattr(self, name)}; it must be at least {lowest}")
+        for name, value in (("overlap", self.overlap), ("loops", self.loops)):
+            if value and not self.chunk:
+                raise BagError(f"{name} = {value} is of chunks, and chunk = 0: give --chunk N as well, or leave it out")
         if self.chunk and self.outputs == DEFAULT_OUTPUTS:  # the motion comes with the chunks
             object.__setattr__(self, "outputs", tuple(p for p in self.outputs if p != "!/da3/odometry"))
 

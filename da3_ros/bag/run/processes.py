@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from da3_ros.bag.errors import BagError
+from da3_ros.bag.errors import BagError, DiskFullError, LostProcessError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.plan import Plan, Request, make_plan
 from da3_ros.bag.run.journal import Journal
@@ -34,22 +34,26 @@ def do_segments(
     Worker(recording, plan, request, estimator, journal, log, rank).run(progress)
 
 
-def run_processes(request: Request, load: Load, part: Part, progress: Progress, log: Log) -> None:
-    """Do what is left of a request in `options.processes` processes. Raises BagError when one of them fails.
+def run_processes(request: Request, load: Load, part: Part, progress: Progress, log: Log, *, cores: int = 0) -> None:
+    """Do what is left of a request in `options.processes` processes. Raises BagError when one of them fails, a
+    LostProcessError where it was lost, or failed for what is not the recording's fault.
 
-    load, part: must be importable, since they go to another process.
+    load, part: must be importable, since they go to another process. cores: that the processes share; 0: all.
     """
     context = multiprocessing.get_context("spawn")
     events: Any = context.Queue()
     count = request.options.processes
     workers = [
-        context.Process(target=_work, args=(request, load, part, rank, events), name=f"da3 bag {rank}", daemon=True)
+        context.Process(
+            target=_work, args=(request, load, part, rank, cores, events), name=f"da3 bag {rank}", daemon=True
+        )
         for rank in range(count)
     ]
     for worker in workers:
         worker.start()
     done: dict[int, int] = {}
-    failed: list[str] = []
+    failed: list[tuple[str, bool]] = []
+    """What is told, and whether another attempt would meet it again."""
     try:
         while any(worker.is_alive() for worker in workers) or not events.empty():
             try:
@@ -71,18 +75,19 @@ def run_processes(request: Request, load: Load, part: Part, progress: Progress, 
             worker.join()
     codes = [worker.exitcode for worker in workers]
     if failed or any(codes):
-        reason = "; ".join(dict.fromkeys(failed)) or f"a process ended with {codes}"
-        raise BagError(f"{reason} (what is finished stays: run the same command again)")
+        reason = "; ".join(dict.fromkeys(text for text, _ in failed)) or f"a process ended with {codes}"
+        kind = BagError if any(again for _, again in failed) else LostProcessError
+        raise kind(f"{reason} (what is finished stays: run the same command again)")
 
 
-def _work(request: Request, load: Load, part: Part, rank: int, events: Any) -> None:
+def _work(request: Request, load: Load, part: Part, rank: int, cores: int, events: Any) -> None:
     cv2.setNumThreads(1)
     try:
         with Recording(request.source) as recording:
             plan = make_plan(recording, request)
             config = plan.parameters.estimator
             if not config.threads:
-                share = max(1, len(os.sched_getaffinity(0)) // request.options.processes)
+                share = max(1, (cores or len(os.sched_getaffinity(0))) // request.options.processes)
                 config = dataclasses.replace(config, threads=share)
             # The plan says so, too: an engine that runs cannot have other threads.
             plan = dataclasses.replace(plan, parameters=dataclasses.replace(plan.parameters, estimator=config))
@@ -97,4 +102,5 @@ def _work(request: Request, load: Load, part: Part, rank: int, events: Any) -> N
                 lambda level, text: events.put(("log", rank, (level, text))),
             )
     except Exception as error:  # it belongs to the parent
-        events.put(("failed", rank, f"process {rank}: {error}"))
+        own = isinstance(error, (BagError, ValueError)) and not isinstance(error, DiskFullError)
+        events.put(("failed", rank, (f"process {rank}: {error}", own)))

@@ -47,11 +47,13 @@ def reprocess(
     log: Log = lambda level, text: None,
     restart: bool = False,
     overwrite: bool = False,
+    cores: int = 0,
 ) -> dict[str, Any]:
     """Make the output of a request; returns its summary (`run.json` in the folder beside it).
 
     A run that was interrupted goes on where it stood; one that is complete already returns its summary at once. load:
     (model, EstimatorConfig) -> estimator. restart: forget an earlier run. overwrite: replace an output of another kind.
+    cores: that an engine on the CPU may use where `inference.threads` is 0, all processes together; 0: all.
     Raises BagError, DiskFullError, ParameterError, da3_ros.models.ModelError.
     """
     _check_paths(request)
@@ -59,7 +61,7 @@ def reprocess(
     begin = time.monotonic()
     with Recording(request.source) as recording:
         recording.check_content()
-        plan = make_plan(recording, request)
+        plan = _with_cores(make_plan(recording, request), cores)
         check_options(request.options, plan.parameters.window.size)
         check_scene(request.options.scene, plan, chunk=bool(request.options.chunk))
         for remark in (*recording.problems, *recording.notes, *plan.remarks):
@@ -74,13 +76,13 @@ def reprocess(
         try:
             track: dict[str, Any] | None = None
             if request.options.chunk:
-                looked_up = _long_windows(recording, plan, request, load, estimator, journal, progress, log)
+                looked_up = _long_windows(recording, plan, request, load, estimator, journal, progress, log, cores)
                 track = write_trajectory(looked_up, journal.folder)
                 # The engine's part is done: what is left is quick, and its order tells which track a set belongs to.
                 alone = dataclasses.replace(request, options=dataclasses.replace(request.options, processes=1))
                 Worker(recording, plan, alone, cast("Estimator", looked_up), journal, log).run(progress)
             elif request.options.processes > 1:
-                run_processes(request, load, do_segments, progress, log)
+                run_processes(request, load, do_segments, progress, log, cores=cores)
             else:
                 Worker(recording, plan, request, estimator, journal, log).run(progress)
             seconds = time.monotonic() - begin
@@ -89,6 +91,17 @@ def reprocess(
             return summary
         finally:
             journal.close()
+
+
+def _with_cores(plan: Plan, cores: int) -> Plan:
+    """The plan with a number of threads for the engine, where it names none. (It must say what the engine has: one that
+    runs cannot be given another number.)
+    """
+    config = plan.parameters.estimator
+    if config.threads or not cores:
+        return plan
+    parameters = dataclasses.replace(plan.parameters, estimator=dataclasses.replace(config, threads=cores))
+    return dataclasses.replace(plan, parameters=parameters)
 
 
 def check_batch(estimator: Estimator, plan: Plan, options: Options) -> None:
@@ -113,10 +126,11 @@ def _long_windows(
     journal: Journal,
     progress: Progress,
     log: Log,
+    cores: int,
 ) -> LookUp:
     """The first pass of a run with chunks, and their alignment."""
     if request.options.processes > 1:
-        run_processes(request, load, make_chunks, progress, log)
+        run_processes(request, load, make_chunks, progress, log, cores=cores)
     else:
         make_chunks(recording, plan, request, estimator, 0, progress, log)
     config = plan.parameters.estimator

@@ -136,6 +136,77 @@ def test_unknown_protocols_are_refused():
         places.find_bags(["nowhere://x"])
 
 
+def one_task(folder, out, options, fleet=FleetOptions(), **request):  # noqa: B008
+    out.mkdir(exist_ok=True)
+    request = Request(Path("-"), Path("-"), options=Options(pictures=0, **options), **request)
+    (task,) = make_tasks(places.find_bags([str(folder / "c.mcap")]), str(out), request, fleet)
+    return task
+
+
+def test_processes_of_a_bag_share_its_cores(folder, tmp_path):
+    noted = tmp_path / "threads"
+    fleet = FleetOptions(cpus_per_bag=4)
+    task = one_task(folder, tmp_path / "out", {"processes": 2, "segment_sets": 1}, fleet, model=str(noted))
+    result = process_bag(task, bags.load_noting)
+    assert (result.state, result.error, result.sets) == ("done", "", 5)
+    assert noted.read_text().split() == ["4", "2", "2"]  # the one that begins, and the two that work
+    task = one_task(folder, tmp_path / "out", {}, fleet, model=str(noted), assignments=("inference.threads:=3",))
+    assert process_bag(dataclasses.replace(task, restart=True), bags.load_noting).state == "done"
+    assert noted.read_text().split()[3:] == ["3"]
+
+
+def test_a_process_of_a_bag_that_is_lost_is_worth_another_attempt(folder, tmp_path):
+    result = process_bag(one_task(folder, tmp_path / "out", {"processes": 2}), bags.DyingEstimator)
+    assert (result.state, result.again) == ("failed", True)
+    assert "a process ended with [" in result.error
+
+
+def test_chunks_in_a_fleet(folder, tmp_path):
+    task = one_task(folder, tmp_path / "out", {"chunk": 4, "overlap": 2}, assignments=("odometry_frame:=odom",))
+    result = process_bag(task, bags.load_fake)
+    assert (result.state, result.error, result.sets) == ("done", "", 5)
+
+
+def test_outputs_of_somebody_else_are_replaced_only_where_that_is_said(folder, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    out = tmp_path / "out"
+    bags.write_bag(out / "a", bags.serialised(bags.events(2)))
+    memory.put(str(out / "a"), "/taken/a", recursive=True)
+    for place in (str(out), "memory://taken"):
+        sources = places.find_bags([str(folder / "a")])
+        (task,) = make_tasks(sources, place, REQUEST, FleetOptions())
+        refused = process_bag(task, bags.load_fake)
+        assert (refused.state, refused.again) == ("failed", False)
+        assert "a exists: choose another" in refused.error
+        assert "--overwrite" in refused.error
+        (task,) = make_tasks(sources, place, REQUEST, FleetOptions(overwrite=True))
+        assert process_bag(task, bags.load_fake).state == "done"
+        (task,) = make_tasks(sources, place, REQUEST, FleetOptions())
+        assert process_bag(task, bags.load_fake).before
+    assert not memory.exists("/taken/a/a.mcap")
+    assert len(bags.messages(out / "a", "/da3/left/depth/image_rect")) == 3
+
+
+def test_an_output_that_was_stored_in_part_is_stored_anew(folder, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    (task,) = make_tasks(places.find_bags([str(folder / "a")]), "memory://part", REQUEST, FleetOptions())
+    store = places.store
+
+    def half(path, url):
+        store(path, url)
+        if url == task.output:
+            raise OSError("the network is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(places, "store", half)
+        result = process_bag(task, bags.load_fake)
+    assert (result.again, memory.exists("/part/a")) == (True, True)
+    again = process_bag(task, bags.load_fake)
+    assert (again.state, again.before, again.error) == ("done", False, "")
+
+
 @pytest.mark.slow
 def test_one_bad_bag_stops_nothing_and_finished_ones_stay(cluster, folder, tmp_path):
     tasks = make_tasks(places.find_bags([str(folder)]), str(tmp_path), REQUEST, FleetOptions())
