@@ -41,6 +41,8 @@ from da3_ros.stream.parameters import (
 
 NAME, NAMESPACE = "multi_cam", "da3"
 END_S = 8.0  # launch sends SIGTERM after 5 s and SIGKILL after 10 s
+BUSY_S = 2.0
+"""So long cleaning up waits for an engine that is at a set; then it goes on without, and the next set waits for it."""
 _LIVE = {spec.name for spec in SPECS if spec.live}
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -58,6 +60,8 @@ class MultiCam(LifecycleNode):
         self._declare(SPECS)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._session: Session | None = None
+        self._busy: list[threading.Thread] = []
+        """Of sessions that were closed while their engine was at a set."""
         self._is_configured = False
         kind = self._types["diagnostic_msgs/msg/DiagnosticArray"]
         self._diagnostics = self.create_publisher(kind, "/diagnostics", qos_profile(10))
@@ -128,6 +132,8 @@ class MultiCam(LifecycleNode):
                 self.get_logger().warning(hint)
             parameters = read_parameters(self._value)
             estimator = self._load(parameters.model, parameters.estimator)
+            self._busy = [thread for thread in self._busy if thread.is_alive()]
+            self._session = Session(self, self._types, parameters, estimator, self._diagnostics, self._busy)
         except (ValueError, RuntimeError) as error:  # parameters, model and engine errors say what to do
             self.get_logger().error(str(error))
             return FAILURE
@@ -135,7 +141,6 @@ class MultiCam(LifecycleNode):
             self.get_logger().fatal(f"cannot configure: {type(error).__name__}: {error}")
             return FAILURE
         self._is_configured = True
-        self._session = Session(self, self._types, parameters, estimator, self._diagnostics)
         about = ", ".join(f"{key} {value}" for key, value in estimator.describe().items())
         self.get_logger().info(f"configured for {', '.join(parameters.names)}: {about}")
         return super().on_configure(state)
@@ -143,7 +148,12 @@ class MultiCam(LifecycleNode):
     def on_activate(self, state: Any) -> TransitionCallbackReturn:
         result = super().on_activate(state)
         assert self._session is not None
-        self._session.start()
+        try:
+            self._session.start()
+        except Exception as error:  # rclpy would swallow it
+            self.get_logger().error(f"cannot activate: {type(error).__name__}: {error}")
+            super().on_deactivate(state)
+            return FAILURE
         return result
 
     def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
@@ -157,15 +167,22 @@ class MultiCam(LifecycleNode):
     def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
         return self._end(super().on_shutdown(state))
 
+    def on_error(self, state: Any) -> TransitionCallbackReturn:
+        """A transition raised something: nothing stays, and the node can be configured again."""
+        return self._end(super().on_error(state))
+
     def _end(self, result: TransitionCallbackReturn) -> TransitionCallbackReturn:
-        self.close()
+        self.close(BUSY_S)
         return result
 
     def close(self, timeout: float = 5.0) -> bool:
-        """Stop and free everything; False if the worker is still busy after `timeout` seconds."""
+        """Stop and free everything; False if an engine is still busy after `timeout` seconds."""
         session, self._session = self._session, None
         self._is_configured = False
-        return session.close(timeout) if session else True
+        if session is not None:
+            self._busy += session.close(timeout)
+        self._busy = [thread for thread in self._busy if thread.is_alive()]
+        return not self._busy
 
 
 def main(args: list[str] | None = None, load: Callable[..., Estimator] = Estimator.from_model) -> int:

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lives while the node is configured: subscriptions, buffer, worker thread, watchdog, reports.
+"""What lives while the node is configured: subscriptions, buffer, worker, watchdog, reports.
 
-The executor's thread only puts messages into the buffer. Whole sets go through a one-slot mailbox to the worker, and
-what it made of them to a second thread that publishes it, while the engine is at the next set already.
+The executor's thread only puts messages into the buffer. Whole sets go to the worker, which has threads of its own.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -24,13 +22,13 @@ from da3_ros.node.compat import incompatible_qos_callback, incompatible_subscrib
 from da3_ros.node.latched import LatchedSubscriptions
 from da3_ros.node.listener import TransformListener
 from da3_ros.node.watchdog import Watchdog
+from da3_ros.node.worker import Worker
 from da3_ros.stream.diagnostics import ERROR, WARN, Health, encode_diagnostics
 from da3_ros.stream.outputs import Outputs, Publisher, Qos
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
 from da3_ros.stream.pipeline import Pipeline
 from da3_ros.stream.transforms import TransformTree
-from da3_ros.stream.work import Work
-from da3_ros.sync import Closed, FrameBuffer, FrameSet, Mailbox
+from da3_ros.sync import FrameBuffer, FrameSet
 
 PATIENCE_S = 0.05
 """An image waits so long for the CameraInfo of its stamp, where each has one: some drivers send it just after."""
@@ -50,6 +48,11 @@ KEPT_S = 60.0
 """So long is said what happens once."""
 
 
+def _kept(parameters: NodeParameters) -> float:
+    """How long in s an issue is said after it was last seen: nothing may pass between two reports."""
+    return max(5.0, 3 * parameters.checks.period)
+
+
 class Session:
     """Everything between `configure` and `cleanup`; `start` and `stop` frame the time of being active."""
 
@@ -60,20 +63,31 @@ class Session:
         parameters: NodeParameters,
         estimator: Estimator,
         diagnostics: Any,
+        after: Sequence[threading.Thread] = (),
+    ) -> None:
+        """after: as of `Worker`. Whatever is raised, nothing stays behind in the node."""
+        with ExitStack() as entities:
+            self._entities = entities
+            self._build(node, types, parameters, estimator, diagnostics, after)
+            self._entities = entities.pop_all()
+
+    def _build(
+        self,
+        node: Any,
+        types: MessageTypes,
+        parameters: NodeParameters,
+        estimator: Estimator,
+        diagnostics: Any,
+        after: Sequence[threading.Thread],
     ) -> None:
         self._node, self._types, self._parameters = node, types, parameters
         self._diagnostics, self._estimator = diagnostics, estimator
-        log = node.get_logger()
-        keep = max(5.0, 3 * parameters.checks.period)
-        self._health = Health(
-            parameters.names,
-            partial(_log, log),
-            keep_s=keep,
-        )
+        self._health = Health(parameters.names, partial(_log, node.get_logger()), keep_s=_kept(parameters))
         self._health.engine = estimator.describe()
         self._buffer: FrameBuffer[Any] = FrameBuffer(parameters.names, parameters.sync)
         self._transforms = TransformTree()
         self._publishers: list[Any] = []
+        self._entities.callback(self._destroy_publishers)
         self._outputs = Outputs(self._advertise, types, parameters, reuse=True)
         self._pipeline = Pipeline(
             parameters,
@@ -91,27 +105,30 @@ class Session:
             self._transforms,
             lambda text: self._health.report("", "tf_static", text, WARN, keep_s=KEPT_S),
         )
+        self._entities.callback(self._listener.close)
         self._report_timer = steady_timer(node, parameters.checks.period, self._report)
-        self._pending: NodeParameters | None = None
+        self._entities.callback(lambda: node.destroy_timer(self._report_timer))
+        self._is_active = False
         self._subscriptions: list[Any] = []
         self._watchdog = Watchdog(node, parameters, self._buffer, self._health, self._hand_over)
         self._jumps: Any = None
         self._latched: LatchedSubscriptions | None = None
-        self._mailbox: Mailbox[FrameSet[Any]] = Mailbox()
-        self._threads: list[threading.Thread] = []
+        self._worker = Worker(
+            self._pipeline, self._buffer.counters, self._health, lambda: self._buffer.epoch, node.context.ok, after
+        )
 
     def start(self) -> None:
-        """Subscribe and work."""
+        """Subscribe and work. What is raised (a topic that has no valid name) leaves it stopped."""
+        try:
+            self._start()
+        except Exception:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         node = self._node
-        self._buffer.reset()
-        self._mailbox = Mailbox()
-        finished: queue.Queue[Work | None] = queue.Queue(maxsize=1)
-        self._threads = [
-            threading.Thread(target=self._work, args=(self._mailbox, finished), name="da3 worker", daemon=True),
-            threading.Thread(target=self._publish, args=(finished,), name="da3 publisher", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._worker.begin()
+        self._is_active = True
         for camera in self._parameters.cameras:
             self._subscribe(camera)
         self._latched = LatchedSubscriptions(node, self._types["sensor_msgs/msg/CameraInfo"], self._info_callbacks())
@@ -120,8 +137,11 @@ class Session:
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
-    def stop(self, timeout: float = 5.0) -> bool:
-        """End subscriptions and threads; False if one is still busy after `timeout` seconds."""
+    def stop(self) -> None:
+        """Take nothing in any more, and forget what was learnt from what came: whoever starts it again may have carried
+        the robot elsewhere. A set that the engine is at is dropped when it is done.
+        """
+        self._is_active = False
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -132,22 +152,21 @@ class Session:
         if self._jumps is not None:
             self._jumps.unregister()
             self._jumps = None
-        self._drop(self._mailbox.close(), "reset")
-        threads, self._threads = self._threads, []
-        deadline = time.monotonic() + timeout
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+        self._buffer.reset()
+        self._worker.clear()
 
-    def close(self, timeout: float = 5.0) -> bool:
-        """Stop and give every entity back; False if the worker is still busy after `timeout` seconds."""
-        ended = self.stop(timeout)
-        self._node.destroy_timer(self._report_timer)
-        self._listener.close()
-        if ended:
-            for publisher in self._publishers:
-                self._node.destroy_lifecycle_publisher(publisher)
-        return ended
+    def close(self, timeout: float) -> list[threading.Thread]:
+        """Stop and give every entity back; returns the threads that are still busy after `timeout` seconds."""
+        try:
+            self.stop()
+        finally:
+            self._worker.close(timeout)
+            self._entities.close()
+        return self._worker.left()
+
+    def _destroy_publishers(self) -> None:
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
 
     def _advertise(self, kind: str, topic: str, qos: Qos) -> Publisher:
         profile = qos_profile(qos.depth, qos.profile, latched=qos.latched)
@@ -162,7 +181,8 @@ class Session:
         """
         self._estimator.check(parameters.estimator)
         old, self._parameters = self._parameters, parameters
-        self._pending = parameters
+        self._worker.reconfigure(parameters)
+        self._health.keep_s = _kept(parameters)
         if parameters.sync != old.sync:
             self._buffer.reconfigure(parameters.sync)
         if parameters.checks.period != old.checks.period:
@@ -221,7 +241,10 @@ class Session:
 
     def _on_image(self, camera: str, message: Any) -> None:
         stamp_ns, before_ns = stamp_to_ns(message.header.stamp), self._buffer.newest.get(camera)
+        epoch = self._buffer.epoch
         found = self._buffer.push(camera, stamp_ns, message)
+        if self._buffer.epoch != epoch:
+            self._worker.clear()
         self._watchdog.frame_came(camera, stamp_ns, before_ns)
         self._health.frame_arrived(camera)
         self._hand_over(found)
@@ -229,11 +252,9 @@ class Session:
     def _hand_over(self, frames: FrameSet[Any] | None) -> None:
         if frames is not None:
             self._watchdog.set_came()
-            self._drop(self._mailbox.put(frames), "superseded")
-
-    def _drop(self, frames: FrameSet[Any] | None, cause: str) -> None:
-        for frame in frames.frames if frames else ():
-            self._buffer.counters.revoke(frame.camera, cause)
+            self._worker.put(frames)
+            if not self._is_active:  # stopped by another thread, while this one was at a message
+                self._worker.clear()
 
     def _on_incompatible_qos(self, camera: str, topic: str, event: Any) -> None:
         del event
@@ -254,47 +275,16 @@ class Session:
             text = f"the clock went back by {-seconds:.1f} s: waiting frames, moving transforms, windows, odometry and "
             self._health.report("", "jump", f"{text}scale start again", WARN)
         self._buffer.reset()
+        self._worker.clear()
         self._transforms.clear_moving()
-
-    def _work(self, mailbox: Mailbox[FrameSet[Any]], finished: queue.Queue[Work | None]) -> None:
-        epoch = self._buffer.epoch
-        while True:
-            try:
-                frames = mailbox.get()
-                if frames is None:
-                    continue
-                if self._buffer.epoch != epoch:
-                    epoch = self._buffer.epoch
-                    self._pipeline.reset()
-                pending, self._pending = self._pending, None
-                if pending is not None:
-                    self._pipeline.reconfigure(pending)
-                work = self._pipeline.estimate(frames)
-                if work is not None:
-                    finished.put(work)  # waits: a publisher that cannot follow slows the engine, not the memory
-            except Closed:
-                finished.put(None)
-                return
-            except Exception as error:  # one bad set must not end the node
-                if not self._node.context.ok():
-                    finished.put(None)
-                    return
-                self._health.report("", "worker", f"{type(error).__name__}: {error}")
-
-    def _publish(self, finished: queue.Queue[Work | None]) -> None:
-        while (work := finished.get()) is not None:
-            try:
-                self._pipeline.publish(work)
-            except Exception as error:
-                if self._node.context.ok():
-                    self._health.report("", "publisher", f"{type(error).__name__}: {error}")
 
     def _report(self) -> None:
         note = ""
-        if not self._threads:
+        if not self._is_active:
             note = "inactive"
         elif not self._outputs.wanted():
             note = "idle: nobody subscribes to an output"
+        self._worker.say()
         statuses = self._health.statuses(self._buffer.counters.snapshot(), note)
         stamp_ns = self._node.get_clock().now().nanoseconds
         self._diagnostics.publish(encode_diagnostics(self._types, statuses, self._node.get_name(), stamp_ns))

@@ -108,6 +108,14 @@ class Pipeline:
         sources = [source for frame in frames.frames if (source := self._source(frame)) is not None]
         if not sources:
             return None
+        try:
+            return self._placed(frames, sources, begin)
+        except Exception as error:  # of our own: it costs this set, never the node
+            self._health.report("", "worker", f"{type(error).__name__}: {error}")
+            self._drop(frames, "engine", only={source.view.name for source in sources})
+            return None
+
+    def _placed(self, frames: FrameSet, sources: list[Source], begin: float) -> Work:
         say_twins(sources, self._health)
         sources, world = place(sources, self._parameters, self._transforms, self._health)
         sources = [self._with_measured(source) for source in sources]
@@ -196,6 +204,10 @@ class Pipeline:
                 model, turn = calibrate(camera, info, frame_id, size, others - {frame_id}, say)
         except MessageError as error:
             self._health.report(camera.name, kind, f"{topic}: {error}")
+            self._counters.revoke(camera.name, kind)
+            return None
+        except Exception as error:  # of our own: it costs this frame, not the other cameras'
+            self._health.report(camera.name, kind, f"{topic}: {type(error).__name__}: {error}")
             self._counters.revoke(camera.name, kind)
             return None
         frame_id = camera.frame_id or frame_id

@@ -50,6 +50,8 @@ class Window:
         """Keep the views of a set that was just seen, if enough time has passed."""
         if self._parameters.size == 0:
             return
+        if self._sets and stamp_ns < self._sets[-1][0]:
+            self._sets.clear()  # what is kept is of a time that has not come yet
         if self._sets and stamp_ns - self._sets[-1][0] < self._parameters.spacing_ns:
             return
         self._sets.append((stamp_ns, list(views)))

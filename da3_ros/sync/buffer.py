@@ -231,7 +231,7 @@ class FrameBuffer(Generic[T]):
             self._drop_until(camera, passed, "unmatched")
             self._passed[camera] = max(passed, self._passed.get(camera, passed))
         missing = tuple(camera for camera in self.cameras if camera not in present)
-        return FrameSet(tuple(members), stamp_ns, missing)
+        return FrameSet(tuple(members), stamp_ns, missing, self._epoch)
 
     def _latest(self, anchor: str) -> FrameSet[T] | None:
         waited_for = [camera for camera in self.cameras if camera not in self._excluded]
@@ -245,7 +245,7 @@ class FrameBuffer(Generic[T]):
                 self._passed[frame.camera] = frame.stamp_ns - 1
         present = {frame.camera for frame in members}
         missing = tuple(camera for camera in self.cameras if camera not in present)
-        return FrameSet(tuple(members), self._queues[anchor][-1].stamp_ns, missing)
+        return FrameSet(tuple(members), self._queues[anchor][-1].stamp_ns, missing, self._epoch)
 
 
 def _stamp(frame: Frame) -> int:

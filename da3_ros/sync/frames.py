@@ -28,9 +28,4 @@ class FrameSet(Generic[T]):
     frames: tuple[Frame[T], ...]
     stamp_ns: int  # the anchor's, or the frame's that completed the set
     missing: tuple[str, ...] = ()
-
-    @property
-    def skew_ns(self) -> int:
-        """Time between the first and the last frame."""
-        stamps = [frame.stamp_ns for frame in self.frames]
-        return max(stamps) - min(stamps)
+    epoch: int = 0  # of the buffer; what was learnt in another one is void

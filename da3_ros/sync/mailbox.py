@@ -15,19 +15,12 @@ class Closed(Exception):
 
 
 class Mailbox(Generic[T]):
-    """A slot that `put` never waits for: what still lies there is replaced, given back and counted."""
+    """A slot that `put` never waits for: what still lies there is replaced and given back."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._item: T | None = None
         self._closed = False
-        self._superseded = 0
-
-    @property
-    def superseded(self) -> int:
-        """Items replaced before anybody took them."""
-        with self._condition:
-            return self._superseded
 
     def put(self, item: T) -> T | None:
         """Lay down `item`; returns the one that it replaced. A closed mailbox returns `item` itself."""
@@ -35,7 +28,6 @@ class Mailbox(Generic[T]):
             if self._closed:
                 return item
             replaced, self._item = self._item, item
-            self._superseded += replaced is not None
             self._condition.notify()
             return replaced
 

@@ -11,6 +11,12 @@ def make(cameras="ab", **changes):
     return FrameBuffer(list(cameras), SyncConfig(**changes))
 
 
+def skew(found):
+    """Nanoseconds between the first and the last frame of a set."""
+    stamps = [frame.stamp_ns for frame in found.frames]
+    return max(stamps) - min(stamps)
+
+
 def feed(buffer, *frames):
     """Push (camera, milliseconds) pairs; returns the sets as {camera: milliseconds}."""
     sets = []

@@ -43,3 +43,10 @@ def test_without_a_window_nothing_is_kept():
     window = Window(WindowParameters(0, 0))
     window.add([view(1)], 1)
     assert window.past() == []
+
+
+def test_time_that_goes_back_forgets_what_has_not_come_yet():
+    window = Window(WindowParameters(2, 100))
+    for stamp in (1000, 1100, 70, 170):
+        window.add([view(stamp)], stamp)
+    assert [v.stamp_ns for v in window.past()] == [170, 70]

@@ -7,7 +7,7 @@ needs("hypothesis")
 
 import itertools
 
-from frame_sets import MS, feed, make
+from frame_sets import MS, feed, make, skew
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -25,9 +25,9 @@ events = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(events, st.sampled_from(POLICIES), st.booleans(), st.integers(1, 4), st.integers(0, 40))
-def test_invariants(sequence, policy, allow_missing, capacity, skew):
+def test_invariants(sequence, policy, allow_missing, capacity, widest):
     """Whatever comes: counts add up, memory is bounded, sets go forward in time and keep their promises."""
-    buffer = make("abc", policy=policy, allow_missing=allow_missing, capacity=capacity, max_skew_ns=skew, jump_ns=200)
+    buffer = make("abc", policy=policy, allow_missing=allow_missing, capacity=capacity, max_skew_ns=widest, jump_ns=200)
     last = {}
     used = set()
     epoch = 0
@@ -47,14 +47,15 @@ def test_invariants(sequence, policy, allow_missing, capacity, skew):
             cameras = [frame.camera for frame in found.frames]
             assert cameras == sorted(set(cameras))
             assert set(cameras) | set(found.missing) == set("abc")
+            assert found.epoch == epoch
             if not allow_missing:
                 assert set(found.missing) <= buffer.excluded
             if policy == "exact":
-                assert found.skew_ns == 0
+                assert skew(found) == 0
             elif policy == "approximate":
-                assert found.skew_ns <= skew * MS
+                assert skew(found) <= widest * MS
             elif policy == "anchor":
-                assert all(abs(frame.stamp_ns - found.stamp_ns) <= skew * MS for frame in found.frames)
+                assert all(abs(frame.stamp_ns - found.stamp_ns) <= widest * MS for frame in found.frames)
             for frame in found.frames:
                 assert frame.stamp_ns >= last.get(frame.camera, -1)
                 if policy != "latest":

@@ -12,7 +12,6 @@ def test_newest_wins():
     assert box.put(1) is None
     assert box.put(2) == 1
     assert box.get() == 2
-    assert box.superseded == 1
     assert box.get(timeout=0.01) is None
 
 
@@ -53,7 +52,8 @@ def test_clear():
     box = Mailbox()
     box.put(1)
     assert box.clear() == 1
-    assert box.superseded == 0
+    assert box.clear() is None
+    assert box.get(timeout=0.01) is None
 
 
 def test_counters_add_up():
