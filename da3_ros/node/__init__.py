@@ -2,6 +2,6 @@
 """The live node: cameras in, metric depth, clouds and poses out. The only package that speaks to ROS.
 
 Read `multi_cam` (parameters and lifecycle), `session` (what lives while it is configured), `worker` (the threads that
-estimate and publish), `listener` (transforms), `latched` (calibrations that were sent once), `watchdog` (what should come and does not), `compat`
-(distributions), `memory`; `__main__` starts it.
+estimate and publish), `listener` (transforms), `latched` (calibrations that were sent once), `watchdog` (what should
+come and does not), `compat` (distributions), `memory`; `__main__` starts it.
 """
