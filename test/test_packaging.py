@@ -114,14 +114,6 @@ def test_example_configuration_names_every_parameter_with_its_default():
     assert dict(flatten(values)) == expected
 
 
-def test_rviz_layout_shows_topics_of_the_node():
-    text = (ROOT / "config/multi_cam.rviz").read_text()
-    assert yaml.safe_load(text)
-    topics = re.findall(r"Value: (/\S+)", text)
-    assert topics
-    assert all(topic.startswith("/da3/") for topic in topics)
-
-
 def test_fast_dds_setting_is_the_same_everywhere():
     launch = (ROOT / "launch/multi_cam.launch.py").read_text()
     venv = (ROOT / "tools/venv_environment.py").read_text()
