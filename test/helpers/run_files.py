@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training runs in processes of their own, from configuration files of the small test networks."""
 
+import json
 import os
 import subprocess
 import sys
@@ -27,6 +28,17 @@ def finish(*processes):
     """Wait for runs that must succeed."""
     for process in processes:
         assert process.wait() == 0, process.said.read_text()[-4000:]
+
+
+def read_log(output):
+    """The log of a run by step; of steps done again after a resume, the last."""
+    lines = (Path(output) / "log.jsonl").read_text().splitlines()
+    return {entry["step"]: entry for entry in map(json.loads, lines)}
+
+
+def losses(config):
+    """Loss of every step of a run."""
+    return {step: entry["loss"] for step, entry in read_log(config.output).items()}
 
 
 def wait_for_steps(path, count):

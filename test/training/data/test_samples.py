@@ -12,7 +12,7 @@ import torch
 from developed import Sampler
 
 from da3_ros.geometry import unproject_depth
-from da3_training.data.records import BrokenSampleError, Record, list_rooms, load_room
+from da3_training.data.records import BrokenSampleError, Record, load_room
 from da3_training.data.samples import SampleConfig, draw
 from da3_training.data.view_sampling import choose_views, image_sizes, nearest, overlap_of, views_of
 from da3_training.data.window import mirror, window
@@ -97,6 +97,19 @@ def test_far_pixels_are_not_supervised(scenes):
     assert not batch.valid.all()
 
 
+def test_zoom_takes_effect(scenes):
+    """A window of half the side has twice the focal length; without augmentation it is the largest one."""
+
+    def focal(zoom, augment=True):
+        batch = Sampler([scenes], replace(SMALL, zoom=zoom, augment=augment), 0)[0]
+        return batch.intrinsics[:, :, 0, 0]
+
+    torch.testing.assert_close(focal((0.5, 0.5)), 2 * focal((1.0, 1.0)))
+    torch.testing.assert_close(focal((0.5, 0.5), augment=False), focal((1.0, 1.0)))
+    drawn = focal((0.5, 1.0)) / focal((1.0, 1.0))
+    assert 1 <= drawn.min() < drawn.max() <= 2
+
+
 def test_near_views_come_in_order_of_distance():
     poses = np.tile(np.eye(4), (4, 1, 1))
     poses[:, 0, 3] = [0, 3, 1, 2]
@@ -106,7 +119,7 @@ def test_near_views_come_in_order_of_distance():
 def test_overlap_falls_with_distance_and_guides_the_choice(rooms):
     for path in rooms.glob("*/*.png"):  # one wall in front of all three cameras
         cv2.imwrite(str(path), np.full((84, 112), 2000, np.uint16))
-    cluster = load_room(list_rooms(rooms)[0])[0]
+    cluster = load_room(rooms / "room_0")[0]
     views = [replace(v, key=f"a/{i}") for i, v in enumerate(cluster.views)]
     assert overlap_of(views[0], views[0]) > 0.95
     assert overlap_of(views[0], views[1]) > overlap_of(views[0], views[2])
@@ -125,20 +138,20 @@ def test_overlap_of_a_lidar_s_sparse_depth(rooms):
     for path in rooms.glob("*/*.png"):
         sparse = np.where(rng.random((84, 112)) < 0.03, 2000, 0).astype(np.uint16)
         cv2.imwrite(str(path), sparse)
-    cluster = load_room(list_rooms(rooms)[0])[0]
+    cluster = load_room(rooms / "room_0")[0]
     views = [replace(v, key=f"sparse/{i}") for i, v in enumerate(cluster.views)]
     assert overlap_of(views[0], views[0]) > 0.9
     assert overlap_of(views[0], views[1]) > overlap_of(views[0], views[2]) > 0
 
 
 def test_unknown_selection_is_refused(rooms):
-    cluster = load_room(list_rooms(rooms)[0])[0]
+    cluster = load_room(rooms / "room_0")[0]
     with pytest.raises(ValueError, match="random, near, overlap"):
         choose_views(np.random.default_rng(0), cluster.views, 2, "best")
 
 
 def test_a_window_keeps_points_where_they_are(rooms):
-    record = load_room(list_rooms(rooms)[0])[0].views[0].load()
+    record = load_room(rooms / "room_0")[0].views[0].load()
     full = unproject_depth(record.depth, record.intrinsics).reshape(-1, 3)
     small = window(record, 42, 42, zoom=0.8)
     points = unproject_depth(small.depth, small.intrinsics).reshape(-1, 3)
@@ -166,15 +179,13 @@ def test_mirrored_views_stay_consistent():
     np.testing.assert_array_equal(flipped.alpha, record.alpha[:, ::-1])
 
 
-def test_no_rooms_says_how_to_make_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"da3-train scenes"):
-        list_rooms(tmp_path)
+def test_no_rooms_says_what_was_looked_for(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"scene\.json"):
         SceneSet("rooms", tmp_path)
 
 
 def test_a_broken_image_is_named(rooms):
-    room = list_rooms(rooms)[0]
+    room = rooms / "room_0"
     (room / "v0.jpg").write_bytes(b"broken")
     with pytest.raises(BrokenSampleError, match=r"v0\.jpg"):
         load_room(room)[0].views[0].load()

@@ -32,7 +32,7 @@ from da3_training.run import checkpoints, compiled, interrupts, stopwatch, tasks
 from da3_training.run.clock import Clock
 from da3_training.run.feeder import Feeder
 from da3_training.run.interrupts import StoppedError, watched
-from da3_training.run.monitor import Entry, read_numbers
+from da3_training.run.monitor import LOG, Entry, read_numbers
 from da3_training.run.optimiser import MovingAverage, make_optimiser, step_if_finite
 from da3_training.run.pieces import join_pieces
 from da3_training.run.stopwatch import PARTS, Stopwatch, bottleneck
@@ -40,7 +40,7 @@ from da3_training.run.tasks import Learner
 
 
 def read(config):
-    return [json.loads(line) for line in (Path(config.output) / trainer.LOG).read_text().splitlines()]
+    return [json.loads(line) for line in (Path(config.output) / LOG).read_text().splitlines()]
 
 
 def learner_of(config):
@@ -252,7 +252,7 @@ def test_sigterm_ends_with_a_checkpoint_and_the_same_command_goes_on(run_file):
     assert "images/s; of the time" in said
     path.write_text(path.read_text().replace("steps: 400", f"steps: {step + 3}"))
     assert start(path).wait() == 0
-    steps = [json.loads(line)["step"] for line in (path.with_suffix("") / trainer.LOG).read_text().splitlines()]
+    steps = [json.loads(line)["step"] for line in (path.with_suffix("") / LOG).read_text().splitlines()]
     assert steps == list(range(step + 3))
 
 

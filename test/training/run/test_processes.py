@@ -10,10 +10,8 @@ import sys
 
 import pytest
 import torch
-from run_files import finish, start, wait_for_steps
+from run_files import finish, read_log, start, wait_for_steps
 from safetensors.torch import load_file
-
-from da3_training.run.trainer import read_log
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 

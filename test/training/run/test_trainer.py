@@ -5,6 +5,7 @@ needs("lightning_fabric", "onnx", "safetensors", "torch", "tqdm", "webdataset")
 
 import json
 import math
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,21 +13,22 @@ import pytest
 import torch
 import yaml
 from developed import Sampler
+from run_files import losses, read_log
 
 from da3_ros.network import load_checkpoint
 from da3_training.cli.main import main
-from da3_training.config import MatchingConfig, load_config
+from da3_training.config import DataConfig, MatchingConfig, load_config
 from da3_training.datasets.registry import SceneSet
-from da3_training.run import tasks, trainer
+from da3_training.run import checkpoints, tasks, trainer
+from da3_training.run.feeder import Feeder
 from da3_training.run.initial import initialise
+from da3_training.run.monitor import LOG
 from da3_training.run.optimiser import MovingAverage, make_optimiser, rate_factor
+from da3_training.run.stopwatch import Stopwatch
 from da3_training.run.tasks import Learner
+from da3_training.studio.sources import open_sources
 
 CONFIGS = Path(__file__).resolve().parents[3] / "training" / "configs"
-
-
-def losses(config):
-    return {step: entry["loss"] for step, entry in trainer.read_log(Path(config.output)).items()}
 
 
 def learner_of(config):
@@ -45,7 +47,7 @@ def test_training_writes_a_checkpoint_that_loads_and_a_record_of_it(config):
 def test_matching_is_learned_beside_and_not_exported(config):
     config = replace(config, matching=MatchingConfig(weight=0.2, block=3, heads=2, flow=1.0))
     folder = trainer.train(config)
-    log = trainer.read_log(Path(config.output))
+    log = read_log(config.output)
     assert {"match", "hits", "flow_3"} <= set(log[0])
     assert not any("readout" in key for key in load_checkpoint(folder).state_dict())
 
@@ -55,7 +57,7 @@ def test_cameras_that_were_given_have_errors_of_their_own(config, given):
     samples = replace(config.stages[0].samples, pose_probability=float(given))
     config = replace(config, stages=(replace(config.stages[0], samples=samples),), steps=1)
     trainer.train(config)
-    [entry] = trainer.read_log(Path(config.output)).values()
+    [entry] = read_log(config.output).values()
     assert ("given_rotation_deg" in entry) == given
     assert ("rotation_deg" in entry) != given
 
@@ -69,7 +71,7 @@ def test_matching_needs_a_cross_view_block(config):
 def test_single_view_networks_train(config, micros, task):
     stage = replace(config.stages[0], samples=replace(config.stages[0].samples, view_counts=(1,)))
     folder = trainer.train(replace(config, task=task, preset="micro-single", steps=3, stages=(stage,)))
-    assert set(trainer.read_log(folder.parent)[0]) >= {"depth", "gradient", "normals", "sky", "object"}
+    assert set(read_log(folder.parent)[0]) >= {"depth", "gradient", "normals", "sky", "object"}
 
 
 def test_sky_stays_unseen_where_the_data_do_not_tell_it(config, micros):
@@ -82,7 +84,10 @@ def test_sky_stays_unseen_where_the_data_do_not_tell_it(config, micros):
     assert sky.min() > 0
 
 
-def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(config, monkeypatch):
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(config, monkeypatch, dropout):
+    """Features that are dropped are drawn in each step; what loads the batches draws as well, when it begins."""
+    config = replace(config, head_dropout=dropout)
     trainer.train(config)
     whole = losses(config)
     runtime = replace(config.runtime, checkpoint_minutes=0.0)
@@ -101,6 +106,91 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(config, monkeypatc
     monkeypatch.setattr(tasks.Learner, "forward", original)
     trainer.train(broken)
     assert losses(broken) == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_step_that_cannot_be_compiled_drops_the_same_features(config, monkeypatch):
+    """It is done once more without: what the first attempt drew must not count."""
+
+    class Fails(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, tokens):
+            return tokens.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise RuntimeError("no backward pass")
+
+    config = replace(config, head_dropout=0.3, steps=2)
+    trainer.train(config)
+    monkeypatch.setattr(
+        torch, "compile", lambda forward, dynamic: lambda *args, **kw: Fails.apply(forward(*args, **kw))
+    )
+    compiled = replace(config, output=config.output + "_2", runtime=replace(config.runtime, compile=True))
+    trainer.train(compiled)
+    assert losses(compiled) == pytest.approx(losses(config), rel=1e-6)
+
+
+def weights(config):
+    """Of the newest checkpoint, and their average."""
+    newest = sorted(Path(config.output).glob("step_*"))[-1]
+    raw, mean = (torch.load(newest / f"{name}.ckpt", weights_only=True)["learner"] for name in ("state", "average"))
+    key = "model.cam_dec.fc_t.weight"
+    return raw[key], mean[key]
+
+
+def test_gradients_are_clipped(config):
+    """AdamW takes no notice of their size, but for those below its epsilon."""
+    options, moved = replace(config.optimiser, weight_decay=0.0, warmup=1), {}
+    for clip in (1e-12, 1.0):
+        run = replace(config, steps=1, output=f"{config.output}_{clip}", optimiser=replace(options, clip=clip))
+        checkpoints.seed_everything(config.runtime.seed)  # as a run does before it makes its weights
+        start = learner_of(run).state_dict()["model.cam_dec.fc_t.weight"].clone()
+        trainer.train(run)
+        moved[clip] = float((weights(run)[0] - start).abs().max())
+    assert moved[1e-12] < 1e-6
+    assert moved[1.0] > 1e-4
+
+
+def test_the_decay_of_the_average_takes_effect(config):
+    run = replace(config, steps=3, optimiser=replace(config.optimiser, learning_rate=1e-2, warmup=1, ema=0.0))
+    trainer.train(run)
+    raw, mean = weights(run)
+    torch.testing.assert_close(mean, raw)  # nothing of the steps before is kept
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_betas_take_effect(config, fused):
+    """Without a memory of gradients a step back undoes a step; with one of half the last gradient it does not."""
+    for first, back in ((0.0, 0.0), (0.5, 0.25 / 0.75)):
+        layer = torch.nn.Linear(2, 2)
+        start = layer.weight.detach().clone()
+        options = replace(config.optimiser, betas=(first, 0.0), weight_decay=0.0, learning_rate=0.1)
+        optimiser = make_optimiser(layer, 4, options, fused)
+        for gradient in (1.0, -1.0):
+            for parameter in layer.parameters():
+                parameter.grad = torch.full_like(parameter, gradient)
+            optimiser.step()
+        # The mean of the gradients after both, without its bias: -1, or (0.5 * 0.5 - 0.5) / 0.75.
+        second = 1.0 if first == 0 else back
+        torch.testing.assert_close(layer.weight.detach(), start - 0.1 + 0.1 * second)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1e-9), (1e-9, 1.0)])
+def test_weights_of_the_data_share_out_the_scenes(config, rooms, tmp_path, weights):
+    """The second data set is four times as deep as the first."""
+    deep = tmp_path / "deep"
+    shutil.copytree(rooms, deep)
+    for path in deep.glob("*/scene.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "depth_factor": 4.0}))
+    data = tuple(DataConfig("rooms", str(root), weight) for root, weight in zip((rooms, deep), weights, strict=True))
+    config = replace(config, data=data)
+    with Feeder(config, open_sources(config), torch.device("cpu")) as feeder:
+        feeder.start(0, 0, labelled=False)
+        watch = Stopwatch(torch.device("cpu"))
+        watch.step()
+        deepest = [float(feeder.take(watch).depth.max()) for _ in range(4)]
+    assert all(depth < 3.01 for depth in deepest) == (weights[0] == 1.0)
+    assert all(depth > 4 for depth in deepest) == (weights[1] == 1.0)
 
 
 def test_activation_checkpointing_changes_no_number(config):
@@ -197,7 +287,7 @@ def test_a_bad_step_is_skipped_and_harms_nothing(config, monkeypatch):
 
     monkeypatch.setattr(tasks.Learner, "forward", bad_once)
     folder = trainer.train(config)
-    log = trainer.read_log(Path(config.output))
+    log = read_log(config.output)
     assert [math.isfinite(log[step]["norm"]) for step in range(6)] == [True, True, False, True, True, True]
     assert all(torch.isfinite(value).all() for value in load_checkpoint(folder).state_dict().values())
 
@@ -288,7 +378,7 @@ def test_broken_samples_are_skipped_counted_and_named(config):
 
 def test_every_line_of_the_log_is_json(config):
     trainer.train(replace(config, steps=2))
-    for line in (Path(config.output) / trainer.LOG).read_text().splitlines():
+    for line in (Path(config.output) / LOG).read_text().splitlines():
         entry = json.loads(line)
         images = entry["views"][0] * entry["views"][1]
         assert entry["images_per_second"] == pytest.approx(images / entry["seconds"], rel=0.05)

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from run_files import losses
 from torch.utils.data import DataLoader
 
 from da3_training.cli import main
@@ -227,10 +228,6 @@ def test_shards_over_http(shards):
 @pytest.fixture
 def streamed(config, shards):
     return replace(config, data=(DataConfig("shards", shards.root),), steps=8)
-
-
-def losses(config):
-    return {step: entry["loss"] for step, entry in trainer.read_log(Path(config.output)).items()}
 
 
 def test_a_run_on_shards_resumes_exactly(streamed, monkeypatch):

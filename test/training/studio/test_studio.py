@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from run_files import losses
 
 from da3_training.config import DataConfig, RuntimeConfig, StudioConfig
 from da3_training.data.batch import SKY, VALID
@@ -102,6 +103,17 @@ def test_what_is_sky_is_marked_and_far_pixels_are_not_supervised(studio_config):
     torch.testing.assert_close((marks & SKY) > 0, depth == 0)
     torch.testing.assert_close((marks & VALID) > 0, (depth > 0) & (depth < 2.0))
     assert ((marks & VALID) > 0).any()
+
+
+def test_zoom_takes_effect(studio_config):
+    """A field of view of half the width has twice the focal length."""
+
+    def focal(zoom):
+        samples = replace(studio_config.stages[0].samples, zoom=(zoom, zoom))
+        return Sampler([lanes_of(studio_config)], samples, 0)[0].intrinsics[0, 0, 0, 0]
+
+    torch.testing.assert_close(focal(0.5), 2 * focal(1.0), rtol=0.3, atol=0)  # lenses are drawn after it
+    assert focal(0.5) > 1.4 * focal(1.0)
 
 
 def test_rooms_change_lane_by_lane(studio_config):
@@ -193,9 +205,6 @@ def test_what_a_process_fails_of_is_said(mixed_config):
 
 
 def test_a_network_trains_on_rooms_without_end_and_resumes_exactly(mixed_config, monkeypatch):
-    def losses(config):
-        return {step: entry["loss"] for step, entry in trainer.read_log(Path(config.output)).items()}
-
     trainer.train(mixed_config)
     assert sorted(losses(mixed_config)) == list(range(6))
     again = replace(mixed_config, output=mixed_config.output + "_2")

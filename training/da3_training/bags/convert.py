@@ -99,7 +99,7 @@ class _Conversion:
     def __init__(
         self, recording: Recording, sources: list[Source], options: BagOptions, part: Path, folder: Path
     ) -> None:
-        self._recording, self._sources, self._options, self._part = recording, sources, options, part
+        self._recording, self._options, self._part = recording, options, part
         self._report = Report(folder, pose_topics=pose_topics(recording))
         self._images = {source.camera.topic: source for source in sources}
         self._info_topics = {source.camera.info_topic for source in sources}

@@ -131,14 +131,6 @@ class Scenes(Protocol):
         ...
 
 
-def list_rooms(folder: Path) -> list[Path]:
-    """Complete rooms in `folder`, sorted; raises FileNotFoundError when there is none."""
-    rooms = sorted(path.parent for path in folder.glob("*/scene.json"))
-    if not rooms:
-        raise FileNotFoundError(f"{folder} holds no rooms: run `da3-train scenes --out {folder}`")
-    return rooms
-
-
 def load_room(folder: Path) -> list[Cluster]:
     """Clusters of one scene in this project's own layout (`scene.json`, images, 16-bit depth)."""
     scene = json.loads((folder / "scene.json").read_text())

@@ -16,29 +16,27 @@ class DatasetInfo(NamedTuple):
     """What is known of a data set before it is opened."""
 
     module: str
-    synthetic: bool
-    """Exact, dense depth: fit for the teacher (paper section 4.1)."""
     metric: bool
     evaluation_only: bool = False
 
 
 DATASETS: dict[str, DatasetInfo] = {
-    "rooms": DatasetInfo("rooms", synthetic=True, metric=True),
-    "bags": DatasetInfo("rooms", synthetic=False, metric=True),
-    "hypersim": DatasetInfo("hypersim", synthetic=True, metric=True),
-    "tartanair": DatasetInfo("tartanair", synthetic=True, metric=True),
-    "vkitti2": DatasetInfo("vkitti2", synthetic=True, metric=True),
-    "blendedmvs": DatasetInfo("blendedmvs", synthetic=True, metric=False),
-    "scannetpp": DatasetInfo("scannetpp", synthetic=False, metric=True),
-    "arkitscenes": DatasetInfo("arkitscenes", synthetic=False, metric=True),
-    "co3dv2": DatasetInfo("co3dv2", synthetic=False, metric=False),
-    "mvs_synth": DatasetInfo("mvs_synth", synthetic=True, metric=False),
-    "pointodyssey": DatasetInfo("pointodyssey", synthetic=True, metric=True),
-    "objaverse": DatasetInfo("objaverse", synthetic=True, metric=False),
-    "tabletop": DatasetInfo("tabletop", synthetic=False, metric=True, evaluation_only=True),
-    "seven_scenes": DatasetInfo("seven_scenes", synthetic=False, metric=True, evaluation_only=True),
-    "dtu": DatasetInfo("dtu", synthetic=False, metric=True, evaluation_only=True),
-    "eth3d": DatasetInfo("eth3d", synthetic=False, metric=True, evaluation_only=True),
+    "rooms": DatasetInfo("rooms", metric=True),
+    "bags": DatasetInfo("rooms", metric=True),
+    "hypersim": DatasetInfo("hypersim", metric=True),
+    "tartanair": DatasetInfo("tartanair", metric=True),
+    "vkitti2": DatasetInfo("vkitti2", metric=True),
+    "blendedmvs": DatasetInfo("blendedmvs", metric=False),
+    "scannetpp": DatasetInfo("scannetpp", metric=True),
+    "arkitscenes": DatasetInfo("arkitscenes", metric=True),
+    "co3dv2": DatasetInfo("co3dv2", metric=False),
+    "mvs_synth": DatasetInfo("mvs_synth", metric=False),
+    "pointodyssey": DatasetInfo("pointodyssey", metric=True),
+    "objaverse": DatasetInfo("objaverse", metric=False),
+    "tabletop": DatasetInfo("tabletop", metric=True, evaluation_only=True),
+    "seven_scenes": DatasetInfo("seven_scenes", metric=True, evaluation_only=True),
+    "dtu": DatasetInfo("dtu", metric=True, evaluation_only=True),
+    "eth3d": DatasetInfo("eth3d", metric=True, evaluation_only=True),
 }
 
 

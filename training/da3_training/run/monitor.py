@@ -22,7 +22,7 @@ from da3_training.run.pictures import panel
 from da3_training.run.stopwatch import PARTS
 
 log = logging.getLogger(__name__)
-BROKEN, PICTURES = "broken.txt", "pictures"
+LOG, BROKEN, PICTURES = "log.jsonl", "broken.txt", "pictures"
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Monitor:
         self._board: Any = None
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
-            self._file = (output / "log.jsonl").open("a")
+            self._file = (output / LOG).open("a")
             self._board = _board(output / "tensorboard", start)
             self._bar = tqdm(initial=start, unit="step", mininterval=10, disable=None)
 

@@ -4,7 +4,6 @@ but to write the log."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -39,7 +38,6 @@ from da3_training.studio.sources import open_sources
 
 log = logging.getLogger(__name__)
 
-LOG = "log.jsonl"
 BAD_STEPS = 10
 
 
@@ -140,13 +138,14 @@ class _Run:
     def _learn(self, batch: Batch, progress: float) -> Result:
         """One step. Nothing here waits for the device."""
         config, fabric = self.config, self.fabric
-        # What is drawn on the device (dropped features) follows from the step, too.
-        checkpoints.seed_everything(config.runtime.seed, self.step, fabric.global_rank)
         rate = rate_factor(self.step, progress, config.optimiser)
         for group in self.optimiser.param_groups:
             group["lr"] = group["base"] * rate
 
         def passes() -> Result:
+            # What is drawn on the device (dropped features) follows from the step, too; also in a second attempt, where
+            # compiling has failed.
+            checkpoints.seed_everything(config.runtime.seed, self.step, fabric.global_rank)
             self.optimiser.zero_grad(set_to_none=True)
             with self.watch.part("forward"):
                 result: Result = self.learner(batch)
@@ -262,9 +261,3 @@ def export_average(config: TrainConfig, folder: Path | None = None) -> Path:
     folder = folder or Path(config.output) / "export"
     save_checkpoint(plain.model, folder, metadata={"step": str(step)})
     return folder
-
-
-def read_log(output: Path) -> dict[int, dict[str, Any]]:
-    """The log of a run by step; of steps done again after a resume, the last."""
-    lines = (output / LOG).read_text().splitlines()
-    return {entry["step"]: entry for entry in map(json.loads, lines)}
