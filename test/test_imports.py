@@ -65,13 +65,18 @@ def files(package=PACKAGE):
     return sorted(package.rglob("*.py"))
 
 
-def modules(folder, package):
-    """Every module of a package by its dotted name, and the others of the package that it imports."""
+def paths_of(folder, package):
+    """Every module of a package by its dotted name."""
     paths = {}
     for path in files(folder / package):
         parts = path.relative_to(folder).with_suffix("").parts
         paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    graph = {}
+    return paths
+
+
+def modules(folder, package):
+    """Every module of a package by its dotted name, and the others of the package that it imports."""
+    paths, graph = paths_of(folder, package), {}
     for module, path in paths.items():
         # The c of `from a.b import c` is a module, or something in the module a.b.
         found = {name if name in paths else name.rpartition(".")[0] for name in imports(path)}
@@ -80,16 +85,40 @@ def modules(folder, package):
 
 
 def find_strangers(folder, known):
-    """Imports of the project's own modules that are not there, as ``file: name``; a type checker that is told to pass
-    over missing packages passes over these as well.
+    """Imports of the project's own modules, or of names in them, that are not there, as ``file: name``; a type checker
+    that is told to pass over missing packages passes over these as well.
+
+    known: the names that each module has, by its dotted name.
     """
     own = {module.split(".")[0] for module in known}
-    return [
-        f"{path.name}: {name}"
-        for path in files(folder)
-        for name in imports(path)
-        if name.split(".")[0] in own and name not in known and name.rpartition(".")[0] not in known
-    ]
+
+    def is_there(name, *, whole):
+        module, _, attribute = name.rpartition(".")
+        return name in known or (not whole and attribute in known.get(module, ()))
+
+    found = []
+    for path in files(folder):
+        whole = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        found += [
+            f"{path.name}: {name}"
+            for name in imports(path)
+            if name.split(".")[0] in own and not is_there(name, whole=name in whole)
+        ]
+    return found
+
+
+def names_of(path):
+    """What a module has besides modules in its folder: all names that are bound anywhere in it."""
+    tree = ast.parse(path.read_text())
+    defined = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    assigned = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    aliases = [a for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names]
+    return defined | assigned | {alias.asname or alias.name for alias in aliases}
 
 
 def find_circle(graph):
@@ -149,13 +178,39 @@ def test_every_room_stands_on_one_floor(house):
 
 @pytest.mark.parametrize("folder", ["da3_ros", "training", "benchmark", "tools", "examples", "launch", "test"])
 def test_own_modules_are_where_imports_look_for_them(folder):
-    known = set().union(*(graph_of(package) for package in FOLDERS))
-    assert find_strangers(ROOT / folder, known) == []
+    assert find_strangers(ROOT / folder, known_names()) == []
+
+
+@lru_cache
+def known_names():
+    return {
+        module: names_of(path) for package in FOLDERS for module, path in paths_of(FOLDERS[package], package).items()
+    }
 
 
 def test_an_old_place_is_found(tmp_path):
+    known = {"da3_ros": {"__version__"}, "da3_ros.bag": {"BagError"}}
     (tmp_path / "a.py").write_text("def f():\n    from da3_ros.bag.reader import Recording\n\nimport numpy.linalg")
-    assert find_strangers(tmp_path, {"da3_ros", "da3_ros.bag"}) == ["a.py: da3_ros.bag.reader.Recording"]
+    assert find_strangers(tmp_path, known) == ["a.py: da3_ros.bag.reader.Recording"]
+    (tmp_path / "a.py").write_text(
+        "from da3_ros import __version__, bag\nfrom da3_ros.bag import BagError\nimport da3_ros.bag"
+    )
+    assert find_strangers(tmp_path, known) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("from da3_ros import reader", "da3_ros.reader"),
+        ("from da3_ros.bag import reader", "da3_ros.bag.reader"),
+        ("import da3_ros.reader", "da3_ros.reader"),
+        ("import da3_ros.bag.BagError", "da3_ros.bag.BagError"),
+    ],
+)
+def test_an_old_place_in_a_package_that_is_there_is_found(tmp_path, text, name):
+    (tmp_path / "a.py").write_text(text)
+    known = {"da3_ros": {"__version__"}, "da3_ros.bag": {"BagError"}}
+    assert find_strangers(tmp_path, known) == [f"a.py: {name}"]
 
 
 def test_the_package_does_not_know_its_training():
@@ -205,6 +260,12 @@ def test_an_import_that_goes_up_is_found(house, text):
     assert find_climbs(graph, "h", ({"low"}, {"high"})) == ["h.low.a imports h.high.b"]
     assert find_climbs(graph, "h", ({"high"}, {"low"})) == []
     assert find_climbs(graph, "h", ({"high", "low"},)) == ["h.low.a imports h.high.b"]
+
+
+@pytest.mark.parametrize(("text", "name"), [("from h import high", "high"), ("from h import top", "top")])
+def test_an_import_of_a_room_itself_that_goes_up_is_found(house, text, name):
+    graph = house(low__a=text, top="x = 1")
+    assert find_climbs(graph, "h", ({"low"}, {"high", "top"})) == [f"h.low.a imports h.{name}"]
 
 
 def test_a_room_without_a_floor_is_found(house):
