@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 from launching_bench import FILES, ROOT, Bench, LaunchFailed, flat, our_programs
+from needs import needs
 from topics import CAMERA_TOPICS
 
 from da3_ros.stream.parameters import SPECS, camera_specs, read_parameters
@@ -54,6 +55,28 @@ def test_every_file_starts_the_node_with_what_it_knows(bench, name):
     topics = {f"/da3/{camera}/{topic}" for camera in given["cameras"] for topic in CAMERA_TOPICS}
     assert set(node.remappings) <= topics | {"/da3/points"}
     assert node.env["FASTDDS_BUILTIN_TRANSPORTS"].startswith("LARGE_DATA?")
+
+
+@pytest.mark.system
+def test_ros_reads_the_command_lines_as_they_were_meant(bench):
+    """Names, parameters with their types, and remappings of a node that is started so."""
+    needs("rclpy")
+    import rclpy
+
+    for name in FILES:
+        command = bench.node(name, **REQUIRED.get(name, {}))
+        context = rclpy.Context()
+        rclpy.init(context=context, args=command.ros_arguments)
+        node = rclpy.create_node("other", context=context, automatically_declare_parameters_from_overrides=True)
+        try:
+            assert node.get_fully_qualified_name() == "/da3/multi_cam"
+            found = {name: node.get_parameter(name).value for name in command.parameters}
+            assert {k: repr(v) for k, v in found.items()} == {k: repr(v) for k, v in command.parameters.items()}
+            for topic, other in command.remappings.items():
+                assert node.resolve_topic_name(topic) == other
+        finally:
+            node.destroy_node()
+            context.shutdown()
 
 
 def test_the_program_is_installed():

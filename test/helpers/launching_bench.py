@@ -82,6 +82,8 @@ class Command:
     parameters: dict[str, Any]
     """By full names; later files over earlier ones, the node's own rules over those for every node."""
     env: dict[str, str]
+    ros_arguments: list[str]
+    """All of them as they were given, from ``--ros-args`` on."""
 
 
 def is_real() -> bool:
@@ -216,7 +218,7 @@ class Bench:
         start = argv.index("--ros-args") if "--ros-args" in argv else len(argv)
         names, remappings, files = _ros_arguments(argv[start:])
         full = f"{names.get('__ns', '/').rstrip('/')}/{names.get('__node', '')}"
-        return Command(program, argv[1:start], names, remappings, _parameters(files, full), env)
+        return Command(program, argv[1:start], names, remappings, _parameters(files, full), env, argv[start:])
 
 
 class _Log(logging.Handler):
