@@ -80,6 +80,17 @@ class Estimator:
         engine = load_engine(folder, config.threads)
         return cls(engine, record, config, choose_sweeper(engine, config.size or record.recommended_size).sweeper)
 
+    def close(self) -> None:
+        """Give back the engine's memory, here and on a GPU, and end the thread beside it. No step may be running, and
+        none can follow.
+        """
+        self._beside.shutdown()
+        for part in (self.engine, getattr(self.sweeper, "program", None)):
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()
+        del self.engine, self.sweeper  # others are freed with the last who knows them
+
     def describe(self) -> dict[str, str]:
         """What runs, in words, for diagnostics and reports."""
         info = self.engine.info

@@ -141,6 +141,9 @@ class _Whole:
 class InOneStep(ABC):
     """Gives the steps of `Estimator` to something that estimates a set in one call: all of it happens in `settle`."""
 
+    def close(self) -> None:
+        """See `Estimator.close`: nothing to give back."""
+
     def prepare(self, view_set: ViewSet, *, odometry: bool = False) -> Any:
         """See `Estimator.prepare`."""
         return _Whole(view_set, odometry)

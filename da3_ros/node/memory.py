@@ -23,3 +23,13 @@ def keep_freed_memory() -> bool:
         return False
     options = ((_TRIM_THRESHOLD, KEEP_BYTES), (_MMAP_THRESHOLD, LARGEST_BYTES), (_ARENA_MAX, 1))
     return all(mallopt(option, value) == 1 for option, value in options)
+
+
+def give_freed_memory_back() -> bool:
+    """Hand what is kept free to the system, when nothing is left to do with it: the heap's own keeping would hold up to
+    KEEP_BYTES of an engine that is gone. Returns whether anything was given back; False where there is no glibc.
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError):
+        return False

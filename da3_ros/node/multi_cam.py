@@ -29,7 +29,7 @@ from da3_ros.node.compat import (
     qos_profile,
     transport_warning,
 )
-from da3_ros.node.memory import keep_freed_memory
+from da3_ros.node.memory import give_freed_memory_back, keep_freed_memory
 from da3_ros.node.session import Session
 from da3_ros.stream.parameters import (
     SPECS,
@@ -133,7 +133,11 @@ class MultiCam(LifecycleNode):
             parameters = read_parameters(self._value)
             estimator = self._load(parameters.model, parameters.estimator)
             self._busy = [thread for thread in self._busy if thread.is_alive()]
-            self._session = Session(self, self._types, parameters, estimator, self._diagnostics, self._busy)
+            try:
+                self._session = Session(self, self._types, parameters, estimator, self._diagnostics, self._busy)
+            except Exception:
+                estimator.close()
+                raise
         except (ValueError, RuntimeError) as error:  # parameters, model and engine errors say what to do
             self.get_logger().error(str(error))
             return FAILURE
@@ -181,6 +185,7 @@ class MultiCam(LifecycleNode):
         self._is_configured = False
         if session is not None:
             self._busy += session.close(timeout)
+            give_freed_memory_back()
         self._busy = [thread for thread in self._busy if thread.is_alive()]
         return not self._busy
 

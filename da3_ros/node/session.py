@@ -114,7 +114,13 @@ class Session:
         self._jumps: Any = None
         self._latched: LatchedSubscriptions | None = None
         self._worker = Worker(
-            self._pipeline, self._buffer.counters, self._health, lambda: self._buffer.epoch, node.context.ok, after
+            self._pipeline,
+            self._buffer.counters,
+            self._health,
+            lambda: self._buffer.epoch,
+            node.context.ok,
+            after,
+            estimator.close,
         )
 
     def start(self) -> None:

@@ -34,18 +34,21 @@ class Worker:
         epoch: Callable[[], int],
         is_running: Callable[[], bool],
         after: Sequence[threading.Thread] = (),
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
         """epoch: number of the present one; what belongs to another is dropped. is_running: false once the middleware
         is taken down, when whatever fails is of no interest. after: threads of an earlier worker whose engine is still
-        busy; the first set waits until they have ended.
+        busy; the first set waits until they have ended. at_end: called once, when the pipeline is not used any more.
         """
         self._pipeline, self._counters, self._health = pipeline, counters, health
-        self._epoch, self._is_running, self._after = epoch, is_running, tuple(after)
+        self._epoch, self._is_running, self._after, self._at_end = epoch, is_running, tuple(after), at_end
         self._known_epoch = epoch()
         self._pending: NodeParameters | None = None
         self._mailbox: Mailbox[FrameSet[Any]] = Mailbox()
         self._finished: queue.Queue[Work | None] = queue.Queue(maxsize=1)
         self._busy_since: float | None = None
+        self._sending = threading.Lock()
+        """Held while a set is sent: who drops what is under way waits that long, and nothing is sent afterwards."""
         self._is_closed = False
         self._threads = [
             threading.Thread(target=self._work, name="da3 worker", daemon=True),
@@ -63,8 +66,10 @@ class Worker:
         self._drop(self._mailbox.put(frames), "superseded")
 
     def clear(self) -> None:
-        """Drop the set that waits."""
+        """Drop the set that waits. Of an epoch that was over before, nothing is sent once this has returned."""
         self._drop(self._mailbox.clear(), "reset")
+        with self._sending:
+            pass
 
     def reconfigure(self, parameters: NodeParameters) -> None:
         """Use other parameters from the next set on."""
@@ -74,8 +79,10 @@ class Worker:
         """End both threads; False if one is still busy after `timeout` seconds. It ends when its engine does, and what
         it was at is dropped.
         """
-        self._is_closed = True
+        was_closed, self._is_closed = self._is_closed, True
         self._drop(self._mailbox.close(), "reset")
+        if self._threads[1].ident is None and not was_closed:
+            self._end()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             if thread.ident is not None:
@@ -138,14 +145,28 @@ class Worker:
 
     def _publish(self) -> None:
         while (work := self._finished.get()) is not None:
-            if self._is_over(work.frames):
-                self._drop_rest(work, "reset")
-                continue
             try:
-                self._pipeline.publish(work)
+                self._send(work)
             except Exception as error:
                 self._fail("publisher", error)
                 self._drop_rest(work, "publish")
+        self._end()
+
+    def _send(self, work: Work) -> None:
+        if self._is_over(work.frames):
+            self._drop_rest(work, "reset")
+        elif self._pipeline.finish(work):  # else it was said and counted there
+            with self._sending:
+                if self._is_over(work.frames):
+                    self._drop_rest(work, "reset")
+                else:
+                    self._pipeline.publish(work)
+
+    def _end(self) -> None:
+        try:
+            self._at_end()
+        except Exception as error:  # of a driver that is gone itself
+            self._health.report("", "engine end", f"{type(error).__name__}: {error}")
 
     def _drop_rest(self, work: Work, cause: str) -> None:
         """Drop what is left of a set; frames that could not be used were counted before."""

@@ -22,7 +22,10 @@ class Gated(FakeEstimator):
     """Waits for a gate in each estimate, and sees whether it is alone, among all of its kind."""
 
     gate, lock = threading.Event(), threading.Lock()
-    at_once = most_at_once = 0
+    at_once = most_at_once = closed = 0
+
+    def close(self):
+        type(self).closed += 1
 
     def __call__(self, view_set, *, odometry=False):
         kind = type(self)
@@ -89,11 +92,16 @@ def test_a_node_that_is_configured_anew_waits_for_the_old_engine(bench, monkeypa
     feed_until(b, lambda: status_matches(b, "pipeline", WARN, ["waits for an engine", "cleaned up"]))
     assert len(threads()) == 4
     assert b.peer.received[DEPTH] == []
+    assert kind.closed == 0
     kind.gate.set()
     feed_until(b, lambda: b.peer.received[DEPTH])
     assert kind.most_at_once == 1
     assert len(b.estimators) == 2
     assert len(threads()) == 2
+    assert kind.closed == 1
+    assert b.node.trigger_deactivate() == SUCCESS
+    assert b.node.trigger_cleanup() == SUCCESS
+    assert kind.closed == 2
 
 
 def test_what_was_learnt_before_a_deactivation_is_forgotten(bench):
@@ -158,12 +166,14 @@ def test_a_session_that_cannot_be_built_leaves_nothing_behind(bench, monkeypatch
     def broken(*arguments, **options):
         raise OSError("no room for publishers")
 
-    b = bench()
+    kind = gated()
+    b = bench(estimator=kind)
     entities = [len(list(kind)) for kind in (b.node.publishers, b.node.subscriptions, b.node.timers)]
     with monkeypatch.context() as patch:
         patch.setattr(session, "Watchdog", broken)
         assert b.node.trigger_configure() == FAILURE
         assert b.node.trigger_configure() == FAILURE
+    assert kind.closed == 2
     assert capfd.readouterr().err.count("cannot configure: OSError: no room for publishers") == 2
     assert [len(list(kind)) for kind in (b.node.publishers, b.node.subscriptions, b.node.timers)] == entities
     assert b.node.set_parameters([Parameter("cameras", value=["left"])])[0].successful  # nothing is configured

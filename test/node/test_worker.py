@@ -20,7 +20,8 @@ class Pipeline:
 
     def __init__(self):
         self.done, self.gate, self.error, self.publish_error = [], None, None, None
-        self.entered = threading.Event()
+        self.finish_gate, self.unfinished, self.publish_gate = None, (), None
+        self.entered, self.finishing, self.publishing = (threading.Event() for _ in range(3))
         self.at_once = self.most_at_once = 0
 
     def reset(self):
@@ -42,7 +43,16 @@ class Pipeline:
         views = [SimpleNamespace(name=frame.camera) for frame in frames.frames]
         return SimpleNamespace(frames=frames, views=views)
 
+    def finish(self, work):
+        self.finishing.set()
+        if self.finish_gate is not None:
+            assert self.finish_gate.wait(PATIENCE_S)
+        return work.frames.stamp_ns not in self.unfinished
+
     def publish(self, work):
+        self.publishing.set()
+        if self.publish_gate is not None:
+            assert self.publish_gate.wait(PATIENCE_S)
         if self.publish_error:
             raise self.publish_error
         self.done.append(f"publish {work.frames.stamp_ns}")
@@ -53,9 +63,17 @@ class Works:
 
     def __init__(self, pipeline=None, after=()):
         self.pipeline, self.epoch = pipeline or Pipeline(), 0
-        self.counters, self.said = FrameCounters(["left"]), []
+        self.counters, self.said, self.ends = FrameCounters(["left"]), [], []
         self.health = Health(["left"], lambda level, text: self.said.append(text))
-        self.worker = Worker(self.pipeline, self.counters, self.health, lambda: self.epoch, lambda: True, after)
+        self.worker = Worker(
+            self.pipeline,
+            self.counters,
+            self.health,
+            lambda: self.epoch,
+            lambda: True,
+            after,
+            lambda: self.ends.append(1),
+        )
         self.worker.begin()
 
     def put(self, stamp, epoch=None):
@@ -89,9 +107,11 @@ def works():
 
     yield make
     for each in made:
-        if each.pipeline.gate is not None:
-            each.pipeline.gate.set()
+        for gate in (each.pipeline.gate, each.pipeline.finish_gate, each.pipeline.publish_gate):
+            if gate is not None:
+                gate.set()
         assert each.worker.close(PATIENCE_S)
+        assert each.ends == [1]
 
 
 def test_a_set_is_estimated_and_published_by_two_threads_that_end(works):
@@ -259,6 +279,72 @@ def test_an_engine_that_stays_at_one_set_is_told_of(works, monkeypatch):
 
 
 def test_a_worker_that_never_began_closes_at_once():
-    counters = FrameCounters(["left"])
-    worker = Worker(Pipeline(), counters, Health(["left"], print), lambda: 0, lambda: True)
+    counters, ends = FrameCounters(["left"]), []
+    worker = Worker(
+        Pipeline(), counters, Health(["left"], print), lambda: 0, lambda: True, at_end=lambda: ends.append(1)
+    )
     assert worker.close(0.0)
+    assert worker.close(0.0)
+    assert ends == [1]
+
+
+def test_a_set_whose_epoch_ends_while_it_is_refined_is_not_sent(works):
+    w = works()
+    w.pipeline.finish_gate = threading.Event()
+    w.put(1)
+    assert w.pipeline.finishing.wait(PATIENCE_S)
+    w.epoch = 1
+    w.pipeline.finish_gate.set()
+    w.wait(lambda: w.counts == (0, {"reset": 1}))
+    assert w.pipeline.done == ["estimate 1"]
+
+
+def test_nothing_is_sent_any_more_once_what_was_under_way_is_cleared(works):
+    w = works()
+    w.pipeline.publish_gate = threading.Event()
+    w.put(1)
+    assert w.pipeline.publishing.wait(PATIENCE_S)
+    w.epoch = 1
+    clearing = threading.Thread(target=w.worker.clear)
+    clearing.start()
+    clearing.join(0.1)
+    assert clearing.is_alive()
+    assert w.pipeline.done == ["estimate 1"]
+    w.pipeline.publish_gate.set()
+    clearing.join(PATIENCE_S)
+    assert w.pipeline.done == ["estimate 1", "publish 1"]
+
+
+def test_a_set_that_cannot_be_finished_is_not_sent(works):
+    w = works()
+    w.pipeline.unfinished = (1,)  # the pipeline counts it
+    w.put(1)
+    assert w.pipeline.finishing.wait(PATIENCE_S)
+    w.put(2)
+    w.published(2)
+    assert w.pipeline.done == ["estimate 1", "estimate 2", "publish 2"]
+
+
+def test_the_engine_is_given_back_when_nothing_uses_it_any_more(works):
+    w = works()
+    w.pipeline.gate = threading.Event()
+    w.put(1)
+    assert w.pipeline.entered.wait(PATIENCE_S)
+    assert not w.worker.close(0.05)
+    assert w.ends == []
+    w.pipeline.gate.set()
+    w.wait(lambda: w.ends == [1])
+    assert w.pipeline.done == ["estimate 1"]
+
+
+def test_an_engine_that_cannot_be_given_back_is_said():
+    said = []
+
+    def broken():
+        raise OSError("CUDA error 719")
+
+    health = Health(["left"], lambda level, text: said.append(text))
+    worker = Worker(Pipeline(), FrameCounters(["left"]), health, lambda: 0, lambda: True, at_end=broken)
+    worker.begin()
+    assert worker.close(PATIENCE_S)
+    assert said == ["OSError: CUDA error 719"]
