@@ -76,6 +76,24 @@ def test_a_batch_that_fails_costs_its_sets(recording, tmp_path):
     assert any("estimation failed: RuntimeError: out of memory" in issue["text"] for issue in summary["issues"])
 
 
+@pytest.mark.parametrize("step", ["prepare", "infer", "settle", "finish"])
+def test_a_set_that_fails_in_any_step_is_not_counted_as_used(bag, tmp_path, step):
+    class Fails(bags.CountingEstimator):
+        calls = 0
+
+    def failing(self, *arguments, **options):
+        Fails.calls += 1
+        if Fails.calls == 2:
+            raise RuntimeError("not this one")
+        return getattr(bags.CountingEstimator, step)(self, *arguments, **options)
+
+    setattr(Fails, step, failing)
+    summary, _, _ = run(bag, tmp_path / "out", Fails, segment_sets=2)
+    for camera in ("left", "right"):
+        assert summary["frames"][camera] == {"received": 6, "used": 5, "dropped": {"engine": 1}}
+    assert [record["index"] for record in summary["sets"]] == [0, 2, 3, 4, 5]
+
+
 def test_an_interrupted_run_goes_on_with_the_same_batches(recording, tmp_path):
     _, _, whole = run(recording, tmp_path / "whole", batch=3, segment_sets=5)
 
