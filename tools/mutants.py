@@ -5,6 +5,7 @@
     make mutants ARGS="stream node --each 200"           more of two of them
     make mutants ARGS="da3_ros/sync/mailbox.py --each 0"  all of one file
     make mutants ARGS="--survivors"                      those that survived, once more
+    make mutants ARGS="--lot 2"                          others than those that tests were written for
     make mutants ARGS="--table"                          what is known
 
 Works on copies of the checkout. Which mutants are taken looks drawn by lot and is the same each time; what is known of
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "places", nargs="*", help=f"folders or files of da3_ros; all of {', '.join(r.name for r in ROOMS)}"
     )
     parser.add_argument("--each", type=int, default=60, help="mutants a folder; 0: all (%(default)s)")
+    parser.add_argument("--lot", type=int, default=1, help="which of them: another number, others (%(default)s)")
     parser.add_argument("--minutes", type=float, default=30.0, help="then it ends (%(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="side by side (%(default)s)")
     parser.add_argument("--survivors", action="store_true", help="try again those that survived")
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=OUT, help="where verdicts are kept (build/mutants)")
     options = parser.parse_args(arguments)
     book = Book(options.out / "verdicts.jsonl")
-    chosen = {place: _chosen(place, options.places, options.each) for place in ROOMS}
+    chosen = {place: _chosen(place, options.places, options.each, options.lot) for place in ROOMS}
     if not any(chosen.values()):
         parser.error(f"{' '.join(options.places)}: none of it is in {', '.join(r.name for r in ROOMS)}")
     if not options.table:
@@ -59,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _chosen(place: Room, wanted: Sequence[str], each: int) -> list[Mutant]:
+def _chosen(place: Room, wanted: Sequence[str], each: int, lot: int) -> list[Mutant]:
     """The first mutants of a room by lot, or those of the files that are asked for."""
     names = [name.strip("/").removeprefix("da3_ros/") for name in wanted]
-    mutants = sorted(mutants_of(place), key=lambda m: m.rank)
+    mutants = sorted(mutants_of(place), key=lambda m: m.rank(lot))
     if names and place.name not in names:
         mutants = [m for m in mutants if m.path.removeprefix("da3_ros/") in names]
     return mutants[:each] if each else mutants

@@ -58,6 +58,7 @@ def test_faults_that_reviews_have_found_alive_are_tried(source, fault):
         "def f(a: 'int') -> 'str':\n    '''Says so.'''\n    return a\n",
         "def f(a):\n    return f'{a}_suffix'\n",
         "__all__ = ['one']\n",
+        "T = TypeVar('T')\n",
         "if TYPE_CHECKING:\n    LIMIT = 4\n",
     ],
 )
@@ -78,6 +79,18 @@ def test_a_mutant_keeps_its_name_when_lines_are_put_above_it(tmp_path):
 
     assert {m.key for m in mutants_in(Path("x.py"), tmp_path)} == before
     assert len(before) == 4
+
+
+def test_another_lot_draws_others_and_the_same_one_the_same():
+    from mutation.results import mutants_in
+
+    mutants = mutants_in(Path("da3_ros/sync/buffer.py"))
+
+    def first(lot):
+        return [m.key for m in sorted(mutants, key=lambda m: m.rank(lot))[:30]]
+
+    assert first(1) == first(1)
+    assert len(set(first(1)) & set(first(2))) < 15
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,7 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        if [ast.unparse(target) for target in node.targets] == ["__all__"]:
+        if [ast.unparse(target) for target in node.targets] == ["__all__"] or _is_type(node.value):
             return
         self._assignment(node)
         self.visit(node.value)
@@ -322,6 +322,10 @@ def _next(value: int | float) -> str:
 
 def _is_not(node: ast.expr) -> bool:
     return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+
+
+def _is_type(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and _name_of(node.func) in ("TypeVar", "NewType", "NamedTuple")
 
 
 def _is_text(node: ast.expr) -> bool:

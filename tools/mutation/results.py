@@ -29,10 +29,9 @@ class Mutant:
     now: str
     key: str
 
-    @property
-    def rank(self) -> str:
-        """Puts mutants in an order that looks drawn by lot and is the same each time."""
-        return hashlib.sha1(self.key.encode()).hexdigest()
+    def rank(self, lot: int) -> str:
+        """Puts mutants in an order that looks drawn by lot and is the same each time; another one for each `lot`."""
+        return hashlib.sha1(f"{lot} {self.key}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
