@@ -28,7 +28,7 @@ ROOMS = tuple(
     Room(name, tests)
     for name, tests in (
         ("stream", ("stream", "node")),
-        ("node", ("node",)),
+        ("node", ("node", "system/test_process.py")),
         ("sync", ("sync", "stream")),
         ("estimation/scale", ("estimation",)),
         ("estimation/pose", ("estimation",)),
