@@ -27,7 +27,7 @@ class Room:
 ROOMS = tuple(
     Room(name, tests)
     for name, tests in (
-        ("stream", ("stream", "node")),
+        ("stream", ("stream", "node", "tools/test_parameter_table.py")),
         ("node", ("node", "system/test_process.py")),
         ("sync", ("sync", "stream")),
         ("estimation/scale", ("estimation",)),
