@@ -297,11 +297,25 @@ def test_a_driver_can_be_left_out(bench):
     assert [command.program for command in bench.start("zed", driver="false")] == ["da3_ros/multi_cam"]
 
 
-def test_model_and_parameters_reach_every_file(bench):
+def test_arguments_that_files_share_reach_the_node(bench, tmp_path):
+    rig = tmp_path / "rig.yaml"
+    rig.write_text("/**:\n  ros__parameters: {cameras: [camera], min_confidence: 1.3}\n")
+    shared = {
+        "model": ("da3-small", "model", "da3-small"),
+        "parameters": ("{min_range: 0.7}", "min_range", 0.7),
+        "params_file": (str(rig), "min_confidence", 1.3),
+        "use_sim_time": ("true", "use_sim_time", True),
+        "transport": ("compressed", "CAMERA.transport", "compressed"),
+    }
     for name in FILES:
-        arguments = {**REQUIRED.get(name, {}), "model": "da3-small", "parameters": "{min_range: 0.7}"}
-        given = bench.node(name, **arguments).parameters
-        assert (name, given["model"], given["min_range"]) == (name, "da3-small", 0.7)
+        declared = {argument.name for argument in bench.load(name).ARGUMENTS}
+        assert {"model", "parameters"} <= declared
+        arguments = {argument: text for argument, (text, _, _) in shared.items() if argument in declared}
+        given = bench.node(name, **{**REQUIRED.get(name, {}), **arguments}).parameters
+        for argument in arguments:
+            _, parameter, value = shared[argument]
+            parameter = parameter.replace("CAMERA", given["cameras"][0])
+            assert (name, parameter, given[parameter]) == (name, parameter, value)
 
 
 @pytest.mark.parametrize("name", ["multi_cam", "realsense", "zed", "six_cameras"])
