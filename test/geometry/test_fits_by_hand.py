@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Robust fits beside the plainest code: what an inlier is, what is fitted to them, and what is refused in which words."""
+"""Robust fits beside the plainest code: what an inlier is, what is fitted to them, what is refused in which words."""
 
 from needs import needs
 
@@ -51,8 +51,9 @@ def test_the_best_hypothesis_is_looked_for_among_as_many_as_are_asked_for():
     m = np.where(np.arange(60) % 5 < 3, 2 * r + 1, 7 * r + 9)
     found = {round(align_scale_shift(r, m, iterations=120, seed=seed).scale, 3) for seed in range(5)}
     assert found == {2.0}
-    few = {round(align_scale_shift(r, m, iterations=3, seed=seed).scale, 1) for seed in range(8)}
-    assert len(few) > 1
+    with pytest.raises(AlignmentError, match="no positive scale"):  # the one pair is one sample twice, or across
+        for seed in range(8):
+            align_scale_shift(r, m, iterations=1, seed=seed)
     assert align_scale_shift(r, m).scale == align_scale_shift(r, m, seed=0, iterations=120).scale
 
 
@@ -185,9 +186,9 @@ def test_the_homography_of_all_rays_is_the_least_squares_one():
 
 
 @pytest.mark.parametrize(("noise", "outliers", "degrees", "focal", "centre"), [
-    (0.0, 0.3, 0.02, 2e-4, 1e-3),
-    (0.02, 0.0, 0.12, 3e-3, 2e-3),
-    (0.02, 0.4, 0.2, 5e-3, 3e-3),
+    (0.0, 0.3, 1e-6, 1e-8, 1e-8),
+    (0.02, 0.0, 0.8, 6e-3, 1.4e-3),
+    (0.02, 0.4, 1.2, 5.5e-3, 1.6e-3),
 ])  # fmt: skip
 def test_errors_of_noisy_maps(noise, outliers, degrees, focal, centre):
     k, pose, ray, _ = noisy_rays(4, noise, outliers)
@@ -201,7 +202,7 @@ def test_errors_of_noisy_maps(noise, outliers, degrees, focal, centre):
 
 
 def test_only_the_excess_of_confidence_weighs_a_ray_and_equal_confidences_all_count():
-    k, pose, ray, bad = noisy_rays(5, 0.0, 0.6)
+    _, pose, ray, bad = noisy_rays(5, 0.0, 0.6)
     sure = np.where(bad, 1.0, 2.0)
     for confidence in (sure, 100 * sure, sure + 7):
         found, _ = fitted(ray, confidence)
