@@ -64,7 +64,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--processes", type=int, default=default.processes, help="processes on this machine")
     parser.add_argument(
-        "--warm-up", type=int, default=default.warm_up, help="sets before each segment, with several processes"
+        "--warm-up",
+        type=int,
+        metavar="W",
+        help=f"sets before each segment, with several processes (default: {default.warm_up})",
     )
     parser.add_argument(
         "--batch", type=int, default=default.batch, metavar="N", help="sets in one call of the engine (for GPUs)"
@@ -99,13 +102,16 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
     storage = arguments.storage or {".db3": "sqlite3"}.get(output.suffix, "mcap")
     if arguments.overlap is not None and not arguments.chunk:
         raise ValueError(f"--overlap {arguments.overlap} is of chunks: give --chunk N as well, or leave it out")
+    if arguments.warm_up is not None and (arguments.processes == 1 or arguments.chunk):
+        remedy = "a chunk needs none, leave it out" if arguments.chunk else "give --processes N as well"
+        raise ValueError(f"--warm-up {arguments.warm_up} is of segments in several processes: {remedy}")
     options = Options(
         outputs=tuple(arguments.outputs),
         copy=tuple(copy),
         segment_sets=arguments.segment,
         form=Format(storage, arguments.compress),
         processes=arguments.processes,
-        warm_up=arguments.warm_up,
+        warm_up=Options.warm_up if arguments.warm_up is None else arguments.warm_up,
         pictures=arguments.pictures,
         batch=arguments.batch,
         window_ahead=arguments.window_ahead,

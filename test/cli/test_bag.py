@@ -7,6 +7,7 @@ needs("rosbags")
 
 import argparse
 from importlib import import_module
+from pathlib import Path
 
 import bags
 import pytest
@@ -98,6 +99,8 @@ def test_a_recording_of_nothing_is_one_line(tmp_path, capsys):
         ("OUT", ["--ply"], "need the motion of the cameras"),
         ("OUT", ["--loops"], "loops = True is of chunks, and chunk = 0: give --chunk N as well"),
         ("OUT", ["--overlap", "0"], "--overlap 0 is of chunks: give --chunk N as well"),
+        ("OUT", ["--warm-up", "5"], "--warm-up 5 is of segments in several processes: give --processes N as well"),
+        ("OUT", ["--warm-up", "0", "--processes", "2", "--chunk", "2"], "of segments in several processes: a chunk"),
         ("OUT.mcap", ["--storage", "sqlite3"], "out.mcap ends in .mcap, the storage is sqlite3"),
         ("OUT.db3", ["--storage", "mcap"], "out.db3 ends in .db3, the storage is mcap"),
     ],
@@ -156,3 +159,15 @@ def test_a_fleet_has_every_option_of_a_bag():
 def test_batches_that_the_model_does_not_do_name_the_export(recording, tmp_path, capsys):
     assert main(["bag", str(recording), str(tmp_path / "out"), "--batch", "2", "--quiet", *SMALL]) == 1
     assert "take one view set at a time: `da3 export da3-nano --scenes`" in capsys.readouterr().err
+
+
+def test_sets_to_warm_up_are_passed_on():
+    from da3_ros.cli.bag import add_options, request_of
+
+    def options(*words):
+        parser = argparse.ArgumentParser()
+        add_options(parser)
+        return request_of(parser.parse_args(words), Path("in"), Path("out")).options
+
+    assert options("--processes", "2", "--warm-up", "3").warm_up == 3
+    assert options("--processes", "2").warm_up == options().warm_up == 5
