@@ -49,6 +49,20 @@ def test_too_few_points_of_a_reference_leave_it_to_the_rig(rig):
     assert "points of the reference lie in the images" in alone.message
 
 
+@pytest.mark.parametrize(
+    ("source", "count", "asked"),
+    [("auto", 9999, ["reference"]), ("auto", 5, ["reference", "rig"]), ("rig", 9999, ["rig"]), ("none", 9999, [])],
+)
+def test_no_other_source_is_asked_where_one_measures_enough(rig, source, count, asked):
+    views = tuple(replace(v, measured=lidar(rig, i)[:count]) for i, v in enumerate(rig.views))
+    config = ScaleConfig(source=source)
+    assert list(ScaleSource(config).measure(views, prepare(views, 252, 14))) == asked
+    found = estimate(ScaleSource(config), views, rig)
+    assert found.source == (asked or ["none"])[-1]
+    if source == "none":
+        assert found.message == "scale.source is none: depth is relative"
+
+
 def test_points_that_the_camera_cannot_see_do_not_count():
     near = np.stack(np.meshgrid(np.linspace(-0.3, 0.3, 40), np.linspace(-0.3, 0.3, 40), [1.0]), -1).reshape(-1, 3)
     far = np.stack(np.meshgrid(np.linspace(-1.5, 1.5, 40), np.linspace(-1.5, 1.5, 40), [4.0]), -1).reshape(-1, 3)
