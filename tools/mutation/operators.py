@@ -55,6 +55,8 @@ OTHER_NAME = {
 }
 SPOKEN = ("debug", "info", "warn", "warning", "error", "fatal", "exception", "print", "warn_once")
 """Calls whose strings people read."""
+GUARDS = ("strict",)
+"""Keywords that check what the code is sure of, as `assert` does."""
 
 
 @dataclass(frozen=True)
@@ -283,13 +285,14 @@ class _Finder(ast.NodeVisitor):
         for argument in node.args:
             self.visit(argument)
         for keyword in node.keywords:
-            self.visit(keyword.value)
+            if keyword.arg not in GUARDS:
+                self.visit(keyword.value)
         self._spoken -= spoken
 
     def _without_keywords(self, node: ast.Call) -> None:
         """The parameter that is not passed on."""
         for keyword in node.keywords:
-            if keyword.arg is None:
+            if keyword.arg is None or keyword.arg in GUARDS:
                 continue
             start, end = self._span(keyword)
             rest = self._bytes[end:].decode()
