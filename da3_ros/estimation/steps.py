@@ -141,7 +141,7 @@ class _Whole:
 class InOneStep(ABC):
     """Gives the steps of `Estimator` to something that estimates a set in one call: all of it happens in `settle`."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to do here
         """See `Estimator.close`: nothing to give back."""
 
     def prepare(self, view_set: ViewSet, *, odometry: bool = False) -> Any:
