@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _chosen(place: Room, wanted: Sequence[str], each: int, lot: int) -> list[Mutant]:
     """The first mutants of a room by lot, or those of the files that are asked for."""
     names = [name.strip("/").removeprefix("da3_ros/") for name in wanted]
+    if names and not any(name == place.name or name.startswith(f"{place.name}/") for name in names):
+        return []
     mutants = sorted(mutants_of(place), key=lambda m: m.rank(lot))
     if names and place.name not in names:
         mutants = [m for m in mutants if m.path.removeprefix("da3_ros/") in names]

@@ -8,6 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -54,7 +55,11 @@ def mutants_of(room: Room) -> list[Mutant]:
 
 def mutants_in(path: Path, root: Path = ROOT) -> list[Mutant]:
     """All mutants of a file, given by its path from the root."""
-    source = (root / path).read_text()
+    return list(_mutants_of((root / path).read_text(), path))
+
+
+@cache
+def _mutants_of(source: str, path: Path) -> tuple[Mutant, ...]:
     before = source.splitlines()
     seen: Counter[str] = Counter()
     found = []
@@ -64,7 +69,7 @@ def mutants_in(path: Path, root: Path = ROOT) -> list[Mutant]:
         name = f"{path}: {mutation.function}: {mutation.kind}: {was} -> {now}"
         seen[name] += 1
         found.append(Mutant(str(path), mutation, was, now, f"{name} #{seen[name]}"))
-    return found
+    return tuple(found)
 
 
 def digest(path: Path) -> str:
