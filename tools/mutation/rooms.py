@@ -34,7 +34,7 @@ ROOMS = tuple(
         ("estimation/pose", ("estimation",)),
         ("estimation/refinement", ("estimation/refinement",)),
         ("messages", ("messages",)),
-        ("geometry", ("geometry", "estimation", "network/test_gaussians.py", "export/test_gaussians.py")),
+        ("geometry", ("geometry", "network/test_gaussians.py")),
         ("bag/line", ("bag/line",)),
         ("bag/run", ("bag/run",)),
     )
