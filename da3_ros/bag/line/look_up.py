@@ -141,7 +141,7 @@ class LookUp(InOneStep):
         covariance = steps * _covariance(_STEP_STD)
         lost = number in self.trajectory.lost
         text = "too few matches: the set stands where the one before does" if lost else ""
-        return OdometryEstimate(self.T_start_body(number, self._track), covariance, 0, text)
+        return OdometryEstimate(self.T_start_body(number, self._track), covariance, 0, text, self.trajectory.metric)
 
 
 def _covariance(std: tuple[float, float]) -> Array:

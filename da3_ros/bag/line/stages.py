@@ -17,10 +17,9 @@ from da3_ros.bag.io.reader import Message, Recording
 from da3_ros.bag.line.ahead import Ahead
 from da3_ros.bag.line.batches import Batches
 from da3_ros.bag.line.drops import Revocations, Unreadable
-from da3_ros.bag.line.intake import Job
 from da3_ros.bag.line.item import Item
 from da3_ros.bag.line.line import assembly_line, each
-from da3_ros.bag.line.orders import Order
+from da3_ros.bag.line.passed_over import PassedOver
 from da3_ros.bag.plan.outputs import full_name
 from da3_ros.bag.plan.plan import Plan
 from da3_ros.bag.plan.records import set_record
@@ -33,12 +32,6 @@ from da3_ros.stream.pipeline import Pipeline
 from da3_ros.stream.transforms import TransformTree, add_transforms
 from da3_ros.stream.work import Work
 from da3_ros.sync import Frame, FrameSet
-
-MEMORY_NS = 20_000_000_000
-"""Transforms older than this are not needed when sets are passed over: twice what the tree remembers."""
-
-KEPT_INFOS = 20
-"""Calibrations of a camera that are kept of sets that are passed over: images may wait for partners."""
 
 
 class Stages:
@@ -74,7 +67,8 @@ class Stages:
         self._estimator = estimator
         self._batches = Batches(batch, self._infer)
         self._ahead = Ahead(window_ahead, plan.parameters.window.spacing_ns)
-        self._skipped: Item | None = None
+        lasting = [topic for topic, kind in plan.references.items() if kind == "info"]
+        self._passed_over = PassedOver({*plan.static, *lasting})
 
     def _advertise(self, kind: str, topic: str, qos: Qos) -> Publisher:
         del qos  # the plan has it
@@ -92,31 +86,53 @@ class Stages:
         """Bytes to views that know their cameras and poses. What is passed over leaves only what later sets need."""
         job, order = item.job, item.order
         if not (order.estimate or order.see):
-            self._pass_over(job)
-            job.transforms, job.infos, job.references = [], [], []
+            self._passed_over.push(job)
             return item
-        self._decode(item)
-        self._apply(item)
-        if item.frames is not None:
-            item.work = self._pipeline.see(item.frames)
-            item.revoked += self._revocations.take()
-            item.frames = None
-            if item.work is not None:
-                item.views = item.work.views
-                self._pipeline.presenter.look_up_fused(item.work)
-            if not order.estimate:
-                item.work = None
+        self._go_on(item)
+        try:
+            self._decode(item)
+            self._apply(item)
+            self._look(item)
+        except Exception as error:  # of our own
+            self._lose(item, "worker", error)
         if order.last:
             item.memory = {"window": self._pipeline.window.memory()}
         return item
 
+    def _go_on(self, item: Item) -> None:
+        """With what was remembered, or with nothing."""
+        window = self._pipeline.window
+        if item.order.recall is not None:
+            item.recalled = self._recollect(item.order.recall)
+            assert item.recalled is not None
+            window.recall(item.recalled["window"])
+        if item.order.fresh or item.job.reset:
+            # References stay: they were read ahead, and are those of the time after a jump already.
+            window.clear()
+
+    def _look(self, item: Item) -> None:
+        if item.frames is None:
+            return
+        item.work = self._pipeline.see(item.frames)
+        item.revoked += self._revocations.take()
+        if item.work is not None:
+            item.views = item.work.views
+            self._pipeline.presenter.look_up_fused(item.work)
+        if not item.order.estimate:
+            item.work = None
+
+    def _lose(self, item: Item, kind: str, error: Exception, said: str = "") -> None:
+        """What never should fail costs the set, as live, and not the run: it is said, and nothing of it goes on."""
+        self._health.report("", kind, f"{said}{type(error).__name__}: {error}")
+        item.revoked += self._revocations.take()
+        dropped = {camera for camera, _ in item.revoked}
+        frames = item.job.frames.frames if item.job.frames is not None else ()
+        item.revoked += [(frame.camera, "engine") for frame in frames if frame.camera not in dropped]
+        item.work, item.views = None, []
+
     def _decode(self, item: Item) -> None:
         job = item.job
-        if self._skipped is not None:
-            skipped, self._skipped = self._skipped.job, None
-            job.transforms = skipped.transforms + job.transforms
-            job.infos = skipped.infos + job.infos
-            job.references = skipped.references + job.references
+        self._passed_over.give(job)
         for message in job.transforms:
             read = self._read(message, "transform", "")
             if read is not None:
@@ -132,22 +148,6 @@ class Stages:
         if job.frames is not None:
             frames = tuple(Frame(f.camera, f.stamp_ns, self._image(f)) for f in job.frames.frames)
             item.frames = FrameSet(frames, job.frames.stamp_ns, job.frames.missing)
-
-    def _pass_over(self, job: Job) -> None:
-        if self._skipped is None:
-            self._skipped = Item(Job(), Order(write=False, estimate=False))
-        kept = self._skipped.job
-        oldest = job.log_ns - MEMORY_NS
-        transforms = [m for m in kept.transforms if m.log_ns >= oldest or m.topic in self._plan.static]
-        kept.transforms = transforms + job.transforms
-        by_camera: dict[str, list[Message]] = {}
-        for camera, message in kept.infos + job.infos:
-            by_camera.setdefault(camera, []).append(message)
-        kept.infos = [(name, message) for name, found in by_camera.items() for message in found[-KEPT_INFOS:]]
-        is_info = {topic for topic, kind in self._plan.references.items() if kind == "info"}
-        lasting = {m.topic: m for m in kept.references + job.references if m.topic in is_info}
-        others = [m for m in kept.references + job.references if m.topic not in is_info and m.log_ns >= oldest]
-        kept.references = [*lasting.values(), *others]
 
     def _read(self, message: Message, kind: str, camera: str) -> Any:
         try:
@@ -192,14 +192,7 @@ class Stages:
                 self._health.report("", "transform", f"{parent} -> {child}: {error}", WARN)
         for camera, message in item.infos:
             self._pipeline.set_camera_info(camera, message)
-        window, reference = self._pipeline.window, self._pipeline.reference
-        if item.order.recall is not None:
-            item.recalled = self._recollect(item.order.recall)
-            assert item.recalled is not None
-            window.recall(item.recalled["window"])
-        if item.order.fresh or item.job.reset:
-            # References stay: they were read ahead, and are those of the time after a jump already.
-            window.clear()
+        reference = self._pipeline.reference
         add = {"points": reference.add_cloud, "depth": reference.add_depth, "info": reference.set_depth_info}
         for kind, message in item.references:
             add[kind](message)
@@ -227,7 +220,10 @@ class Stages:
             if item.recalled is not None:
                 self._estimator.recall(item.recalled["estimator"])
             if item.order.fresh or item.job.reset:
-                self._estimator.reset()
+                try:
+                    self._estimator.reset()
+                except Exception as error:  # whatever fails in an engine
+                    self._lose(item, "engine", error, "estimation failed: ")
         self._step(item, self._pipeline.settle)
         if item.memory is not None:
             item.memory["estimator"] = self._estimator.memory()
@@ -251,17 +247,28 @@ class Stages:
         elif item.order.fresh:
             self._outputs.recall(None)
         if item.work is not None and item.order.write:
-            self._sink.clear()
-            timing = self._pipeline.publish(item.work)
-            item.outputs = list(self._sink)
-            item.record = set_record(item.job.index, item.job.log_ns, item.work, timing)
-            if self._stride and item.job.index % self._stride == 0:
-                for name, data in set_pictures(item.job.index, item.work.estimate.views[: len(item.work.sources)]):
-                    self._save(name, data)
+            pictures = []
+            try:
+                pictures = self._present(item, item.work)
+            except Exception as error:  # of our own
+                self._lose(item, "worker", error)
+            for name, data in pictures:  # a disk that is full ends the run
+                self._save(name, data)
         item.work = None
         if item.memory is not None:
             item.memory["outputs"] = self._outputs.memory()
         return item
+
+    def _present(self, item: Item, work: Work) -> list[tuple[str, bytes]]:
+        """Outputs and record of a set: all or none. Returns what is shown of it, by name."""
+        self._sink.clear()
+        timing = self._pipeline.publish(work)
+        record = set_record(item.job.index, item.job.log_ns, work, timing)
+        pictures = []
+        if self._stride and item.job.index % self._stride == 0:
+            pictures = list(set_pictures(item.job.index, work.estimate.views[: len(work.sources)]))
+        item.outputs, item.record = list(self._sink), record
+        return pictures
 
 
 class _Publisher:

@@ -95,17 +95,25 @@ def _pass_over(recording: Recording, plan: Plan, collector: Collector, progress:
         references=plan.references,
     )
     most = most_sets(recording, plan)
+    goes_on = "(finished chunks stay: run the same command again)"
     line = stages.line(Item(job, Order(write=False, estimate=True)) for job in intake)
     try:
         for item in line:
             if item.job.frames is not None:
                 progress(item.job.index + 1, most)
+            if collector.unwritten is not None:
+                raise collector.unwritten
             failure = health.issues().get(("", "engine"))
             if failure is not None:
-                raise BagError(f"{failure.text} (finished chunks stay: run the same command again)")
+                raise BagError(f"{failure.text} {goes_on}")
     finally:
         line.close()
-    collector.end_track()
+    try:
+        collector.end_track()
+    except Exception as error:  # whatever fails in an engine
+        if error is collector.unwritten:
+            raise
+        raise BagError(f"estimation failed: {type(error).__name__}: {error} {goes_on}") from error
 
 
 class Collector(InOneStep):
@@ -120,6 +128,8 @@ class Collector(InOneStep):
         self._begun = False  # whether the track has a chunk already
         self._count = 0
         """Chunks so far."""
+        self.unwritten: OSError | None = None
+        """Why a chunk could not be kept: whoever calls takes what fails here for a failure of the model."""
 
     def __call__(self, view_set: ViewSet, *, odometry: bool = False) -> Estimate:
         """Take a set; what is returned holds nothing that may be published."""
@@ -153,8 +163,12 @@ class Collector(InOneStep):
         path = self._folder / f"{self._count:06d}.npz"
         if self._count in self._share and not path.exists():
             chunk = self._estimate(self._track, list(self._kept))
-            self._remember(path, chunk)
-            write_chunk(path, chunk)
+            try:
+                self._remember(path, chunk)
+                write_chunk(path, chunk)
+            except OSError as error:
+                self.unwritten = error
+                raise
         self._count += 1
         self._new, self._begun = 0, True
 
