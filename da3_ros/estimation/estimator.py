@@ -208,7 +208,7 @@ class Estimator:
         accuracy, single = self.record.pose_accuracy, self.engine.info.single_view
         matches = measured.matches.result()
         poses = self.pose_source(views, raw, depths, scale.value, accuracy, matches, single, checked.posed)
-        motion = None if measured.motion is None else self.odometry(measured.motion.result(), depths)
+        motion = None if measured.motion is None else self.odometry(measured.motion.result(), depths, scale.metric)
         pairs = measured.rig.result()
         deviations = None if pairs is None else self.rig_check(views, pairs, depths)
         clock.lap("poses")

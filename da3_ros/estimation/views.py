@@ -180,7 +180,9 @@ class OdometryEstimate:
     inliers: int
     """Explained matches with the key frame; 0 at the start and where the motion is lost."""
     message: str = ""
-    """Why the motion since the last key frame is not known."""
+    """Why the motion since the last key frame is not known, or that it starts anew."""
+    metric: bool = False
+    """Whether lengths are in metres; False: they have no unit."""
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ class Presenter:
         self._outputs.publish_transforms(views)
         stamp_ns = estimate.views[0].stamp_ns
         if estimate.odometry is not None:
-            mark = "" if metric else parameters.relative_suffix
+            mark = "" if estimate.odometry.metric else parameters.relative_suffix
             child = parameters.rig_frame if sources[0].view.mount is not None else sources[0].frame_id
             self._outputs.publish_odometry(estimate.odometry, mark, child, stamp_ns)
         if fusible and self._outputs.fused_is_due(stamp_ns):

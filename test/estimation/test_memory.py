@@ -113,3 +113,15 @@ def test_a_period_set_live_switches_the_check_on_and_off(walk):
     walk.estimator.reconfigure(replace(walk.config, rig_check_period=0.1))
     assert len(walk.pair().rig) == 1
     assert walk.pair().rig[0].angle_deg < 0.2
+
+
+def test_a_motion_stays_in_metres_when_the_scale_is_given_up(walk):
+    walk.count += 1000  # far beyond scale.hold
+    there = walk.one(1)
+    assert (there.scale.metric, there.odometry.metric) == (False, True)
+    assert x(there) == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_motion_has_no_unit_where_the_depth_never_had(rig):
+    walk = Walk(rig)
+    assert (walk.one(0).odometry.metric, walk.one(1).odometry.metric) == (False, False)

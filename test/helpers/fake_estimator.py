@@ -71,5 +71,5 @@ class FakeEstimator(InOneStep):
             views.append(ViewEstimate(view.name, view.stamp_ns, image, depth, confidence, camera, pose, stddev))
         scale = ScaleEstimate("rig", 1.25, 0.0, 0.03, 120, True) if metric else ScaleEstimate("none", message="no rig")
         timing = {"preprocess": 1.0, "engine": 2.0, "scale": 0.5, "poses": 0.1, "post": 0.25}
-        motion = OdometryEstimate(self.motion, 0.01 * np.eye(6), 50, self.lost) if odometry else None
+        motion = OdometryEstimate(self.motion, 0.01 * np.eye(6), 50, self.lost, metric) if odometry else None
         return Estimate(tuple(views), scale, timing, motion, self.rig, faults=self.faults)

@@ -3,6 +3,9 @@
 
 The key frame stays as long as enough of it is seen, so that errors add up from key frame to key frame, not from image
 to image.
+
+Lengths are those of the depth. Once it was in metres they stay in metres: a set whose depth has no unit is measured
+by the last key frame that had one, and never becomes a key frame itself.
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ KEEP_SHARE = 0.5
 KEEP_TURN = np.radians(15.0)
 KEEP_SHIFT = 0.2
 """... or when the cameras turned by more than this, or moved by more than this share of the median depth."""
+_UNIT_ROUNDS = 5
+_SAME_UNIT = 0.01
+"""Share by which the unit of a set's depth may still be off when its motion is told."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class _Frame:
 class _Key:
     frame: _Frame
     depths: list[NDArray[np.float32]]
+    metric: bool
+    """Whether `depths` and `T_start_body` are in metres."""
     T_start_body: Array
     covariance: Array
     first_inliers: int = 0
@@ -97,32 +105,48 @@ class Odometry:
         self,
         measured: tuple[_Frame, list[PairMatches]] | None,
         depths: Sequence[NDArray[np.float32]],
+        metric: bool,
     ) -> OdometryEstimate:
-        """Motion since the start. measured: of `measure`; depths: (h, w) of every view of the set, in metres."""
-        if measured is None:
-            return OdometryEstimate(self._last, _lost(), 0, "a camera whose CameraInfo is known is needed")
-        frame, pairs = measured
-        metric = list(depths[: len(frame.names)])
-        if self._key is None:
-            self._key = _Key(frame, metric, self._last, np.zeros((6, 6)))
-            return OdometryEstimate(self._last, np.zeros((6, 6)), 0)
+        """Motion since the start. measured: of `measure`; depths: (h, w) of every view of the set, in metres where they
+        are `metric`.
+        """
         key = self._key
-        found = self._motion(frame, pairs, [*metric, *key.depths])
+        if measured is None:
+            reason = "a camera whose CameraInfo is known is needed"
+            return OdometryEstimate(self._last, _lost(), 0, reason, metric if key is None else key.metric)
+        frame, pairs = measured
+        own = list(depths[: len(frame.names)])
+        if key is None or (metric and not key.metric):
+            # A way without a unit tells nothing of one in metres.
+            reason = "" if key is None else "depth is in metres from here on: the motion starts anew"
+            self._last = np.eye(4) if key is not None else self._last
+            self._key = _Key(frame, own, metric, self._last, np.zeros((6, 6)))
+            return OdometryEstimate(self._last, self._key.covariance, 0, reason, metric)
+        if metric == key.metric:
+            found = self._motion(frame, pairs, [*own, *key.depths])
+        else:
+            found = self._motion_by_key(frame, pairs, own)
         if found is None:
-            # The body goes on from where it was seen last; what lies between is not known.
-            self._key = _Key(frame, metric, self._last, key.covariance + _lost())
-            reason = (
-                f"fewer than {self._config.min_matches} matches with the last key frame: the motion between is lost"
-            )
-            return OdometryEstimate(self._last, self._key.covariance, 0, reason)
+            return self._loses(key, frame, own, metric)
         T_key_body = found.T_world_camera @ invert(frame.mounts[0])
         self._last = key.T_start_body @ T_key_body
         turn = np.kron(np.eye(2), key.T_start_body[:3, :3])
         covariance = key.covariance + turn @ found.covariance @ turn.T
         key.first_inliers = max(key.first_inliers, found.inliers)
-        if self._leaves(key, T_key_body, found.inliers, metric):
-            self._key = _Key(frame, metric, self._last, covariance)
-        return OdometryEstimate(self._last, covariance, found.inliers)
+        if metric == key.metric and self._leaves(key, T_key_body, found.inliers, own):
+            self._key = _Key(frame, own, metric, self._last, covariance)
+        return OdometryEstimate(self._last, covariance, found.inliers, "", key.metric)
+
+    def _loses(self, key: _Key, frame: _Frame, depths: list[NDArray[np.float32]], metric: bool) -> OdometryEstimate:
+        """The body goes on from where it was seen last; what lies between is not known."""
+        covariance = key.covariance + _lost()
+        few = f"fewer than {self._config.min_matches} matches with the last key frame"
+        if metric == key.metric:
+            self._key = _Key(frame, depths, metric, self._last, covariance)
+            reason = f"{few}: the motion between is lost"
+        else:
+            reason = f"{few} in metres, and depth has no unit: the motion is lost"
+        return OdometryEstimate(self._last, covariance, 0, reason, key.metric)
 
     def _motion(self, frame: _Frame, pairs: list[PairMatches], depths: list[NDArray[np.float32]]) -> MatchedPose | None:
         """T_key_camera of the first view; the world is the key frame's body."""
@@ -131,6 +155,40 @@ class Odometry:
         known = [None] * len(frame.names) + list(key.mounts)
         mounts = [(0, mount) for mount in frame.mounts] + [None] * len(key.names)
         return poses_from_matches(pairs, sample_by(depths), known, None, self._config, mounts)[0]
+
+    def _motion_by_key(
+        self, frame: _Frame, pairs: list[PairMatches], depths: list[NDArray[np.float32]]
+    ) -> MatchedPose | None:
+        """As `_motion`, in the unit of the key frame, whatever that of `depths` is: their points are as far away as the
+        key frame's are, seen from where the motion leads.
+        """
+        assert self._key is not None
+        T_key_body, unit, found = np.eye(4), 0.0, None
+        for _ in range(_UNIT_ROUNDS):
+            ratios = [self._ratios(frame, pair, depths, T_key_body) for pair in pairs]
+            ratio = np.concatenate([np.zeros(0), *ratios])
+            if len(ratio) < self._config.min_matches:
+                return None
+            before, unit = unit, float(np.median(ratio))
+            found = self._motion(frame, pairs, [*(depth * np.float32(unit) for depth in depths), *self._key.depths])
+            if found is None or abs(before / unit - 1) < _SAME_UNIT:
+                return found
+            T_key_body = found.T_world_camera @ invert(frame.mounts[0])
+        return found
+
+    def _ratios(self, frame: _Frame, pair: PairMatches, depths: list[NDArray[np.float32]], T_key_body: Array) -> Array:
+        """Units of the key frame in one of `depths` (N,), by each match of a view of now with one of the key frame that
+        has depth in both.
+        """
+        assert self._key is not None
+        at = pair.j - len(frame.names)
+        z = sample_by(depths)(pair.i, pair.pixels_i, pair.camera_i)
+        key_z = sample_by(self._key.depths)(at, pair.pixels_j, pair.camera_j)
+        T_camera_key = invert(T_key_body @ frame.mounts[pair.i]) @ self._key.frame.mounts[at]
+        points = pair.camera_j.rays(pair.pixels_j) * key_z[:, None]
+        away = points @ T_camera_key[2, :3] + T_camera_key[2, 3]
+        good = np.isfinite(z) & np.isfinite(away) & (z > 0) & (key_z > 0) & (away > 0)
+        return np.asarray(away[good] / z[good])
 
     def _leaves(self, key: _Key, T_key_body: Array, inliers: int, depths: list[NDArray[np.float32]]) -> bool:
         shift = float(np.linalg.norm(T_key_body[:3, 3]))
