@@ -171,6 +171,8 @@ def _rows(message: Any, channels: int, dtype: str, rows: int) -> NDArray:
     shape = (rows, width) if channels == 1 else (rows, width, channels)
     strides = (step, channels * kind.itemsize, kind.itemsize)[: len(shape)]
     pixels: NDArray = np.ndarray(shape, kind, buffer=data, strides=strides)
+    if step % kind.itemsize:  # OpenCV takes no such rows
+        pixels = pixels.copy()
     return pixels if kind.isnative else pixels.astype(kind.newbyteorder("="))
 
 

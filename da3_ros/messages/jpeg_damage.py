@@ -55,8 +55,8 @@ def _all_zeros_say_nothing(head: bytes) -> bool:
     while position + 4 <= len(head) and head[position] == 0xFF:
         length = int.from_bytes(head[position + 2 : position + 4], "big")
         if head[position + 1] == 0xC4:
-            table, end = position + 4, position + 2 + length
-            while table + 17 <= end:
+            table, end = position + 4, min(position + 2 + length, len(head))
+            while table + 17 < end:  # a table with a symbol: heads may be damaged, too
                 count = sum(head[table + 1 : table + 17])
                 if head[table] == _LUMINANCE and count and head[table + 17] == 0:
                     return True
