@@ -214,6 +214,13 @@ def test_matches_without_weight_tell_nothing_of_how_exact_they_are():
     assert close.cost == tolerant.cost
 
 
+def test_noise_that_is_not_told_is_the_default():
+    links, fixed = scene(count=60, pixel=0.2, depth=0.05), np.array([True, False, False])
+    for method in (adjust, adjust_closely):
+        np.testing.assert_array_equal(method(TRUTH, links, fixed).poses, method(TRUTH, links, fixed, Noise()).poses)
+    assert Noise().pixel == 1.0  # more than features are ever off by
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-6, 0.3, 2.5])
 def test_the_exponential_map(size):
     motion = np.array([0.3, -0.2, 0.5, 0.6, -0.48, 0.64])
