@@ -82,6 +82,7 @@ def test_who_interrupts_the_configuration_gets_0(program):
 
 def test_an_interrupt_while_it_is_configured_ends_it_before_it_spins(program):
     def load(model, config):
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler  # it would raise, anywhere
         signal.raise_signal(signal.SIGINT)
         return FakeEstimator(model, config)
 

@@ -205,9 +205,9 @@ def test_an_engine_that_is_busy_is_waited_for_by_the_next_worker(works):
     assert old.pipeline.most_at_once == 1
     assert old.counts == (0, {"reset": 2})
     assert old.worker.left() == []
-    new.said.clear()
+    new.health.resolve("", "engine before")
     new.worker.say()
-    assert new.said == []
+    assert new.health.issues() == {}
 
 
 def test_what_fails_in_the_engine_costs_one_set_and_is_said(works):
@@ -216,6 +216,7 @@ def test_what_fails_in_the_engine_costs_one_set_and_is_said(works):
     w.put(1)
     w.wait(lambda: w.counts == (0, {"engine": 1}))
     assert w.said == ["KeyError: 'weights'"]
+    assert set(w.health.issues()) == {("", "worker")}
     w.pipeline.error = None
     w.put(2)
     w.published(2)
@@ -228,6 +229,7 @@ def test_what_fails_in_publishing_costs_one_set_and_is_said(works):
     w.put(1)
     w.wait(lambda: w.counts == (0, {"publish": 1}))
     assert w.said == ["OSError: gone"]
+    assert set(w.health.issues()) == {("", "publisher")}
     w.pipeline.publish_error = None
     w.put(2)
     w.published(2)
@@ -273,9 +275,9 @@ def test_an_engine_that_stays_at_one_set_is_told_of(works, monkeypatch):
     assert w.said == ["the engine has been at one set for 0 s"]
     w.pipeline.gate.set()
     w.published(1)
-    w.said.clear()
+    w.health.resolve("", "engine busy")
     w.worker.say()
-    assert w.said == []
+    assert w.health.issues() == {}
 
 
 def test_a_worker_that_never_began_closes_at_once():
@@ -348,3 +350,4 @@ def test_an_engine_that_cannot_be_given_back_is_said():
     worker.begin()
     assert worker.close(PATIENCE_S)
     assert said == ["OSError: CUDA error 719"]
+    assert set(health.issues()) == {("", "engine end")}
