@@ -55,6 +55,7 @@ class Orders:
         self._before: int | None = None
         """Segment of the last set that was estimated and written."""
         self._begun = False
+        """Whether sets to warm up were estimated since."""
 
     def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Order]]:
         """Each job with its order."""
@@ -67,23 +68,23 @@ class Orders:
             yield job, order
 
     def _order(self, job: Job) -> Order:
-        size = self._options.segment_sets
+        size, alone = self._options.segment_sets, self._options.processes == 1
         number, is_set = job.index // size, job.frames is not None
-        last = is_set and job.index % size == size - 1
         if not self._is_ours(number):
             if not self._warms_up(job, number):
                 return Order(write=False, estimate=False)
-            order = Order(write=False, estimate=True, fresh=not self._begun and self._before != number)
+            order = Order(write=False, estimate=True, fresh=not self._begun)
             self._begun = True
             return order
-        fresh, recall, before = False, None, self._before
-        if is_set and before != number and job.index % size == 0:
-            if self._options.processes == 1 and number and before != number - 1:
-                recall = number - 1
-            fresh = number > 0 and not self._begun and recall is None and before != number - 1
+        begins = is_set and number > 0 and job.index % size == 0
+        # What another process does, or did, before this segment is known where it was kept, or by the sets to warm up.
+        recall = number - 1 if begins and alone and self._before != number - 1 else None
+        fresh = begins and not alone and not self._begun
         if is_set:
             self._before, self._begun = number, False
-        return Order(write=True, estimate=True, recall=recall, fresh=fresh, last=last)
+        return Order(
+            write=True, estimate=True, recall=recall, fresh=fresh, last=is_set and job.index % size == size - 1
+        )
 
     def _warms_up(self, job: Job, number: int) -> bool:
         if self._options.processes == 1 or not self._is_ours(number + 1) or job.frames is None:
