@@ -146,8 +146,8 @@ def test_transforms_that_begin_too_late_are_told_of_once(late_s, is_said):
     bench = Bench([*images(90), *(transform("/tf", START + late + i * S) for i in range(3))], moving=("/tf",))
     text = (
         f"/tf: its first message was recorded {late_s:.1f} s after the first image, and transforms are known 5 s "
-        "before their time: it came too late for the images until then; what never moves belongs on /tf_static, which holds "
-        "from the beginning"
+        "before their time: it came too late for the images until then; what never moves belongs on /tf_static, which "
+        "holds from the beginning"
     )
     assert bench.said().get(("", "late transforms")) == ((text, WARN, 1) if is_said else None)
 
