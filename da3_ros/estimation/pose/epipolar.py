@@ -120,7 +120,6 @@ def _minimise(a: Array, b: Array, focal: float, rotation: Array, direction: Arra
     pixel, damping = _PIXEL, 1e-3
     residual = _distances(a, b, focal, rotation, direction)
     weights = _weights(residual, pixel)
-    normal = np.eye(5)
     for _ in range(_ROUNDS):
         jacobian = _jacobian(a, b, focal, rotation, direction, residual)
         normal = (jacobian * weights[:, None]).T @ jacobian
@@ -143,7 +142,7 @@ def _minimise(a: Array, b: Array, focal: float, rotation: Array, direction: Arra
             break
     weights = _weights(residual, _PIXEL)
     # A direction that nothing fixes has no end of its variance.
-    covariance = pixel**2 * np.linalg.pinv(normal + 1e-12 * np.eye(5), hermitian=True)
+    covariance = pixel**2 * np.linalg.pinv(normal + 1e-12 * np.eye(5))
     return _Minimum(
         rotation, direction, np.asarray(covariance), weights, np.abs(residual), pixel, int((weights > _FITS).sum())
     )
@@ -197,7 +196,7 @@ def _parallax(a: Array, b: Array, rotation: Array, direction: Array) -> Array:
     turned = b @ rotation.T
     a, turned = (rays / np.linalg.norm(rays, axis=1, keepdims=True) for rays in (a, turned))
     across = np.cross(a, turned)
-    angle = np.arcsin(np.clip(np.linalg.norm(across, axis=1), 0, 1))
+    angle = np.arcsin(np.minimum(np.linalg.norm(across, axis=1), 1))
     # z_a a = t + z_b b: both z are of the sign of these.
     z_a = (np.cross(direction, turned) * across).sum(1)
     z_b = (np.cross(direction, a) * across).sum(1)

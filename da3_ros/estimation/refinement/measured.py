@@ -40,7 +40,7 @@ def evidence_of_points(points: NDArray[np.floating], camera: CameraModel, log_de
     own, front, network = np.log(inside.depth), np.log(nearest), log_depth[rows, columns]
     hidden = (inside.depth > nearest * (1 + BEHIND)) & (np.abs(front - network) < np.abs(own - network))
     rows, columns, depth = rows[~hidden], columns[~hidden], inside.depth[~hidden]
-    order = np.lexsort((depth, rows * log_depth.shape[1] + columns))
+    order = np.argsort(depth, kind="stable")
     _, first = np.unique((rows * log_depth.shape[1] + columns)[order], return_index=True)
     chosen = order[first]
     rows, columns, depth = rows[chosen], columns[chosen], depth[chosen]
