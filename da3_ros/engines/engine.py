@@ -94,7 +94,9 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Runs one model. Not thread safe: one caller at a time."""
+    """Runs one model. Not thread safe: one caller at a time. One that holds memory that Python does not free has a
+    ``close()`` besides, which `Estimator.close` calls.
+    """
 
     info: EngineInfo
 
