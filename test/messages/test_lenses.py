@@ -8,7 +8,7 @@ from da3_ros.messages.lenses import decode_lens
 
 FISHEYE = (
     *("equidistant", "fisheye", "kannala_brandt", "kannala_brandt4", "kannala_brandt8", "kb", "kb4", "kb8"),
-    *("equi", "opencv_fisheye", "Kannala-Brandt", " EQUIDISTANT ", "pinhole-equi", "pinhole_kb4"),
+    *("equi", "opencv_fisheye", "Kannala-Brandt", " EQUIDISTANT ", "pinhole-equi", "pinhole_kb4", "-equi-"),
 )
 FIVE = (
     *("plumb_bob", "radtan", "radial_tangential", "brown_conrady", "brown", "opencv", "Plumb Bob", "pinhole-radtan"),

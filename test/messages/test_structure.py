@@ -79,6 +79,11 @@ def test_what_may_stand_between_segments_is_passed_over(between):
     assert told(data)[:4] == ("JPEG", 640, 480, True)
 
 
+def test_a_start_of_an_image_where_none_can_be_has_a_length_as_any_other_segment():
+    data = SOI + b"\xff\xd8\x00\x04\xff\xd9" + frame() + scan() + EOI
+    assert told(data)[:4] == ("JPEG", 640, 480, True)
+
+
 def test_a_picture_inside_a_segment_is_not_this_one():
     inside = segment(0xE1, b"Exif" + jpeg(frame(width=16, height=12), scan()))
     assert told(SOI + inside + frame() + scan() + EOI)[:4] == ("JPEG", 640, 480, True)
