@@ -24,6 +24,13 @@ def start(path, *launcher):
     return process
 
 
+def here(path):
+    """The same in this process, which has imported PyTorch already; its small networks must be among the presets."""
+    from da3_training.cli import main
+
+    main(["train", str(path)])
+
+
 def finish(*processes):
     """Wait for runs that must succeed."""
     for process in processes:

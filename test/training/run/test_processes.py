@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import torch
-from run_files import finish, read_log, start, wait_for_steps
+from run_files import finish, here, read_log, start, wait_for_steps
 from safetensors.torch import load_file
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -21,42 +21,48 @@ def losses(path):
 
 
 @pytest.mark.slow
-def test_two_processes_learn_as_one_with_the_doubled_batch(run_file):
+def test_two_processes_learn_as_one_with_the_doubled_batch(run_file, micros):
     """20 steps, within 1e-3."""
     one, two = run_file("one", 8, 20), run_file("two", 4, 20)
-    finish(start(one), start(two, *TORCHRUN))
+    process = start(two, *TORCHRUN)
+    here(one)
+    finish(process)
     assert sorted(losses(two)) == list(range(20))
     assert losses(two) == pytest.approx(losses(one), abs=1e-3)
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(run_file):
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(run_file, micros):
     """SIGKILL in the middle, wherever that is, then the same command again."""
     whole, killed = run_file("whole", 4, 24), run_file("killed", 4, 24, checkpoint_minutes=0.0)
-    reference, process = start(whole), start(killed)
+    process = start(killed)
     wait_for_steps(killed, 6)
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = len(losses(killed))
     assert 6 <= before < 24
-    finish(reference, start(killed))
+    process = start(killed)
+    here(whole)
+    finish(process)
     assert losses(killed) == pytest.approx(losses(whole), rel=1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_sharded_processes_learn_as_one_and_resume(run_file):
+def test_sharded_processes_learn_as_one_and_resume(run_file, micros):
     """FSDP over two processes that recompute activations, ended on the way and started again; as one process, within
     1e-3.
     """
     one = run_file("one", 8, 12)
     sharded = run_file("sharded", 4, 12, 0.0, strategy="fsdp", activation_checkpointing=True)
-    reference, process = start(one), start(sharded, *TORCHRUN)
+    process = start(sharded, *TORCHRUN)
     wait_for_steps(sharded, 4)
     process.terminate()
     process.wait()
     assert 4 <= len(losses(sharded)) < 12
-    finish(reference, start(sharded, *TORCHRUN))
+    process = start(sharded, *TORCHRUN)
+    here(one)
+    finish(process)
     assert losses(sharded) == pytest.approx(losses(one), abs=1e-3)
     first, second = (load_file(path.with_suffix("") / "export" / "model.safetensors") for path in (one, sharded))
     assert first.keys() == second.keys()
