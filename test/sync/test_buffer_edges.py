@@ -227,3 +227,16 @@ def test_strays_at_their_bounds():
         found = push(buffer, ("a", begin), ("a", begin + 9 * day), ("a", begin + 9 * day + apart))
         assert (len(found) == 2) is believed
         assert dropped(buffer, "a") == ({"reset": 1} if believed else {"stamp": 1})
+
+
+def test_latest_does_not_wait_for_a_camera_that_is_excluded():
+    buffer = make("ab", policy="latest")
+    feed(buffer, ("b", 1))
+    buffer.exclude("b")
+    assert feed(buffer, ("a", 2)) == [{"a": 2}]
+
+
+def test_latest_takes_nothing_older_than_what_was_used_by_a_nanosecond():
+    buffer = raw("ab", policy="latest")
+    assert push(buffer, ("b", 10), ("a", 11), ("b", 9)) == [{"a": 11, "b": 10}]
+    assert dropped(buffer, "b") == {"late": 1}
