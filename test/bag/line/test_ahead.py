@@ -7,6 +7,7 @@ needs("mcap", "rosbags", "scipy")
 
 import bags
 import pytest
+from in_threads import put_in_threads
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.line.orders import AheadReach
@@ -76,8 +77,9 @@ class Breaks(bags.SeeingEstimator):
 
 
 @pytest.mark.parametrize("spacing", [0.0, 0.2])
-def test_interrupted_and_in_several_processes_it_is_the_same(recording, tmp_path, spacing):
+def test_interrupted_and_in_several_processes_it_is_the_same(recording, tmp_path, monkeypatch, spacing):
     """Depth here depends on all that is seen."""
+    put_in_threads(monkeypatch)
 
     def run(name, load=bags.load_seeing, **options):
         chosen = Options(window_ahead=3, pictures=0, outputs=("*", "!/da3/points"), **options)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bags import PERIOD, START, TYPES
 from field_bags import IMAGE, INFO, TF, image, write
+from in_threads import put_in_threads
 from wrong_depth import CAMERA, NAMES, wall
 
 from da3_ros.bag.line.lookout import Nearness
@@ -109,7 +110,8 @@ def test_depth_of_a_sensor_without_a_projection(tmp_path, make, has_projection):
     assert all(each["scale"]["metric"] for each in summary["sets"])
 
 
-def test_a_run_that_goes_on_later_knows_the_calibration_that_was_sent_once(tmp_path, make):
+def test_a_run_that_goes_on_later_knows_the_calibration_that_was_sent_once(tmp_path, make, monkeypatch):
+    put_in_threads(monkeypatch)
     path = recording(tmp_path, lambda scene: depth_of(scene, 0), frames=4)
     parts = run(make, path, "scale.depth_topic:=/d/image", name="parts", processes=2, segment_sets=1, warm_up=0)
     assert [each["scale"]["source"] for each in parts["sets"]] == ["reference"] * 4

@@ -11,6 +11,7 @@ from pathlib import Path
 import bags
 import numpy as np
 import pytest
+from in_threads import put_in_threads
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.plan.plan import Options, Request
@@ -98,8 +99,9 @@ def test_several_processes_give_what_one_gives(tmp_path):
     assert run("many", processes=2) == one
 
 
-def test_each_process_estimates_its_share_and_an_interrupted_one_goes_on(bag, tmp_path):
+def test_each_process_estimates_its_share_and_an_interrupted_one_goes_on(bag, tmp_path, monkeypatch):
     """With chunks of an earlier run there, the processes have nothing to estimate: a model that fails shows it."""
+    put_in_threads(monkeypatch)
     whole = chunked(bag, tmp_path / "whole", bags.load_seeing, "odometry_frame:=odom", processes=2)
     with pytest.raises(BagError, match="process 1: estimation failed: RuntimeError: not this one"):
         chunked(bag, tmp_path / "out", bags.load_failing_later, "odometry_frame:=odom", processes=2)

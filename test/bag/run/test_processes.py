@@ -5,11 +5,10 @@ from needs import needs
 
 needs("mcap", "rosbags")
 
-import queue
 import threading
-from types import SimpleNamespace
 
 import pytest
+from in_threads import put_in_threads
 
 from da3_ros.bag.errors import BagError, DiskFullError, LostProcessError
 from da3_ros.bag.plan.plan import Options, Request
@@ -19,43 +18,9 @@ from da3_ros.bag.run.processes import run_processes
 AGAIN = " (what is finished stays: run the same command again)"
 
 
-class InThread:
-    """Stands for a process."""
-
-    made = None
-
-    def __init__(self, target, args, name, daemon):
-        self.name, self.daemon, self.terminated, self.exitcode = name, daemon, False, None
-        self._thread = threading.Thread(target=self._run, args=(target, args), daemon=True)
-        InThread.made.append(self)
-
-    def _run(self, target, args):
-        try:
-            target(*args)
-            self.exitcode = 0
-        except BaseException:
-            self.exitcode = 1
-
-    def start(self):
-        self._thread.start()
-
-    def is_alive(self):
-        return self._thread.is_alive()
-
-    def join(self):
-        self._thread.join(20)
-
-    def terminate(self):
-        self.terminated = True
-
-
 @pytest.fixture
 def started(monkeypatch):
-    InThread.made = []
-    context = SimpleNamespace(Queue=queue.Queue, Process=InThread)
-    monkeypatch.setattr(module, "_POLL_S", 0.01)
-    monkeypatch.setattr(module.multiprocessing, "get_context", {"spawn": context}.__getitem__)
-    return InThread.made
+    return put_in_threads(monkeypatch)
 
 
 def go(bag, part, *assigned, processes=2, cores=0, load=None):

@@ -6,6 +6,7 @@ from needs import needs
 needs("mcap", "rosbags", "scipy")
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -21,8 +22,8 @@ from da3_ros.bag.plan.plan import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 
 ROOT = Path(__file__).resolve().parents[3]
-CHILD = """
-import sys, time
+SERVER = """
+import os, resource, signal, sys, time
 sys.path[:0] = sys.argv[3].split(":")
 import bags
 from pathlib import Path
@@ -32,12 +33,29 @@ class Slow(bags.CountingEstimator):
     def __call__(self, views, *, odometry=False):
         time.sleep(0.02)
         return super().__call__(views, odometry=odometry)
-request = Request(Path(sys.argv[1]), Path(sys.argv[2]), assignments=("cloud.rate:=4",),
-                  options=Options(segment_sets=4, copy=("*",), pictures=0))
-print("ready", flush=True)
-reprocess(request, load=Slow)
-print("done", flush=True)
+def work(sets, largest):
+    if largest:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    options = Options(segment_sets=sets, copy=("*",), pictures=0)
+    request = Request(Path(sys.argv[1]), Path(sys.argv[2]), assignments=("cloud.rate:=4",), options=options)
+    reprocess(request, load=Slow)
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            work(*map(int, line.split()))
+            code = 0
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(code)
+    print(child, flush=True)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(status, flush=True)
 """
+"""Has imported everything, and makes a process of each line: sets of a segment, largest size of a file (0: any)."""
 FRAMES = 20
 
 
@@ -55,24 +73,42 @@ def whole(recording, tmp_path_factory):
     return bags.messages(output)
 
 
-def start(recording, output):
+@pytest.fixture
+def server(recording, tmp_path):
+    """(name of the output, sets of a segment, largest file) -> process id, and how to get the exit code."""
     paths = ":".join([str(ROOT), str(ROOT / "test" / "helpers")])
-    command = [sys.executable, "-c", CHILD, str(recording), str(output), paths]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = []
+
+    def start(name):
+        command = [sys.executable, "-c", SERVER, str(recording), str(tmp_path / name), paths]
+        started.append(subprocess.Popen(command, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.communicate(timeout=60)
+
+
+def begin(server, *, sets=4, largest=0):
+    """Id of a process that reprocesses the recording."""
+    print(sets, largest, file=server.stdin, flush=True)
+    return int(server.stdout.readline())
 
 
 @pytest.mark.parametrize("name", ["out", "out.mcap"])
-def test_killed_again_and_again(recording, whole, tmp_path, name):
+def test_killed_again_and_again(server, whole, tmp_path, name):
     output, rng, kills = tmp_path / name, random.Random(name), 0
+    process = server(name)
     for _ in range(12):
-        process = start(recording, output)
-        assert process.stdout.readline() == "ready\n"
+        child = begin(process)
         if kills < 4:
             time.sleep(rng.uniform(0.0, 0.35))
-            process.send_signal(signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
-        rest = process.communicate()[0]
-        if rest:
+            os.kill(child, signal.SIGKILL)  # it is waited for afterwards: the id is no other's
+        code = int(process.stdout.readline())
+        kills += code == -signal.SIGKILL
+        if code == 0:
             break
         parts = Path(f"{output}.da3", "parts")
         if (parts / "metadata.yaml").exists():  # what is finished is a valid bag at any moment
@@ -142,19 +178,14 @@ def test_two_runs_at_once_are_refused(recording, tmp_path):
     reprocess(request, load=Second)
 
 
-def test_a_full_disk_keeps_what_is_finished(recording, whole, tmp_path):
+def test_a_full_disk_keeps_what_is_finished(recording, server, whole, tmp_path):
     """A limit on the size of files stands for the end of a disk: the write fails in the middle of a segment."""
-    code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000));"
-    )
-    child = code + CHILD.replace("segment_sets=4", "segment_sets=int(sys.argv[4])")
-    paths = ":".join([str(ROOT), str(ROOT / "test" / "helpers")])
-    command = [sys.executable, "-c", child, str(recording), str(tmp_path / "out"), paths, "20"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "DiskFullError: no room for the output below" in done.stderr
-    assert "free some and run the same command again; it goes on after set 0" in done.stderr
+    process = server("out")
+    begin(process, sets=20, largest=3_000_000)
+    assert process.stdout.readline() == "1\n"
+    said = process.communicate(timeout=60)[1]
+    assert "DiskFullError: no room for the output below" in said
+    assert "free some and run the same command again; it goes on after set 0" in said
     assert not (tmp_path / "out").exists()
     assert not list((tmp_path / "out.da3" / "scratch").iterdir())
     request = Request(
