@@ -258,3 +258,16 @@ def test_poses_by_hand():
     np.testing.assert_allclose(normalise_baseline(near)[1, 0, 3], 1e-7, rtol=1e-3)
     one = normalise_baseline(pose[None])
     np.testing.assert_allclose(one[0], np.eye(4), atol=1e-12)
+
+
+@pytest.mark.parametrize("fit_shift", [True, False])
+@pytest.mark.parametrize("unit", [1e-3, 250.0])
+def test_units_of_both_depths_do_not_matter(fit_shift, unit):
+    """A network's unit is any; millimetres are metres."""
+    r, m = samples(7, outliers=0.45)
+    known = align_scale_shift(r, m, fit_shift=fit_shift)
+    other = align_scale_shift(unit * r, m, fit_shift=fit_shift)
+    np.testing.assert_allclose([other.scale * unit, other.shift], [known.scale, known.shift], rtol=1e-6, atol=1e-9)
+    metric = align_scale_shift(r, unit * m, fit_shift=fit_shift)
+    np.testing.assert_allclose([metric.scale, metric.shift], [unit * known.scale, unit * known.shift], rtol=1e-6)
+    np.testing.assert_array_equal(other.inliers, known.inliers)
