@@ -232,6 +232,17 @@ def test_copies_go_on_with_their_set_and_large_ones_at_once(monkeypatch):
         assert all(m.log_ns <= job.log_ns for m in job.copies)
 
 
+@pytest.mark.parametrize("size", [100, 101])
+@pytest.mark.parametrize("place", ["begin", "after a set", "after copies"])
+def test_more_than_so_many_bytes_go_on_without_a_set(monkeypatch, size, place):
+    monkeypatch.setattr(module, "COPY_BYTES", 100)
+    begin = {"begin": START - S, "after a set": START + 6 * PERIOD, "after copies": START - S}[place]
+    copies = [Message("/notes", begin - 1, b"x" * 200)] * (place == "after copies")
+    bench = Bench([*images(), *copies, Message("/notes", begin, b"x" * size)], copied=("/notes",))
+    alone = [job for job in bench.jobs[:-1] if job.frames is None and job.log_ns == begin]
+    assert len(alone) == (size > 100)
+
+
 def test_what_is_copied_at_once_is_small():
     assert COPY_BYTES == 32 << 20
 

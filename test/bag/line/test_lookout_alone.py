@@ -187,6 +187,17 @@ def test_frames_without_a_set_are_told_after_the_time_of_the_watchdog(bench):
     assert bench.said()["", "unmatched"] == (words.nothing_matched(newest, SKEW, " for 2 s"), WARN, 1)
 
 
+@pytest.mark.parametrize(("frames", "is_told"), [(2, False), (3, True)])
+def test_three_frames_of_each_since_the_last_set_tell_something(frames, is_told):
+    bench = Bench(timeout=1.0)
+    for index in range(5):
+        bench.pair(index * S // 10)
+    for index in range(frames):
+        for order, name in enumerate(NAMES):  # each frame at a look of its own
+            bench.frame(name, (3 + index) * S + order * 600 * MS, drop="unmatched")
+    assert (("", "unmatched") in bench.said()) is is_told
+
+
 @pytest.mark.parametrize("why", ["set", "few", "excluded", "one"])
 def test_what_makes_waiting_no_fault(why):
     bench = Bench(timeout=1.0)
