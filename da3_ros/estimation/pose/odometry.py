@@ -119,7 +119,7 @@ class Odometry:
         if key is None or (metric and not key.metric):
             # A way without a unit tells nothing of one in metres.
             reason = "" if key is None else "depth is in metres from here on: the motion starts anew"
-            self._last = np.eye(4) if key is not None else self._last
+            self._last = np.eye(4)
             self._key = _Key(frame, own, metric, self._last, np.zeros((6, 6)))
             return OdometryEstimate(self._last, self._key.covariance, 0, reason, metric)
         if metric == key.metric:
