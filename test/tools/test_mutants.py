@@ -36,6 +36,7 @@ def changes(source):
         ("def f(a):\n    if a:\n        g()\n", "def f(a):\n    if a:\n        pass\n"),
         ("def f(a):\n    g(a, size=3)\n", "def f(a):\n    g(a, )\n"),
         ("def f(a):\n    a.kept = 3\n", "def f(a):\n    pass\n"),
+        ("def f(a):\n    del a.kept\n", "def f(a):\n    pass\n"),
         ("def f(a):\n    return -a\n", "def f(a):\n    return (a)\n"),
         ("def f(a, b):\n    return a * (b + 1)\n", "def f(a, b):\n    return a / (b + 1)\n"),
         ("def f(a, b):\n    return min(a, b)\n", "def f(a, b):\n    return max(a, b)\n"),
@@ -60,6 +61,7 @@ def test_faults_that_reviews_have_found_alive_are_tried(source, fault):
         "__all__ = ['one']\n",
         "T = TypeVar('T')\n",
         "def f(a, b):\n    return zip(a, b, strict=True)\n",
+        "def f(a, b):\n    del a\n    return b\n",
         "if TYPE_CHECKING:\n    LIMIT = 4\n",
     ],
 )

@@ -208,7 +208,9 @@ class _Finder(ast.NodeVisitor):
         self.visit(node.value)
 
     def visit_Delete(self, node: ast.Delete) -> None:
-        self._replace(node, "pass", "statement")
+        """Of a name, it only says that an argument is not used."""
+        if any(isinstance(target, ast.Attribute | ast.Subscript) for target in node.targets):
+            self._replace(node, "pass", "statement")
 
     def visit_Continue(self, node: ast.Continue) -> None:
         self._replace(node, "break", "loop")

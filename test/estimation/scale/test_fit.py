@@ -181,6 +181,20 @@ def test_scale_and_shift_have_the_least_weighted_relative_error(seed):
     assert found.inliers.all()
 
 
+@pytest.mark.parametrize("unit", [0.01, 100.0])
+def test_the_unit_of_metric_depth_and_of_the_network_s_does_not_matter(unit):
+    metric = np.random.default_rng(0).uniform(2, 6, 60)
+    relative = (metric - 1) / 2
+    weights = np.ones(60)
+    for ours, theirs in ((1.0, unit), (unit, 1.0)):
+        r, m = ours * relative, theirs * metric
+        start = fit_scale(r, m, weights)
+        assert start.inliers.all()
+        assert start.scale == pytest.approx(fit_scale(relative, metric, weights).scale * theirs / ours)
+        found = module._fit_affine(r, m, weights, start)
+        assert (found.scale, found.shift) == (pytest.approx(2 * theirs / ours), pytest.approx(theirs))
+
+
 def test_a_shift_is_not_found_from_samples_of_one_depth_or_of_few_that_agree():
     flat = fit_scale(np.full(30, 2.0), np.full(30, 6.0), np.ones(30))
     assert module._fit_affine(np.full(30, 2.0), np.full(30, 6.0), np.ones(30), flat) is None
@@ -206,7 +220,7 @@ def test_a_shift_must_gain_a_fifth_of_the_error(shift, noise, is_fitted):
     rng = np.random.default_rng(5)
     metric = rng.uniform(2, 6, 300)
     relative = (metric - shift) / 2 * (1 + noise * rng.normal(size=300))
-    found = fit_depth(relative, metric, "auto")
+    found = fit_depth(relative, metric, "auto", nearest=1.0)
     assert (found.shift != 0) is is_fitted
     plain = fit_depth(relative, metric, "scale")
     assert plain.shift == 0
