@@ -181,9 +181,9 @@ def test_a_mutant_that_hangs_is_late_and_one_that_cannot_be_imported_has_failed(
 
     worker = Worker(tmp_path / "copy", checkout)
     try:
-        late = worker.judge(mutant("def twice(a):\n    while True: pass\n\n\nthrice = twice\n"), known)
-        broken = worker.judge(mutant("raise ImportError('gone')\n"), known)
-        sound = worker.judge(mutant("def twice(a):\n    return a * 2\n\n\nthrice = twice\n"), known)
+        late = worker.judge(mutant("def twice(a):\n    while True: pass\n\n\nthrice = twice\n"), hasty)
+        broken = worker.judge(mutant("raise ImportError('gone')\n"), patient)
+        sound = worker.judge(mutant("def twice(a):\n    return a * 2\n\n\nthrice = twice\n"), patient)
     finally:
         worker.close()
 

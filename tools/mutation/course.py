@@ -21,10 +21,11 @@ from mutation.rooms import ROOT, Room
 
 HERE = Path(__file__).parent
 NEAR_S = 20.0
-"""So long, by their own count, may the tests take that run the line; the quickest go first."""
+"""So long, by their own count, may the tests take that are tried at first: of those that run the line, the quickest."""
+REST_S = 120.0
+"""And so long all others that run it, before a mutant counts as a survivor."""
 FILES_S = 30.0
-"""And so long the rest of these tests' files, before a mutant counts as a survivor: what one test computes and keeps
-may be looked at by another."""
+"""And so long the rest of the first tests' files: what one test computes and keeps may be looked at by another."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,16 @@ class Witnesses:
             found = set(lines[max(before)]) if before else set()
         else:
             found = {test for tests in lines.values() for test in tests}
-        return self._within(sorted(found & set(self.seconds), key=self.seconds.__getitem__), NEAR_S)
+        return sorted(found & set(self.seconds), key=self.seconds.__getitem__)
 
-    def beside(self, tests: Sequence[str]) -> list[str]:
-        """What else is in the files of these tests."""
-        files = list(dict.fromkeys(test.split("::")[0] for test in tests))
-        rest = [t for file in files for t in self.seconds if t.split("::")[0] == file and t not in tests]
-        return self._within(rest, FILES_S)
+    def rounds(self, mutant: Mutant) -> list[list[str]]:
+        """What is tried one after the other, until something fails."""
+        tests = self.of(mutant)
+        first = self._within(tests, NEAR_S)
+        rest = self._within(tests[len(first) :], REST_S)
+        files = {test.split("::")[0] for test in first}
+        beside = [test for test in self.seconds if test.split("::")[0] in files and test not in {*first, *rest}]
+        return [tests for tests in (first, rest, self._within(beside, FILES_S)) if tests]
 
     def _within(self, tests: Sequence[str], limit_s: float) -> list[str]:
         kept: list[str] = []
@@ -119,15 +123,15 @@ class Worker:
         )
 
     def judge(self, mutant: Mutant, known: Witnesses) -> Verdict:
-        """The verdict of the nearest tests, and if they pass, of the rest of their files."""
+        """The verdict of the tests that run its line, and if they pass, of the rest of their files."""
         begin = time.monotonic()
-        near = known.of(mutant)
-        outcome, ran, by = "unseen" if not near else "passed", 0, ""
+        outcome, ran, by = "unseen", 0, ""
         with self.copy.changed(Path(mutant.path), mutant.mutation.text):
-            for tests in (near, known.beside(near)):
-                if outcome == "passed" and tests:
-                    outcome, by = self._ask(tests, known.time(tests))
-                    ran += len(tests)
+            for tests in known.rounds(mutant):
+                outcome, by = self._ask(tests, known.time(tests))
+                ran += len(tests)
+                if outcome != "passed":
+                    break
         file = digest(self.root / mutant.path)
         return Verdict(mutant.key, file, outcome, ran, round(time.monotonic() - begin, 2), by)
 
