@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drive import QUICK
 from known_depth import RECORD, KnownDepthEngine, make
 
 from da3_ros.estimation import Estimator, EstimatorConfig, PoseConfig, ScaleConfig, View, ViewSet
@@ -228,7 +229,7 @@ def test_bad_configuration_is_refused(rig, config):
 
 def test_steps_of_several_sets_give_what_calls_give(rig):
     """Offline, sets are prepared and run long before the ones before them are finished: it makes no difference."""
-    config = {"scale": ScaleConfig(smoothing=1.0), "rig_check_period": 0.25}
+    config = {"scale": ScaleConfig(smoothing=1.0), "rig_check_period": 0.25, "pose": PoseConfig(matches=QUICK)}
     views = [replace(view, mount=view.pose) for view in rig.views]
     sets = [ViewSet([replace(v, stamp_ns=v.stamp_ns + n * 100_000_000) for v in views]) for n in range(4)]
     units = [2.5, 2.6, 2.7, 2.6]
@@ -288,9 +289,9 @@ def test_a_right_calibration_of_four_cameras_is_not_called_wrong():
                 pose = mounts[picture.header.frame_id]
                 views[number].append(View(decode_image(picture), camera, pose, f"cam_{number}", mount=pose))
     check, seen = RigCheck(1.0), 0
-    for moment in zip(*views.values(), strict=True):
+    for moment in list(zip(*views.values(), strict=True))[::2]:
         pairs = Matcher()([view.image for view in moment], [view.camera for view in moment])
         found = check(moment, pairs, [np.full(view.image.shape[:2], 2.0, np.float32) for view in moment])
         assert not [pair for pair in found if pair.is_sure]
         seen += sum(pair.inliers >= 40 for pair in found)
-    assert seen > 40
+    assert seen > 20

@@ -130,7 +130,6 @@ def _deviation(names: tuple[str, str], calibrated: Array, found: EpipolarPose, l
     off = float(np.linalg.norm(calibrated[:3, 3] / known - found.direction))  # a chord of the unit sphere
     parallax = float(np.median(np.abs(found.parallax[found.fits])))
     fits = int(found.fits.sum())
-    turned_over = off > _TURNED_OVER and found.nearer < _NEARER
     is_clear = fits >= _LEAST_FITS and fits > _LEAST_SHARE * len(found.fits)
     return RigDeviation(
         names,
@@ -142,7 +141,7 @@ def _deviation(names: tuple[str, str], calibrated: Array, found: EpipolarPose, l
         _CAREFUL * float(np.degrees(found.direction_std)),
         angle / max(parallax, 1e-6),
         length,
-        bool(is_clear and (found.nearer > _NEARER or turned_over)),
+        bool(is_clear and (found.nearer > _NEARER or off > _TURNED_OVER)),
     )
 
 

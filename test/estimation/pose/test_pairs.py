@@ -220,6 +220,7 @@ def test_what_a_view_rests_on_counts_its_body_s_matches_with_others_once():
         assert off(view.T_world_camera, truth) < 1e-3
     assert not found[0].covariance.any()
     assert found[1].covariance.any()
+    assert [view.covariance.shape for view in found] == [(6, 6)] * 4
 
 
 def test_views_with_too_few_matches_in_the_end_have_no_pose():

@@ -35,3 +35,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name, value, words):
 )
 def test_the_ends_of_what_is_allowed_are_allowed(values):
     RefinementConfig(**values)
+
+
+def test_what_holds_where_nothing_is_said():
+    """docs/parameters.md."""
+    assert RefinementConfig() == RefinementConfig("auto", size=0, hypotheses=48, reach=0.5, held_back=0.15)
