@@ -142,11 +142,14 @@ def test_what_the_motion_is_sought_from(monkeypatch):
 
 
 @pytest.mark.parametrize(("changes", "names"), [
-    ([{}, {}], ["cam_0", "cam_1"]), ([{}, {"body": 1}], ["cam_0"]), ([{}, {"camera": None}], ["cam_0"]),
-    ([{}, {"mount": None}], ["cam_0"]), ([{"mount": None}, {}], ["cam_0"]), ([{"camera": None}, {}], None),
+    ([{}, {}, {}], ["cam_0", "cam_1", "cam_2"]), ([{}, {"body": 1}, {}], ["cam_0"]), ([{}, {"camera": None}, {}], ["cam_0"]),
+    ([{}, {"mount": None}, {}], ["cam_0"]), ([{"mount": None}, {}, {}], ["cam_0"]), ([{"camera": None}, {}, {}], None),
+    ([{}, {}, {"mount": None}], ["cam_0", "cam_1"]),
 ])  # fmt: skip
 def test_which_views_are_followed(changes, names):
-    own = tuple(replace(view, **change) for view, change in zip(views(0), changes, strict=True))
+    """From the first one on, up to one that does not belong to it."""
+    three = *views(0), replace(views(0)[1], name="cam_2")
+    own = tuple(replace(view, **change) for view, change in zip(three, changes, strict=True))
     odometry = Odometry()
     measured = odometry.measure(own, prepare(own, 252, 14))
     if names is None:
