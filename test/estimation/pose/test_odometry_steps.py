@@ -142,7 +142,8 @@ def test_what_the_motion_is_sought_from(monkeypatch):
 
 
 @pytest.mark.parametrize(("changes", "names"), [
-    ([{}, {}, {}], ["cam_0", "cam_1", "cam_2"]), ([{}, {"body": 1}, {}], ["cam_0"]), ([{}, {"camera": None}, {}], ["cam_0"]),
+    ([{}, {}, {}], ["cam_0", "cam_1", "cam_2"]), ([{}, {"body": 1}, {}], ["cam_0"]),
+    ([{}, {"camera": None}, {}], ["cam_0"]),
     ([{}, {"mount": None}, {}], ["cam_0"]), ([{"mount": None}, {}, {}], ["cam_0"]), ([{"camera": None}, {}, {}], None),
     ([{}, {}, {"mount": None}], ["cam_0", "cam_1"]),
 ])  # fmt: skip
