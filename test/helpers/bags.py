@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import yaml
 from fake_estimator import CAMERA, FakeEstimator
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
@@ -19,6 +20,7 @@ from da3_ros.stream.outputs import Qos
 STORE = get_typestore(Stores.ROS2_KILTED)
 TYPES = MessageTypes(lambda name: STORE.types[name])
 W, H = CAMERA.width, CAMERA.height
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 START, PERIOD = 1_700_000_000_000_000_000, 100_000_000
 SENSOR = recorded(Qos(5, "SENSOR_DATA"))
 POSES = {
@@ -86,6 +88,14 @@ def write_bag(path, stream=None, *, storage="mcap", compression=None):
     return path
 
 
+def write_jump(path, frames=3):
+    """A recording of so many sets, and three more whose stamps begin half a minute earlier."""
+    late = 30_000_000_000
+    first = [(t, n - late, m) for t, n, m in events(frames, start=START + late)]
+    again = [(t, n + frames * PERIOD, m) for t, n, m in events(3) if t != "/tf_static"]
+    return write_bag(path, serialised([*first, *again]))
+
+
 def write_ros1_bag(path, frames=6):
     """The same as a ROS 1 bag."""
     store = get_typestore(Stores.ROS1_NOETIC)
@@ -130,19 +140,49 @@ def jpeg(index, camera):
 
 def messages(path, topic=None):
     """(topic, log time, bytes) of a bag, of one topic or of all."""
-    with Reader(Path(path)) as reader:
-        return [
-            (connection.topic, log_ns, bytes(raw))
-            for connection, log_ns, raw in reader.messages()
-            if topic in (None, connection.topic)
-        ]
+    return [(name, log_ns, raw) for name, _, log_ns, raw in _content(Path(path)) if topic in (None, name)]
 
 
 def read(path, topic):
     """Log time and message of a topic of an output."""
+    return [
+        (log_ns, STORE.deserialize_cdr(raw, kind)) for name, kind, log_ns, raw in _content(Path(path)) if name == topic
+    ]
+
+
+def _content(path):
+    """Topic, type, log time and bytes of every message, by log time; those of one time in the order of the files.
+
+    MCAP files are read as they are where the mcap package is there: rosbags takes longer for the metadata than many a
+    test for all else. test/bag/run/test_reprocess.py reads outputs by rosbags, and finds the same.
+    """
+    try:
+        from mcap.reader import make_reader
+    except ImportError:
+        return by_rosbags(path)
+    if path.is_file():
+        files = [path]
+    else:
+        information = yaml.load((path / "metadata.yaml").read_text(), _LOADER)["rosbag2_bagfile_information"]
+        if information["compression_mode"]:
+            return by_rosbags(path)
+        files = [path / name for name in information["relative_file_paths"]]
+    if any(file.suffix != ".mcap" for file in files):
+        return by_rosbags(path)
+    found = []
+    for file in files:
+        with file.open("rb") as stream:
+            for schema, channel, message in make_reader(stream).iter_messages():
+                found.append((channel.topic, schema.name, message.log_time, message.data))
+    return sorted(found, key=lambda entry: entry[2])
+
+
+def by_rosbags(path):
+    """The same, as rosbags reads it."""
     with Reader(Path(path)) as reader:
-        kinds = {connection.topic: connection.msgtype for connection in reader.connections}
-    return [(log_ns, STORE.deserialize_cdr(raw, kinds[topic])) for _, log_ns, raw in messages(path, topic)]
+        return [
+            (connection.topic, connection.msgtype, log_ns, bytes(raw)) for connection, log_ns, raw in reader.messages()
+        ]
 
 
 def load_fake(model, config):

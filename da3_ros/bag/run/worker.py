@@ -79,13 +79,11 @@ class Worker:
         spacing = plan.parameters.window.spacing_ns
         orders = Orders(options, self._journal.finished(), self._rank, AheadReach(options.window_ahead, spacing))
         line = stages.line(Item(job, order) for job, order in orders(intake))
-        done = 0
         try:
             for item in line:
                 self._write(item)
                 if item.job.frames is not None:
-                    done = item.job.index + 1
-                    progress(done, most)
+                    progress(item.job.index + 1, most)
             self._finish_segment()
             if not self._journal.finished() and self._rank == 0:  # nothing at all: still a valid, empty bag
                 self._open_segment(0)
@@ -100,18 +98,16 @@ class Worker:
             raise
         finally:
             line.close()
-        self._journal.note_end(self._rank, self._ending(done))
+        self._journal.note_end(self._rank, self._ending())
 
     def _kept_sets(self) -> int:
         numbers = self._journal.finished()
         whole = next((i for i in range(len(numbers) + 1) if i not in numbers), 0)
         return whole * self._options.segment_sets
 
-    def _ending(self, sets: int) -> dict[str, Any]:
-        counts = {name: asdict(count) for name, count in self._counters.snapshot().items()}
+    def _ending(self) -> dict[str, Any]:
         return {
-            "sets": sets,
-            "frames": counts,
+            "frames": {name: asdict(count) for name, count in self._counters.snapshot().items()},
             "issues": self._issues(),
             "problems": list(self._recording.problems),
             "notes": list(self._recording.notes),

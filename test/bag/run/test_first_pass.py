@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import bags
 import numpy as np
 import pytest
+from wrong_depth import events, wall
 
 from da3_ros.bag.motion.chunks import Chunk, ChunkView
 from da3_ros.bag.plan.plan import Options, Request
@@ -21,6 +22,7 @@ from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.estimation import EstimatorConfig, ScaleEstimate, View, ViewSet
 from da3_ros.estimation.pose.matches import MatchesConfig
 from da3_ros.geometry import CameraModel
+from da3_ros.stream.presenter import Presenter
 
 EVERY = range(1 << 62)
 
@@ -178,8 +180,10 @@ class Asked(bags.FakeEstimator):
         super().reconfigure(config)
 
 
-def test_chunks_are_estimated_uncut_and_cut_once_their_scale_is_known(bag, tmp_path):
+def test_chunks_are_estimated_uncut_and_cut_once_their_scale_is_known(bag, tmp_path, monkeypatch):
     Asked.made.clear()
+    published, publish = [], Presenter.publish
+    monkeypatch.setattr(Presenter, "publish", lambda self, work: published.append(work) or publish(self, work))
     assignments = ("min_range:=2.2", "max_range:=2.8", "min_confidence:=1.2", "cloud.rate:=0", "scale.source:=rig",
                    "depth.resolution:=camera", "refinement.source:=views", "pose.source:=matches",
                    "diagnostics.rig_check_period:=1.0")  # fmt: skip
@@ -193,12 +197,31 @@ def test_chunks_are_estimated_uncut_and_cut_once_their_scale_is_known(bag, tmp_p
     assert config.rig_check_period == 0.0
     assert config.scale.source == "rig"
     assert seen == [(number, 6) for number in range(1, 7)] * 2
-    assert len(summary["sets"]) == 6
+    assert len(summary["sets"]) == len(published) == 6  # by the second pass alone
     depth = bags.read(tmp_path / "out", "/da3/left/depth/image_rect")[0][1]
     assert (depth.width, depth.height) == (bags.W, bags.H)  # that of the camera
     values = np.frombuffer(depth.data, np.float32)
     assert np.isposinf(values).any()
     assert np.isneginf(values).any()
+
+
+def test_views_of_a_chunk_know_what_other_sensors_measured(tmp_path):
+    """The reference, the static and the moving transforms of the recording reach the first pass."""
+    scene = wall()
+    bags.KINDS["/scale/points"] = "sensor_msgs/msg/PointCloud2"
+    source = bags.write_bag(tmp_path / "rig", bags.serialised(events(scene, 3, cloud=True)))
+    seen = []
+
+    class Sees(bags.FakeEstimator):
+        def __call__(self, view_set, *, odometry=False):
+            seen.extend(view_set.views)
+            return super().__call__(view_set, odometry=odometry)
+
+    assignments = ("scale.points_topic:=/scale/points", "scale.source:=reference")
+    options = Options(chunk=2, overlap=1, pictures=0)
+    reprocess(Request(source, tmp_path / "out", assignments=assignments, options=options), load=Sees)
+    assert len(seen) == 8
+    assert all(len(view.measured) > 100 for view in seen)
 
 
 def test_nothing_else_of_the_configuration_is_touched():

@@ -59,6 +59,13 @@ def test_a_job_is_begun_once_and_gone_on_with_after_that(journal, tmp_path):
     again.close()
 
 
+def test_the_folder_is_made_with_those_above_it(tmp_path):
+    deep = Journal(tmp_path / "not" / "yet" / "out", ".mcap")
+    deep.begin(JOB, restart=False)
+    assert deep.parts.is_dir()
+    deep.close()
+
+
 @pytest.mark.parametrize(
     ("change", "names"),
     [
@@ -157,7 +164,7 @@ def test_the_end_is_what_the_processes_and_earlier_runs_knew(journal):
     """Frames are the same for all; of an issue the largest count holds, for each saw what the others did."""
     journal.begin(JOB, restart=False)
     finish(journal, 0, issues=[issue("left", "image", 7), issue("", "old", 1)])
-    common = {"sets": 4, "frames": {"left": 1}, "notes": ["n"]}
+    common = {"frames": {"left": 1}, "notes": ["n"]}
     journal.note_end(1, {**common, "issues": [issue("left", "image", 5, text="later")], "problems": ["a", "c"]})
     journal.note_end(0, {**common, "issues": [issue("left", "image", 3), issue("right", "image", 2)],
                          "problems": ["a", "b"]})  # fmt: skip

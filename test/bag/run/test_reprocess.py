@@ -52,6 +52,20 @@ def test_messages_are_those_of_the_live_node(bag, make):
     assert set(decode_cloud(cloud)) == {"x", "y", "z", "rgb", "confidence"}
 
 
+@pytest.mark.parametrize("name", ["out", "out.mcap", "out.db3"])
+@pytest.mark.parametrize("compress", [False, True])
+def test_rosbags_reads_the_same(bag, make, name, compress):
+    from da3_ros.bag.io.writer import Format
+
+    if compress and name.endswith(".db3"):
+        pytest.skip("a single sqlite3 file has no place to say that its messages are compressed")
+    form = Format("sqlite3" if name.endswith(".db3") else "mcap", compress)
+    output, summary = make(bag, name=name, segment_sets=2, copy=("*",), load=bags.load_fake, form=form)
+    content = bags.by_rosbags(output)
+    assert [(topic, log_ns, raw) for topic, _, log_ns, raw in content] == bags.messages(output)
+    assert len(content) == sum(summary["messages"].values())
+
+
 def test_cloud_rate_goes_by_stamps(bag, make):
     output, _ = make(bag, "cloud.rate:=4")
     stamps = [stamp_to_ns(m.header.stamp) for _, m in bags.read(output, "/da3/points")]

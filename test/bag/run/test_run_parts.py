@@ -135,6 +135,13 @@ def test_cores_are_for_engines_whose_threads_are_not_named(bag, tmp_path, cores,
     assert configs == [("m", threads)]
 
 
+def test_opencv_has_one_thread_and_leaves_the_others_to_the_engine(bag, make, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module.cv2, "setNumThreads", asked.append)
+    make(bag, load=bags.load_fake, pictures=0)
+    assert asked == [1]
+
+
 @pytest.mark.parametrize(
     ("name", "storage", "text"),
     [
@@ -270,3 +277,5 @@ def test_a_recording_of_which_no_set_comes_is_an_empty_bag(tmp_path, make, form)
     assert summary["sets"] == []
     assert has_errors(summary)
     assert {topic for topic, _, _ in bags.messages(output)} <= {"/tf", "/tf_static"}
+    if form == "folder":
+        assert sorted(path.name for path in output.iterdir()) == ["folder_0.mcap", "metadata.yaml"]
