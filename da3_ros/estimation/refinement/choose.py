@@ -73,7 +73,7 @@ def explain_sweep() -> str:
 
 
 def _wanted() -> str:
-    wanted = os.environ.get(ENVIRONMENT, "auto") or "auto"
+    wanted = os.environ.get(ENVIRONMENT) or "auto"
     if wanted not in ("auto", "cpu", "graph"):
         raise EngineError(f"{ENVIRONMENT} must be auto, cpu or graph, got {wanted!r}")
     return wanted

@@ -129,6 +129,45 @@ def test_it_can_be_forced(beside, monkeypatch):
             asked()
 
 
+def test_a_variable_that_is_empty_is_not_set(monkeypatch):
+    assert choose._wanted() == "auto"
+    for value, wanted in (("", "auto"), ("auto", "auto"), ("cpu", "cpu"), ("graph", "graph")):
+        monkeypatch.setenv("DA3_SWEEP", value)
+        assert choose._wanted() == wanted
+
+
+ELSE = "; the graph finds something else: {trial}"
+
+
+@pytest.mark.parametrize(("wanted", "backend", "off", "ms", "chosen", "rest"), [
+    ("auto", "a GPU", 0.0, (30.0, 20.0), "the graph on a GPU, 20.0", "the CPU code takes 30.0 ms"),
+    ("auto", "a GPU", 0.0, (20.0, 20.0), "the CPU code, 20.0", "the graph on a GPU takes 20.0 ms"),
+    ("auto", "onnxruntime CPU", 0.0, (30.0, 20.0), "the CPU code, 30.0", "the graph on onnxruntime CPU takes 20.0 ms"),
+    ("graph", "a GPU", 0.0, (1.0, 2.0), "the graph on a GPU, by DA3_SWEEP=graph, 2.0", "the CPU code takes 1.0 ms"),
+    ("auto", "a GPU", 0.1, (30.0, 20.0), "the CPU code, 30.0", "the graph on a GPU takes 20.0 ms" + ELSE),
+])  # fmt: skip
+def test_the_sentence_about_both(monkeypatch, wanted, backend, off, ms, chosen, rest):
+    found = trial.Trial(*ms, 1.0, off)
+    program = Made()
+    program.backend = backend
+    monkeypatch.setenv("DA3_SWEEP", wanted)
+    monkeypatch.setattr(choose, "any_sweep", lambda: program)
+    monkeypatch.setattr(choose, "compare", lambda *given: found)
+    assert explain_sweep() == f"{chosen} ms a view; {rest}".format(trial=found)
+
+
+@pytest.mark.parametrize(("milliseconds", "off", "taken", "reason"), [
+    ((30.0, 20.0), 0.0, True, "the graph on a GPU: 20.0 ms a view on a GPU, 30.0 ms by the CPU code"),
+    ((20.0, 20.0), 0.0, False, "the CPU code: 20.0 ms a view on a GPU, 20.0 ms by the CPU code"),
+    ((30.0, 20.0), 0.1, False, "the CPU code: the graph on a GPU finds something else"),
+])  # fmt: skip
+def test_who_is_chosen_by_what_was_measured(beside, monkeypatch, milliseconds, off, taken, reason):
+    monkeypatch.setattr(choose, "compare", lambda *given: trial.Trial(*milliseconds, 1.0, off))
+    beside(Made())
+    choice = choose_sweeper(ENGINE, SIZE)
+    assert (isinstance(choice.sweeper, GraphSweeper), choice.reason) == (taken, reason)
+
+
 def test_it_is_explained_with_both_figures(monkeypatch, slow_cpu):
     monkeypatch.setattr(choose, "SHOWN", (98, 126))
     assert explain_sweep().startswith("the CPU code, "), "no GPU: the node does not ask which is faster"
