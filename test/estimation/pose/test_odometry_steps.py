@@ -231,3 +231,13 @@ def test_so_many_matches_must_tell_of_the_unit(walk, monkeypatch, count, found):
     counts = iter([count - 5, 5] * 5)
     monkeypatch.setattr(walk.odometry, "_ratios", lambda *_: np.ones(next(counts)))
     assert (walk.step(moved(y=0.1), metric=False).message == "") is found
+
+
+def test_where_the_first_set_cannot_be_followed_nothing_is_known_yet():
+    odometry = Odometry()
+    own = views(0, camera=None)
+    found = odometry(odometry.measure(own, prepare(own, 252, 14)), [DEPTH] * 2, True)
+    np.testing.assert_array_equal(found.T_start_body, np.eye(4))
+    np.testing.assert_allclose(found.covariance, np.diag([1.0] * 3 + [np.pi**2] * 3))
+    assert (found.inliers, found.message) == (0, "a camera whose CameraInfo is known is needed")
+    assert odometry.memory()[0] is None

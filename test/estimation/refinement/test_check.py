@@ -117,3 +117,20 @@ def test_a_dozen_pieces_are_enough_to_be_held_back_in_turn():
     parts = held_back(evidence(LEAST), 0.15)
     assert sum(part.sum() for part in parts) == LEAST
     assert max(part.sum() for part in parts) <= LEAST / 2
+
+
+@pytest.mark.parametrize("clear", [49, 50])
+def test_fifty_of_the_pairs_must_be_clearly_apart(clear):
+    """One piece lies apart; it is in so many of the two thousand pairs that are drawn."""
+    count = 80
+    a, b = np.random.default_rng(0).integers(0, count, (2, 2000))
+    in_pairs = [int(((a == k) ^ (b == k)).sum()) for k in range(count)]
+    apart = in_pairs.index(clear)
+    told = np.ones(count)
+    told[apart] += 0.16  # clearly is 0.15
+    columns = np.arange(count)
+    evidence = Evidence.of(np.zeros(count, int), columns, told, np.full(count, 0.01), "views")
+    network = np.where(columns == apart, 2.0, 1.0).astype(np.float32)[None]
+    found = same_order(network, evidence)
+    assert np.isnan(found) if clear < 50 else found == 1.0
+    assert np.isnan(same_order(network, evidence.less(0.0).part(np.arange(count) != apart)))
