@@ -49,6 +49,11 @@ def test_too_few_samples_are_said_with_what_to_do(source, text):
     assert (found.source, found.metric, found.message) == ("none", False, text)
 
 
+def test_as_many_samples_as_are_needed_are_enough():
+    for count in (19, 20):
+        assert fitted("reference", [points(np.full(count, 4.0))]).metric is (count == 20)
+
+
 SWAPPED = (
     "the transforms put 25 matches behind the cameras: two of them are swapped, or their frames are no optical ones (x "
     "right, y down, z forward)"
