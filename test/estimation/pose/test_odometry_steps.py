@@ -241,3 +241,11 @@ def test_where_the_first_set_cannot_be_followed_nothing_is_known_yet():
     np.testing.assert_allclose(found.covariance, np.diag([1.0] * 3 + [np.pi**2] * 3))
     assert (found.inliers, found.message) == (0, "a camera whose CameraInfo is known is needed")
     assert odometry.memory()[0] is None
+
+
+def test_what_is_recalled_is_matched_anew():
+    """Its images may be others of the same names and stamps."""
+    odometry = Odometry()
+    before = odometry._matcher
+    odometry.recall(odometry.memory())
+    assert odometry._matcher is not before
