@@ -241,6 +241,8 @@ def test_more_than_so_many_bytes_go_on_without_a_set(monkeypatch, size, place):
     bench = Bench([*images(), *copies, Message("/notes", begin, b"x" * size)], copied=("/notes",))
     alone = [job for job in bench.jobs[:-1] if job.frames is None and job.log_ns == begin]
     assert len(alone) == (size > 100)
+    # It goes where the next set goes, also before the first one.
+    assert all(job.index == (6 if place == "after a set" else 0) for job in alone)
 
 
 def test_what_is_copied_at_once_is_small():

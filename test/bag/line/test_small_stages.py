@@ -164,6 +164,7 @@ def test_nothing_is_read_ahead_where_nothing_follows_its_image():
 
 
 def test_what_is_read_ahead_is_bounded_in_bytes():
+    assert MOST_BYTES == 128 << 20  # of memory, in every process
     size = MOST_BYTES // 4
 
     class Large(bytes):
