@@ -119,3 +119,18 @@ def test_motion_is_that_of_a_small_change_of_depth(between, depth):
     np.testing.assert_allclose(near[10, 30], A.fx * 0.3 / 2, rtol=1e-4)
     np.testing.assert_allclose(far[10, 30], A.fx * 0.3 / 4, rtol=1e-4)
     assert far[10, 0] == 0  # out of the other image
+
+
+def test_what_lies_in_the_plane_of_the_lens_has_no_place_and_warns_of_nothing():
+    """Nor does depth that is none, or beyond all numbers."""
+    a = frame(A, np.eye(4))
+    ahead = pose(0, 0, 1.0)
+    view = Projection.between(a, frame(B, ahead))
+    for depth in (1.0, 0.0, 1e-38, 3e38):
+        plane = np.full((A.height, A.width), depth, np.float32)
+        with np.errstate(all="raise", under="ignore"):
+            u, v, z = view(plane)
+            moved = view.motion(plane)
+        if depth <= 1:
+            assert not view.inside(u, v, z).any()
+            assert (moved == 0).all()

@@ -72,6 +72,22 @@ def test_a_rival_is_one_that_is_near_in_score_and_two_pixels_away(rival, at, mot
     assert (accepted.item(), ambiguous.item()) == (alone, not alone)
 
 
+def test_a_plateau_of_scores_is_met_in_its_first_place_and_warns_of_nothing():
+    scores = np.full((12, 1, 3), 0.2, np.float32)
+    scores[4:7, 0, 0] = 0.9
+    scores[4, 0, 1], scores[5, 0, 1], scores[3, 0, 1] = 0.9, 0.9, 0.9 - 1e-8
+    scores[6, 0, 2] = 0.9
+    with np.errstate(all="raise"):
+        place, accepted, _ = module._best(scores, np.full((1, 3), 1.0, np.float32), Rules())
+        module._best(np.zeros((12, 1, 3), np.float32) + np.float32(0.9), np.ones((1, 3), np.float32), Rules())
+    assert place[0, 2] == 6
+    assert accepted[0, 2]
+    assert 3.5 <= place[0, 0] <= 5
+    flat = np.zeros((12, 1, 1), np.float32)
+    flat[4:7] = [[[0.9]], [[0.9 + 1e-7]], [[0.9]]]  # hardly a bend
+    assert module._best(flat, np.ones((1, 1), np.float32), Rules())[0][0, 0] == 5
+
+
 def test_scores_are_means_over_the_views_that_see_a_place():
     scores = module._Scores(4, (3, 3))
     whole, corner = (slice(0, 3), slice(0, 3)), (slice(1, 3), slice(0, 2))
@@ -134,8 +150,12 @@ def test_fine_steps_by_their_formula(given, others, pixels, size, reach):
     assert Steps.around(given, [], 3.0, 1.5, 1e9).unit.max() == pytest.approx(1000.0)  # where nothing moves
 
 
-def test_how_many_steps_there_are(given, others):
-    """One a pixel of the farthest motion, by the upper quartile of what is seen; seven at least, `most` at most."""
+@pytest.mark.parametrize("aside", [None, 0.9, 1.4])
+def test_how_many_steps_there_are(given, others, aside):
+    """One a pixel of the farthest motion, by the upper quartile of what is seen at either end; seven at least, `most`
+    at most.
+    """
+    others = others if aside is None else [frame([SLANTED], SMALL, pose(aside, 0, 0))]
     moved = []
     depth = np.exp(given.log_depth[::4, ::4])
     for other in others:
@@ -217,6 +237,58 @@ def test_what_no_view_sees_stays_as_it_was(given):
         np.testing.assert_allclose(found.log_depth[sure], one.log_depth[sure], atol=0.02)
     assert found.accepted.sum() == pytest.approx(sum(one.accepted.sum() for one in alone), rel=0.1)
     np.testing.assert_array_equal(sweep(given, [], steps, Rules()).log_depth, given.log_depth)
+
+
+def test_both_ends_of_what_is_tried_count_for_who_is_asked(given, others, monkeypatch):
+    ends = []
+    seen = module._seen
+    monkeypatch.setattr(module, "_seen", lambda view, both: ends.append(both) or seen(view, both))
+    sweep(given, others, Steps(-0.4, 0.1, 9), Rules())
+    assert len(ends) == 2
+    for near, far in ends:
+        np.testing.assert_allclose(near, np.exp(given.log_depth - 0.4), rtol=1e-5)
+        np.testing.assert_allclose(far, np.exp(given.log_depth + 0.4), rtol=1e-5)
+
+
+def seen_by_hand(view, ends):
+    return np.logical_or(view.inside(*view(ends[0])), view.inside(*view(ends[1])))
+
+
+def test_what_is_seen_at_one_end_is_seen(given):
+    view = Projection.between(given, frame([SLANTED], SMALL, pose(0.9, 0, 0)))
+    ends = np.exp(given.log_depth - 0.5), np.exp(given.log_depth + 0.5)
+    found = module._seen(view, ends)
+    np.testing.assert_array_equal(found, seen_by_hand(view, ends))
+    assert found.sum() > np.logical_and(view.inside(*view(ends[0])), view.inside(*view(ends[1]))).sum()
+
+
+@pytest.mark.parametrize(("score", "texture"), [(0.5, 5.0), (0.9, 5.0), (0.5, 2500.0)])
+def test_what_is_confirmed_is_seen_textured_and_alike(given, score, texture):
+    """Each by itself, as the parts of a sweep say it."""
+    rules = Rules(window=5, score=score, texture=texture)
+    other = frame([SLANTED], SMALL, pose(0.5, 0, 0))
+    log_depth = given.log_depth - np.float32(0.04)
+    view = Projection.between(given, other)
+    u, v, z = view(np.exp(log_depth))
+    patch = Patches(given.grey, 5)
+    alike = patch.compare(module.looked_up(other.grey, u[None], v[None]))[0]
+    expected = view.inside(u, v, z) & (patch.variance > texture) & (alike > score)
+    found = module.confirmed(given, other, log_depth, rules)
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < found.sum() < view.inside(u, v, z).sum() < H * W
+
+
+def test_log_depth_moves_by_steps_of_each_pixel_s_own_unit(given, others):
+    """The same places are found, in whatever units the steps are told."""
+    unit = np.full((H, W), 0.5, np.float32)
+    unit[:, W // 2 :] = 0.25
+    one = sweep(given, others, Steps(-0.3, 0.05, 13), Rules())
+    for half, columns in ((0.5, slice(8, W // 2 - 8)), (0.25, slice(W // 2 + 8, W - 8))):
+        other = sweep(given, others, Steps(-0.3 / half, 0.05 / half, 13, unit), Rules())
+        inner = (slice(8, H - 8), columns)
+        both = one.accepted[inner] & other.accepted[inner]
+        assert both.sum() > 0.9 * one.accepted[inner].sum() > 100
+        np.testing.assert_allclose(other.log_depth[inner][both], one.log_depth[inner][both], atol=2e-3)
 
 
 def test_the_answer_is_a_new_one(given, others):
