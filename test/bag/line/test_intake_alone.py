@@ -113,6 +113,7 @@ def test_sets_that_wait_at_the_end_come_with_the_last_log_time_and_what_came_unt
     assert [job.index for job in bench.sets] == list(range(6))
     last = bench.sets[-1]
     assert last.log_ns == START + 2 * S
+    assert (bench.jobs[-1].index, bench.jobs[-1].log_ns) == (6, START + 2 * S)
     copies = [m for job in bench.jobs for m in job.copies]
     assert [m.raw for m in copies] == [b"end"]
     assert [m for job in bench.jobs for m in job.transforms] == moving

@@ -245,6 +245,21 @@ def test_so_many_items_wait_between_two_stages():
         line.close()
 
 
+def test_a_stage_that_waits_for_a_slow_source_ends_with_the_line():
+    def source():
+        for index in range(1000):
+            time.sleep(0.02)
+            yield index
+
+    line = assembly_line(source(), each(abs), each(abs))
+    assert next(line) == 0
+    closing = threading.Thread(target=line.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert not [t for t in threading.enumerate() if t.name.startswith("da3 stage ")]
+
+
 def test_stages_run_in_threads_that_bear_their_names():
     names = []
 

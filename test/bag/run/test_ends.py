@@ -81,5 +81,6 @@ def test_a_run_that_ends_leaves_no_thread_behind_and_its_folder_free(bag, tmp_pa
         reprocess(request, load=bags.load_fake, progress=stops)
     assert caught.traceback  # which holds all that the run had
     assert stages_that_run() == []
+    assert list((tmp_path / "out.da3" / "scratch").iterdir()) == []
     with (tmp_path / "out.da3" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

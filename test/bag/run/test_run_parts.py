@@ -135,6 +135,14 @@ def test_cores_are_for_engines_whose_threads_are_not_named(bag, tmp_path, cores,
     assert configs == [("m", threads)]
 
 
+def test_remarks_on_the_scene_are_notes(bag, make, monkeypatch):
+    monkeypatch.setattr(module, "write_scene", lambda *arguments: ["a camera is left out"])
+    said = []
+    _, summary = make(bag, load=bags.load_fake, pictures=0, log=lambda *what: said.append(what))
+    assert said == [(1, "a camera is left out")]
+    assert summary["problems"] == []
+
+
 def test_opencv_has_one_thread_and_leaves_the_others_to_the_engine(bag, make, monkeypatch):
     asked = []
     monkeypatch.setattr(module.cv2, "setNumThreads", asked.append)
