@@ -153,7 +153,7 @@ def poses_from_matches(
     active = [link for (i, j), found in measured.items() if not (lost[i] or lost[j]) for link in found.links]
     out = [MatchedPose(pose, np.zeros((6, 6)), 0) if at else None for pose, at in zip(start, fixed, strict=True)]
     if active:
-        bodies = [views + v if mount is None else mount[0] for v, mount in enumerate(mounts)]
+        bodies = [-1 - v if mount is None else mount[0] for v, mount in enumerate(mounts)]
         result = adjust_closely(start, active, fixed | lost, config.noise, bodies)
         inliers = _explained(active, result, bodies)
         for v in np.flatnonzero(~fixed & ~lost):

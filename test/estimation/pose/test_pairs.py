@@ -223,6 +223,14 @@ def test_what_a_view_rests_on_counts_its_body_s_matches_with_others_once():
     assert [view.covariance.shape for view in found] == [(6, 6)] * 4
 
 
+@pytest.mark.parametrize("body", [0, 1, 3, 4, 5])
+def test_a_view_without_a_mount_is_a_body_of_its_own_whatever_number_others_have(body):
+    """Here of three views: the second has none, the third has."""
+    pairs = [pair(0, 1, 40), pair(0, 2, 30, start=60)]
+    found = poses_from_matches(pairs, depth, [POSES[0], None, None], mounts=[None, None, (body, POSES[2])])
+    assert [view.inliers for view in found] == [0, 40, 30]
+
+
 def test_views_with_too_few_matches_in_the_end_have_no_pose():
     config = MatchesConfig(min_matches=30)
     found = poses_from_matches([pair(0, 1, 30), pair(0, 2, 29)], depth, [None] * 3, config=config)

@@ -37,7 +37,8 @@ def test_a_plane_s_distance_is_across_it():
 
 @pytest.mark.parametrize(("tilt", "is_ground"), [(13.0, True), (17.0, False)])
 def test_ground_is_level_to_fifteen_degrees(tilt, is_ground):
-    assert told(plane(tilt=tilt)).metric is is_ground
+    for length in (0.2, 1.0, 7.0):  # of what is said to be up
+        assert told(plane(tilt=tilt), up=length * UP).metric is is_ground
 
 
 def test_of_several_cameras_the_middle_counts():
