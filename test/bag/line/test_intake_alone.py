@@ -310,12 +310,14 @@ def test_a_pause_of_all_is_silence_of_none():
     assert bench.said() == {}
 
 
-def test_frames_wait_longer_than_live():
-    """Of a camera whose partner comes late, in the recording, nothing is lost for want of room."""
-    left = images(150, ("left",))
-    right = [stamped(m.topic, m.log_ns, m.log_ns + 15 * S) for m in images(150, ("right",))]
+@pytest.mark.parametrize(("waiting", "overflow"), [(200, 0), (201, 1)])
+def test_two_hundred_frames_wait_for_their_partners(waiting, overflow):
+    """Of a camera whose partner comes late, in the recording, little is lost for want of room."""
+    left = images(waiting, ("left",))
+    right = [stamped(m.topic, m.log_ns, m.log_ns + 25 * S) for m in images(waiting, ("right",))]
     bench = Bench([*left, *right], ("watchdog.timeout", 60.0))
-    assert len(bench.sets) == 150
+    assert len(bench.sets) == waiting - overflow
+    assert bench.counters.snapshot()["left"].dropped.get("overflow", 0) == overflow
 
 
 def test_only_what_is_wanted_is_read():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from da3_ros.bag.io.reader import Message
+from da3_ros.bag.line import line as line_module
 from da3_ros.bag.line.ahead import Ahead
 from da3_ros.bag.line.batches import Batches
 from da3_ros.bag.line.companions import MOST_BYTES, companions_first
@@ -258,6 +259,15 @@ def test_a_stage_that_waits_for_a_slow_source_ends_with_the_line():
     closing.join(10)
     assert not closing.is_alive()
     assert not [t for t in threading.enumerate() if t.name.startswith("da3 stage ")]
+
+
+def test_nothing_is_lost_while_the_caller_takes_its_time(monkeypatch):
+    monkeypatch.setattr(line_module, "_POLL_S", 0.005)
+    got = []
+    for item in assembly_line(range(9), each(abs), each(abs), depth=1):
+        time.sleep(0.03)
+        got.append(item)
+    assert got == list(range(9))
 
 
 def test_stages_run_in_threads_that_bear_their_names():
