@@ -102,7 +102,7 @@ class Worker:
 
     def _kept_sets(self) -> int:
         numbers = self._journal.finished()
-        whole = next((i for i in range(len(numbers) + 1) if i not in numbers), 0)
+        whole = next(i for i in range(len(numbers) + 1) if i not in numbers)
         return whole * self._options.segment_sets
 
     def _ending(self) -> dict[str, Any]:

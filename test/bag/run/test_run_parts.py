@@ -131,7 +131,7 @@ def test_cores_are_for_engines_whose_threads_are_not_named(bag, tmp_path, cores,
         return bags.load_fake(model, config)
 
     request = Request(bag, tmp_path / "out", assignments=("model:=m", *assigned), options=Options(pictures=0))
-    reprocess(request, load=load, cores=cores)
+    reprocess(request, load=load, **({"cores": cores} if cores else {}))
     assert configs == [("m", threads)]
 
 
