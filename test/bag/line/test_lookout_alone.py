@@ -108,7 +108,9 @@ def test_a_stamp_that_jumps_back_far_is_none_that_is_late(bench):
     assert bench.end()["left", "late"] == (words.too_late("/left", 3, 4, 0.3), ERROR, 1)
 
 
-@pytest.mark.parametrize(("used", "late", "level"), [(12, 4, WARN), (3, 4, ERROR), (4, 4, WARN), (11, 4, WARN)])
+@pytest.mark.parametrize(
+    ("used", "late", "level"), [(12, 1, WARN), (12, 4, WARN), (3, 4, ERROR), (4, 4, WARN), (11, 4, WARN)]
+)
 def test_frames_that_came_late(bench, used, late, level):
     """No success where they are more than a quarter, and fewer than half are used."""
     for index in range(1, used + 1):
@@ -132,6 +134,14 @@ def test_frames_without_a_stamp_are_not_called_late(bench):
     for stamp in (0, S - 1, S - 2):
         bench.frame("left", stamp, before=S, drop="late")
     assert bench.end()["left", "late"][0] == words.too_late("/left", 3, 4, 2e-9)
+
+
+@pytest.mark.parametrize(("count", "is_told"), [(1, True), (2, False)])
+def test_stamps_that_were_never_set_are_of_no_other_clock(bench, count, is_told):
+    """One may be where simulated time begins, and is then another clock than the recorder's."""
+    for _ in range(count):
+        bench.frame("left", 0, log=500 * S)
+    assert (("left", "clock") in bench.end()) is is_told
 
 
 def test_copies_and_stamps_of_another_century(bench):

@@ -11,7 +11,7 @@ import bags
 import numpy as np
 import pytest
 
-from da3_ros.bag.io.reader import Recording
+from da3_ros.bag.io.reader import Message, Recording
 from da3_ros.bag.line import stages as module
 from da3_ros.bag.line.intake import Intake
 from da3_ros.bag.line.item import Item
@@ -163,6 +163,18 @@ def test_what_is_passed_over_leaves_what_later_sets_need(make):
     assert all(view.pose is not None and view.camera is not None for s in bench.estimator.sets for view in s.views)
     assert (items[0].job.transforms, items[0].job.infos) == ([], [])
     assert bench.said() == {}
+
+
+def test_of_references_that_are_passed_over_calibrations_last_and_others_are_all_kept_for_a_while(make):
+    bench = make()
+    plan = dataclasses.replace(bench.plan, references={"/d": "depth", "/d_info": "info"})
+    s = Stages(bench.recording, plan, bench.estimator, bench.health, bench.recollect, 0, bench.save)
+    skip, last = Order(write=False, estimate=False), bench.jobs[5]
+    for number, job in enumerate(bench.jobs[:5]):
+        job.references = [Message(topic, job.log_ns, b"%d" % number) for topic in ("/d", "/d_info")]
+        s.see(Item(job, skip))
+    s.see(Item(last, DO))
+    assert [(m.topic, m.raw) for m in last.references] == [("/d_info", b"4"), *(("/d", b"%d" % n) for n in range(5))]
 
 
 def test_sets_to_warm_up_are_estimated_and_not_written(make):
