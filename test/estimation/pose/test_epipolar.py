@@ -180,6 +180,19 @@ def test_few_points_do_not_turn_a_direction_over(count):
     assert (np.sign(found.parallax) == side).all()
 
 
+def test_wrong_matches_do_not_turn_a_direction_over():
+    """With those of which nothing is explained there would be more than forty of a sure parallax."""
+    right, _ = matches(TRUTH, count=39, noise=0.05, depths=(1.5, 3.0))
+    pixels = np.random.default_rng(0).uniform((0, 0), (480, 360), (12, 2))
+    wrong = pixels + np.array([40.0, 90.0])  # far across every line
+    both = replace(
+        right, pixels_i=np.concatenate([right.pixels_i, pixels]), pixels_j=np.concatenate([right.pixels_j, wrong])
+    )
+    found = epipolar_pose(both, from_rotation_translation(np.eye(3), np.array([-0.2, 0, 0])))
+    assert found.fits.tolist() == [True] * 39 + [False] * 12
+    assert found.direction[0] < -0.9
+
+
 def test_points_without_parallax_turn_nothing_over():
     pair, _ = matches(TRUTH, depths=(900.0, 1000.0))
     assert epipolar_pose(pair, TRUTH).direction[0] > 0
