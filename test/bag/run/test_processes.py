@@ -7,6 +7,7 @@ needs("mcap", "rosbags")
 
 import threading
 
+import bags
 import pytest
 from in_threads import put_in_threads
 
@@ -14,6 +15,7 @@ from da3_ros.bag.errors import BagError, DiskFullError, LostProcessError
 from da3_ros.bag.plan.plan import Options, Request
 from da3_ros.bag.run import processes as module
 from da3_ros.bag.run.processes import run_processes
+from da3_ros.bag.run.reprocess import reprocess
 
 AGAIN = " (what is finished stays: run the same command again)"
 
@@ -168,3 +170,23 @@ def test_segments_of_a_process_are_those_of_its_number(bag, tmp_path, monkeypatc
     assert (recording, plan, given, estimator, log, rank) == ("recording", "plan", request, "estimator", "log", 4)
     assert journal.file(2) == tmp_path / "out.db3.da3" / "parts" / "out_2.mcap"
     assert made[1] == "progress"
+
+
+@pytest.mark.parametrize("chunk", [0, 3])
+def test_a_run_in_two_is_that_of_one(bag, started, tmp_path, chunk):
+    """Every set is there once, whoever made it; of a run with chunks the second pass is one process's."""
+    options = {
+        "segment_sets": 2,
+        "chunk": chunk,
+        "overlap": chunk // 2,
+        "pictures": 0,
+        "outputs": ("*", "!/da3/points"),
+    }
+    found = {}
+    for processes in (1, 2):
+        request = Request(bag, tmp_path / str(processes), options=Options(processes=processes, **options))
+        summary = reprocess(request, load=bags.load_seeing)
+        assert [record["index"] for record in summary["sets"]] == list(range(6))
+        found[processes] = bags.messages(request.output)
+    assert found[1] == found[2]
+    assert len(started) == 2
