@@ -126,6 +126,8 @@ class Soak:
 
     def change(self, transition: int) -> bool:
         """Ask the node's service for a transition; whether it was one."""
+        if not self.manager.wait_for_service(PATIENCE_S):  # a request that nobody hears yet is lost
+            raise RuntimeError("the node has no service for its lifecycle")
         future = self.manager.call_async(ChangeState.Request(transition=Transition(id=transition)))
         self.peer.wait(future.done, PATIENCE_S, f"an answer about transition {transition}")
         return bool(future.result().success)
