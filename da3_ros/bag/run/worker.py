@@ -42,7 +42,7 @@ class Worker:
     ) -> None:
         self._recording, self._plan, self._options, self._journal = recording, plan, request.options, journal
         self._estimator, self._rank = estimator, rank
-        self._health = Health(plan.parameters.names, log, keep_s=float("inf"))
+        self._health = Health(plan.parameters.names, log)
         self._counters = FrameCounters(plan.parameters.names)
         self._segment: SegmentWriter | None = None
         self._number = -1

@@ -6,6 +6,7 @@ from needs import needs
 needs("mcap", "rosbags")
 
 import threading
+import time
 
 import bags
 import pytest
@@ -123,18 +124,19 @@ def test_of_several_failures_one_that_another_attempt_would_meet_counts(bag, sta
     assert sorted(words) == ["process 0: cuda", "process 1: no", "process 2: cuda"]
 
 
-def test_the_others_are_ended_once_one_failed(bag, started):
-    over = threading.Event()
+def test_the_others_do_their_part_though_one_failed(bag, started):
+    """What they finish stays for the next run."""
+    done = []
 
     def part(recording, plan, request, estimator, rank, progress, log):
         if rank == 0:
             raise BagError("no")
-        over.wait(0.5)
+        time.sleep(0.2)
+        done.append(rank)
 
     with pytest.raises(BagError, match="process 0: no"):
         go(bag, part)
-    # Either it was still there, and was ended, or it was over by itself.
-    assert not started[0].terminated
+    assert done == [1]
 
 
 def test_a_process_that_vanishes_is_lost(bag, started):
