@@ -60,6 +60,7 @@ def test_faults_that_reviews_have_found_alive_are_tried(source, fault):
         "def f(a):\n    return f'{a}_suffix'\n",
         "__all__ = ['one']\n",
         "T = TypeVar('T')\n",
+        "def f(a):\n    return cast('int', a)\n",
         "def f(a, b):\n    return zip(a, b, strict=True)\n",
         "def f(a, b):\n    del a\n    return b\n",
         "if TYPE_CHECKING:\n    LIMIT = 4\n",

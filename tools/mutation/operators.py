@@ -284,7 +284,7 @@ class _Finder(ast.NodeVisitor):
         spoken = name in SPOKEN
         self._spoken += spoken
         self.visit(node.func)
-        for argument in node.args:
+        for argument in node.args[1:] if name == "cast" else node.args:
             self.visit(argument)
         for keyword in node.keywords:
             if keyword.arg not in GUARDS:
