@@ -166,10 +166,10 @@ def test_the_time_of_a_step_is_split(config):
     lines = read(config)
     for line in lines:
         assert set(line["times"]) == set(PARTS)
-        assert sum(line["times"].values()) < 1.1 * line["seconds"] + 0.05
         assert line["times"]["forward"] > line["times"]["transfer"]
-    # Over all steps: a busy machine may take the processor away between two parts of one.
-    assert sum(sum(line["times"].values()) for line in lines) > 0.3 * sum(line["seconds"] for line in lines)
+    # Seconds are a mean over steps, and a busy machine may take the processor away between two parts of one.
+    parts, whole = sum(sum(line["times"].values()) for line in lines), sum(line["seconds"] for line in lines)
+    assert 0.3 * whole < parts < 1.1 * whole + 0.05
 
 
 def test_what_holds_a_run_up_is_said_at_its_end(config, caplog):
