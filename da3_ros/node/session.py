@@ -67,61 +67,49 @@ class Session:
     ) -> None:
         """after: as of `Worker`. Whatever is raised, nothing stays behind in the node."""
         with ExitStack() as entities:
-            self._entities = entities
-            self._build(node, types, parameters, estimator, diagnostics, after)
+            self._node, self._types, self._parameters = node, types, parameters
+            self._diagnostics, self._estimator = diagnostics, estimator
+            self._health = Health(parameters.names, partial(_log, node.get_logger()), keep_s=_kept(parameters))
+            self._health.engine = estimator.describe()
+            self._buffer: FrameBuffer[Any] = FrameBuffer(parameters.names, parameters.sync)
+            self._transforms = TransformTree()
+            self._publishers: list[Any] = []
+            entities.callback(self._destroy_publishers)
+            self._outputs = Outputs(self._advertise, types, parameters, reuse=True)
+            self._pipeline = Pipeline(
+                parameters,
+                estimator,
+                self._outputs,
+                self._transforms,
+                self._buffer.counters,
+                self._health,
+                lambda: node.get_clock().now().nanoseconds,
+                patience_s=PATIENCE_S,
+            )
+            self._listener = TransformListener(
+                node,
+                types["tf2_msgs/msg/TFMessage"],
+                self._transforms,
+                lambda text: self._health.report("", "tf_static", text, WARN, keep_s=KEPT_S),
+            )
+            entities.callback(self._listener.close)
+            self._report_timer = steady_timer(node, parameters.checks.period, self._report)
+            entities.callback(lambda: node.destroy_timer(self._report_timer))
+            self._is_active = False
+            self._subscriptions: list[Any] = []
+            self._watchdog = Watchdog(node, parameters, self._buffer, self._health, self._hand_over)
+            self._jumps: Any = None
+            self._latched: LatchedSubscriptions | None = None
+            self._worker = Worker(
+                self._pipeline,
+                self._buffer.counters,
+                self._health,
+                lambda: self._buffer.epoch,
+                node.context.ok,
+                after,
+                estimator.close,
+            )
             self._entities = entities.pop_all()
-
-    def _build(
-        self,
-        node: Any,
-        types: MessageTypes,
-        parameters: NodeParameters,
-        estimator: Estimator,
-        diagnostics: Any,
-        after: Sequence[threading.Thread],
-    ) -> None:
-        self._node, self._types, self._parameters = node, types, parameters
-        self._diagnostics, self._estimator = diagnostics, estimator
-        self._health = Health(parameters.names, partial(_log, node.get_logger()), keep_s=_kept(parameters))
-        self._health.engine = estimator.describe()
-        self._buffer: FrameBuffer[Any] = FrameBuffer(parameters.names, parameters.sync)
-        self._transforms = TransformTree()
-        self._publishers: list[Any] = []
-        self._entities.callback(self._destroy_publishers)
-        self._outputs = Outputs(self._advertise, types, parameters, reuse=True)
-        self._pipeline = Pipeline(
-            parameters,
-            estimator,
-            self._outputs,
-            self._transforms,
-            self._buffer.counters,
-            self._health,
-            lambda: node.get_clock().now().nanoseconds,
-            patience_s=PATIENCE_S,
-        )
-        self._listener = TransformListener(
-            node,
-            types["tf2_msgs/msg/TFMessage"],
-            self._transforms,
-            lambda text: self._health.report("", "tf_static", text, WARN, keep_s=KEPT_S),
-        )
-        self._entities.callback(self._listener.close)
-        self._report_timer = steady_timer(node, parameters.checks.period, self._report)
-        self._entities.callback(lambda: node.destroy_timer(self._report_timer))
-        self._is_active = False
-        self._subscriptions: list[Any] = []
-        self._watchdog = Watchdog(node, parameters, self._buffer, self._health, self._hand_over)
-        self._jumps: Any = None
-        self._latched: LatchedSubscriptions | None = None
-        self._worker = Worker(
-            self._pipeline,
-            self._buffer.counters,
-            self._health,
-            lambda: self._buffer.epoch,
-            node.context.ok,
-            after,
-            estimator.close,
-        )
 
     def start(self) -> None:
         """Subscribe and work. What is raised (a topic that has no valid name) leaves it stopped."""

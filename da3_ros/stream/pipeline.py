@@ -202,12 +202,9 @@ class Pipeline:
                 say = partial(self._say, camera.name, "odd calibration", topic)
                 size = image.shape[1], image.shape[0]
                 model, turn = calibrate(camera, info, frame_id, size, others - {frame_id}, say)
-        except MessageError as error:
-            self._health.report(camera.name, kind, f"{topic}: {error}")
-            self._counters.revoke(camera.name, kind)
-            return None
-        except Exception as error:  # of our own: it costs this frame, not the other cameras'
-            self._health.report(camera.name, kind, f"{topic}: {type(error).__name__}: {error}")
+        except Exception as error:  # also of our own: it costs this frame, not the other cameras'
+            own = "" if isinstance(error, MessageError) else f"{type(error).__name__}: "
+            self._health.report(camera.name, kind, f"{topic}: {own}{error}")
             self._counters.revoke(camera.name, kind)
             return None
         frame_id = camera.frame_id or frame_id
