@@ -22,4 +22,4 @@ def side_by_side(function: Callable[[int], T], numbers: Iterable[int]) -> list[T
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, min(cpu_count() or 1, MOST)), "da3 refinement")
+    return ThreadPoolExecutor(max(1, min(cpu_count() or 1, MOST)), "refinement")

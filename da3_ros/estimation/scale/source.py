@@ -40,19 +40,27 @@ class ScaleSource:
     def __init__(self, config: ScaleConfig, *, affine: bool = False) -> None:
         """affine: whether the network's depth is defined up to scale and shift, rather than up to scale."""
         self.config, self._affine = config, affine
-        self._filter = ScaleFilter(config)
+        self._filters = {told: ScaleFilter(config) for told in (True, False)}
+        self._filter = self._filters[False]
+        """That of the last set. Sets of which the network tells metres and sets of which it does not, for want of a
+        focal length, have depth in different units: what is known of the one says nothing about the other.
+        """
 
     def reset(self) -> None:
         """Forget the last scale, for example after a jump in time."""
-        self._filter.reset()
+        for each in self._filters.values():
+            each.reset()
 
     def memory(self) -> Any:
-        """What the filter remembers, for `recall`."""
-        return self._filter.memory()
+        """What the filters remember, for `recall`."""
+        return self._filter is self._filters[True], {told: each.memory() for told, each in self._filters.items()}
 
     def recall(self, memory: Any) -> None:
         """Go on where `memory` was asked for."""
-        self._filter.recall(memory)
+        last, memories = memory
+        self._filter = self._filters[last]
+        for told, each in memories.items():
+            self._filters[told].recall(each)
 
     def measure(self, views: tuple[View, ...], prepared: Prepared) -> Samples:
         """Samples of metric depth, from the first source that has any; empty where no estimate is due.
@@ -90,6 +98,7 @@ class ScaleSource:
             return ScaleEstimate("none", message="scale.source is none: depth is relative")
         if source == "given":
             return ScaleEstimate("given", self.config.value, metric=True)
+        self._filter = self._filters[metres is not None]
         last = self._filter.last
         if last is not None and self._is_fresh(now):
             return last

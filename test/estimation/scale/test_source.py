@@ -287,3 +287,23 @@ def test_what_holds_where_nothing_is_said():
     assert (config.source, config.value, config.camera_height, config.period) == ("auto", 1.0, 0.0, 0.0)
     assert (config.hold, config.smoothing, config.max_jump, config.confirm) == (2.0, 0.5, 0.25, 3)
     assert (config.min_matches, config.fit) == (20, "auto")
+
+
+@pytest.mark.parametrize("period", [0.0, 5.0])
+@pytest.mark.parametrize("measured", [{}, {"rig": [samples()] * 2}])
+def test_a_set_in_another_unit_is_not_served_the_scale_of_the_others(period, measured):
+    """Without focal lengths the depth of a model with a focal rule is in no unit that was seen before."""
+    source = ScaleSource(ScaleConfig(period=period))
+    assert asked(source, views(), measured, metres=1.0).metric
+    memory = source.memory()
+    blind = asked(source, views(seconds=1.1, camera=None), metres=None)
+    assert not blind.metric
+    assert blind.message.startswith("0 of 2 views have a calibrated camera")
+    again = asked(source, views(seconds=1.2), metres=0.0)
+    assert again.metric  # that of the first set, held
+    other = ScaleSource(ScaleConfig(period=period))
+    other.recall(memory)
+    assert not asked(other, views(seconds=1.1, camera=None), metres=None).metric
+    assert asked(other, views(seconds=1.2), metres=0.0) == again
+    other.reset()
+    assert not asked(other, views(seconds=1.2), metres=0.0).metric
