@@ -33,6 +33,7 @@ class Bench:
 
     def __init__(self, parameters, estimator_options, make=FakeEstimator):
         """make: (model, config, **estimator_options) -> estimator."""
+        self._before = set(threading.enumerate())
         domain = next_domain()
         self.peer = Peer(domain)
         self.context = Context()
@@ -60,6 +61,13 @@ class Bench:
     @property
     def estimator(self):
         return self.estimators[-1]
+
+    def threads(self):
+        """Sorted names of the package's threads that were started since this bench was made: other tests of the
+        process leave a pool or an estimator behind.
+        """
+        new = set(threading.enumerate()) - self._before
+        return sorted(thread.name for thread in new if thread.name.startswith("da3 "))
 
     def start(self):
         assert self.node.trigger_configure() == rclpy.lifecycle.TransitionCallbackReturn.SUCCESS

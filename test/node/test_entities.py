@@ -32,10 +32,6 @@ def entities(node):
     }
 
 
-def threads():
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("da3 "))
-
-
 def test_every_state_has_its_entities_and_leaves_none(bench):
     b = bench(diagnostics__period=0.25, watchdog__timeout=1.0, input_qos="DEFAULT", input_qos_depth=3)
     bare = entities(b.node)
@@ -45,7 +41,7 @@ def test_every_state_has_its_entities_and_leaves_none(bench):
     outputs = configured["publishers"] - bare["publishers"]
     assert {"/da3/points", "/da3/latency", "/da3/left/depth/image_rect"} <= set(outputs)
     assert configured["timers"] == [0.25]
-    assert threads() == []
+    assert b.threads() == []
     assert b.node.trigger_activate() == SUCCESS
     active = entities(b.node)
     cameras = [f"/{camera}/{topic}" for camera in ("left", "right") for topic in ("camera_info", "image_raw")]
@@ -53,7 +49,7 @@ def test_every_state_has_its_entities_and_leaves_none(bench):
     assert active["subscriptions"] - configured["subscriptions"] == Counter(cameras + reference)
     assert active["publishers"] == configured["publishers"]
     assert active["timers"] == [0.25, 0.25, latched.PERIOD_S]
-    assert threads() == ["da3 publisher", "da3 worker"]
+    assert b.threads() == ["da3 publisher", "da3 worker"]
     assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("da3 "))
     assert b.node.trigger_deactivate() == SUCCESS
     assert entities(b.node) == configured
@@ -62,7 +58,7 @@ def test_every_state_has_its_entities_and_leaves_none(bench):
     assert b.node.trigger_deactivate() == SUCCESS
     assert b.node.trigger_cleanup() == SUCCESS
     assert entities(b.node) == bare
-    assert threads() == []
+    assert b.threads() == []
 
 
 def test_a_clock_that_jumps_back_means_something_to_an_active_node_alone(bench):

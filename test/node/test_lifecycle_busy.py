@@ -45,10 +45,6 @@ def gated():
     return type("GatedHere", (Gated,), {"gate": threading.Event(), "lock": threading.Lock()})
 
 
-def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("da3 ")]
-
-
 def test_a_node_that_is_activated_anew_waits_for_the_engine(bench):
     kind = gated()
     b = bench(estimator=kind).start()
@@ -62,7 +58,7 @@ def test_a_node_that_is_activated_anew_waits_for_the_engine(bench):
     seen = b.peer.now_ns()
     for _ in range(5):
         b.send(b.peer.now_ns())
-    assert len(threads()) == 2
+    assert len(b.threads()) == 2
     kind.gate.set()
     feed_until(b, lambda: len(b.peer.received[DEPTH]) > 2)
     assert kind.most_at_once == 1
@@ -90,14 +86,14 @@ def test_a_node_that_is_configured_anew_waits_for_the_old_engine(bench, monkeypa
     assert b.node.trigger_activate() == SUCCESS
     b.connect()
     feed_until(b, lambda: status_matches(b, "pipeline", WARN, ["waits for an engine", "cleaned up"]))
-    assert len(threads()) == 4
+    assert len(b.threads()) == 4
     assert b.peer.received[DEPTH] == []
     assert kind.closed == 0
     kind.gate.set()
     feed_until(b, lambda: b.peer.received[DEPTH])
     assert kind.most_at_once == 1
     assert len(b.estimators) == 2
-    assert len(threads()) == 2
+    assert len(b.threads()) == 2
     assert kind.closed == 1
     assert b.node.trigger_deactivate() == SUCCESS
     assert b.node.trigger_cleanup() == SUCCESS
@@ -152,9 +148,9 @@ def test_a_topic_that_cannot_be_subscribed_to_fails_the_activation_alone(bench, 
     said = capfd.readouterr().err
     assert said.count("cannot activate: ") == 3
     assert "not a topic" in said
-    assert len(threads()) <= 2
+    assert len(b.threads()) <= 2
     assert b.node.trigger_cleanup() == SUCCESS
-    assert threads() == []
+    assert b.threads() == []
     assert b.node.set_parameters([Parameter("left.image_topic", value="/left/image_raw")])[0].successful
     b.start()
     b.peer.collect(DEPTH, IMAGE)
@@ -195,7 +191,7 @@ def test_a_deactivation_that_fails_ends_in_a_node_that_can_be_configured(bench, 
     assert b.node.trigger_deactivate() == TransitionCallbackReturn.ERROR
     assert b.node.trigger_configure() == SUCCESS
     assert b.node.trigger_activate() == SUCCESS
-    assert len(threads()) == 2
+    assert len(b.threads()) == 2
 
 
 def test_the_keeping_time_of_issues_follows_the_period_of_reports(bench):
