@@ -141,7 +141,8 @@ def test_stamps_jump_back(fed, seconds, words):
     fed.resumes()
     fed.named("pipeline", WARN, words, "a recording that loops")
     dropped = int(fed.peer.diagnostics()["left"][2].get("dropped_reset", 0)) - before
-    assert dropped <= 2  # what waited for a partner at that moment
+    # What waited for a partner and in the mailbox at that moment, and what was at the engine and published then.
+    assert dropped <= 4
 
 
 def test_corrupt_jpeg(fed):
