@@ -4,7 +4,7 @@
 import ast
 import subprocess
 import sys
-from functools import lru_cache
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -52,13 +52,19 @@ ROS = {"rclpy", "rcl_interfaces", "launch", "launch_ros"}
 
 def imports(path):
     """What a file imports, inside functions and for type checkers, too: ``a.b.c`` for `from a.b import c`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in import_nodes(path.read_text()):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert not node.level, f"{path}: imports are absolute here, so that it can be read where they lead"
             assert node.module is not None
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def import_nodes(text):
+    """Statements of a module that import; most files are asked about several times."""
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 
 def files(package=PACKAGE):
@@ -98,12 +104,8 @@ def find_strangers(folder, known):
 
     found = []
     for path in files(folder):
-        whole = {
-            alias.name
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Import)
-            for alias in node.names
-        }
+        statements = import_nodes(path.read_text())
+        whole = {alias.name for node in statements if isinstance(node, ast.Import) for alias in node.names}
         found += [
             f"{path.name}: {name}"
             for name in imports(path)
@@ -114,11 +116,16 @@ def find_strangers(folder, known):
 
 def names_of(path):
     """What a module has besides modules in its folder: all names that are bound anywhere in it."""
-    tree = ast.parse(path.read_text())
-    defined = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
-    assigned = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    aliases = [a for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names]
-    return defined | assigned | {alias.asname or alias.name for alias in aliases}
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
 
 
 def find_circle(graph):
@@ -152,7 +159,7 @@ def test_no_imports_in_a_circle(package):
     assert find_circle(graph_of(package)) is None
 
 
-@lru_cache
+@cache
 def graph_of(package):
     return modules(FOLDERS[package], package)
 
@@ -181,7 +188,7 @@ def test_own_modules_are_where_imports_look_for_them(folder):
     assert find_strangers(ROOT / folder, known_names()) == []
 
 
-@lru_cache
+@cache
 def known_names():
     return {
         module: names_of(path) for package in FOLDERS for module, path in paths_of(FOLDERS[package], package).items()
@@ -281,37 +288,50 @@ def test_only_the_node_and_its_launch_files_import_ros(path):
     assert not {name for name in found if name in ROS or name.endswith("_msgs")}
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "da3_ros.geometry",
-        "da3_ros.messages",
-        "da3_ros.sync",
-        "da3_ros.engines",
-        "da3_ros.estimation",
-        "da3_ros.files.scenes",
-        "da3_ros.cli.main",
-        "da3_ros.bag.run.reprocess",
-        "da3_ros.bag.run.processes",
-        "da3_ros.bag.fleet.fleet",
-        "da3_ros.node",
-        pytest.param("da3_ros.node.multi_cam", marks=pytest.mark.system),
-    ],
+ROS_FREE = (
+    "da3_ros.geometry",
+    "da3_ros.messages",
+    "da3_ros.sync",
+    "da3_ros.engines",
+    "da3_ros.estimation",
+    "da3_ros.files.scenes",
+    "da3_ros.cli.main",
 )
-def test_no_torch_at_run_time(module):
-    if module == "da3_ros.node.multi_cam":
-        needs("rclpy")
-    if module.startswith("da3_ros.bag"):
-        needs("mcap", "rosbags", "scipy")
-    code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+WITH_BAGS = ("da3_ros.bag.run.reprocess", "da3_ros.bag.run.processes", "da3_ros.bag.fleet.fleet")
 
 
-@pytest.mark.parametrize(
-    "module", ["da3_ros.messages", "da3_ros.sync", "da3_ros.estimation", "da3_ros.bag.run.reprocess"]
-)
-def test_no_ros_below_the_node(module):
-    if module.startswith("da3_ros.bag"):
-        needs("mcap", "rosbags", "scipy")
-    code = f"import {module}, sys; sys.exit('rclpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def find_heavy(*modules):
+    """Which of some modules, imported one after the other in a new process, is the first to load PyTorch, and which
+    rclpy: [(module, package)].
+    """
+    code = (
+        "import importlib, sys\n"
+        "wanted = {'torch', 'rclpy'}\n"
+        "for module in sys.argv[1:]:\n"
+        "    importlib.import_module(module)\n"
+        "    for package in sorted(wanted & sys.modules.keys()):\n"
+        "        print(module, package)\n"
+        "    wanted -= sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *modules], check=True, capture_output=True, text=True)
+    return [tuple(line.split()) for line in done.stdout.splitlines()]
+
+
+def test_no_torch_at_run_time_and_no_ros_below_the_node():
+    assert find_heavy(*ROS_FREE) == []
+
+
+def test_no_torch_and_no_ros_for_recordings():
+    needs("mcap", "rosbags", "scipy")
+    assert find_heavy(*WITH_BAGS) == []
+
+
+@pytest.mark.system
+def test_no_torch_in_the_node():
+    needs("rclpy")
+    assert find_heavy("da3_ros.node", "da3_ros.node.multi_cam") == [("da3_ros.node.multi_cam", "rclpy")]
+
+
+def test_what_loads_them_is_found():
+    needs("torch")
+    assert find_heavy("da3_ros.geometry", "da3_ros.network", "torch") == [("da3_ros.network", "torch")]

@@ -7,6 +7,7 @@ Only safetensors are read. Pickled weights can run code when they are opened, an
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,7 @@ from da3_ros.atomic import replacing, write_atomically
 from da3_ros.hub import HubError, fetch_snapshot, is_hub_id
 from da3_ros.network.base import DepthAnything3
 from da3_ros.network.model import create_model
-from da3_ros.network.presets import PRESETS
+from da3_ros.network.presets import PRESETS, NestedPreset, Preset
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -172,6 +173,16 @@ def _shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in state.items()}
 
 
+@cache
+def _shapes_of_preset(name: str, preset: Preset | NestedPreset) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Shapes by key of a network that is not made, and its aliases; preset: that of the name, of which tests have
+    others.
+    """
+    with torch.device("meta"):
+        model = create_model(name)
+    return _shapes(model.state_dict()), tied_aliases(model)
+
+
 def _stored_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
     """Shapes by key of a weights file, without the weights; empty when there is none to read."""
     safetensors = _safetensors()
@@ -185,11 +196,9 @@ def _stored_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
 def _hint(stored: dict[str, tuple[int, ...]], named: str = "") -> str:
     """Words that name the presets which the shapes of a file fit, if there are any."""
     fitting = []
-    for name in PRESETS:
-        with torch.device("meta"):
-            model = create_model(name)
-        aliases = tied_aliases(model)
-        own = {key: shape for key, shape in _shapes(model.state_dict()).items() if key not in aliases}
+    for name, preset in PRESETS.items():
+        shapes, aliases = _shapes_of_preset(name, preset)
+        own = {key: shape for key, shape in shapes.items() if key not in aliases}
         rest = {key: shape for key, shape in stored.items() if key not in aliases}
         if not any(key.startswith(OPTIONAL_PARTS) for key in own):
             rest = {key: shape for key, shape in rest.items() if not key.startswith(OPTIONAL_PARTS)}

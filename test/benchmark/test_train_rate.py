@@ -216,16 +216,21 @@ def test_a_device_that_does_nothing_gives_the_scenes_that_were_drawn(bench, sett
 
 
 @pytest.mark.usefixtures("egl", "few")
-def test_everything_is_measured(bench, settings, tmp_path, capsys):
-    from train_rate import main
+def test_everything_is_measured(bench, settings, tmp_path, capsys, monkeypatch):
+    import train_rate
+
+    write, measure = train_rate.write_photos, train_rate.measure
+    monkeypatch.setattr(train_rate, "write_photos", lambda folder, samples, views: write(folder, 2, views))
 
     def run(*options):
         file = tmp_path / "rate.json"
         # Settings come before options and after them.
         few = ["--rooms", "1", "--steps", "1", "--repeat", "1", "--json", str(file)]
-        code = main([*settings[:3], *few, *settings[3:], *options])
+        code = train_rate.main([*settings[:3], *few, *settings[3:], *options])
         return code, capsys.readouterr().out, json.loads(file.read_text())
 
+    measured = []
+    monkeypatch.setattr(train_rate, "measure", lambda *a: measured.append(measure(*a)) or measured[0])
     code, said, found = run("--target", "0.01")
     assert code == 0
     assert "none, shapes and patterns alone" in said
@@ -244,6 +249,7 @@ def test_everything_is_measured(bench, settings, tmp_path, capsys):
     own = s["rooms"] * (s["room"]["ms"] + s["textures"]["ms"]) / s["images_a_room"] + s["cameras"]["ms"]
     assert found["images_a_second"]["supplied"] == pytest.approx(15 * 1000 / (own + s["drawn"] * 2))
     assert found["images_a_second"]["eaten_at_best"] == pytest.approx(400e12 / found["demand"]["flops"])
+    monkeypatch.setattr(train_rate, "measure", lambda *_: measured[0])
     code, said, slower = run("--gpu-draw-ms", "1e6", "--target", "10")
     assert code == 1
     assert "10 images/s are not supplied" in said

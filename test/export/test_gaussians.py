@@ -16,30 +16,20 @@ from da3_ros.engines import load_engine
 from da3_ros.estimation import Estimator, EstimatorConfig, PoseConfig, ScaleConfig, View, ViewSet
 from da3_ros.estimation.gaussians import gaussians_of
 from da3_ros.estimation.views import PoseEstimate
-from da3_ros.export import export_checkpoint
 from da3_ros.export.trace import ExportedNetwork, example_inputs
 from da3_ros.geometry.gaussians import Gaussians, worth_keeping
 from da3_ros.geometry.poses import invert
 from da3_ros.models import ModelRecord
-from da3_ros.network import PRESETS, build_model, load_checkpoint, save_checkpoint
+from da3_ros.network import build_model
 
 FIELDS = ("means", "scales", "rotations", "harmonics", "opacities")
 SIZE = (42, 56)
 RECORD = ModelRecord("giant", MICRO_GIANT.name, "none", recommended_size=56)
 
-pytestmark = pytest.mark.timeout(400)  # the first test waits for an export
 
-
-@pytest.fixture(scope="module")
-def giant(tmp_path_factory):
-    """Of one size, which is traced faster."""
-    folder = tmp_path_factory.mktemp("giant")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, MICRO_GIANT.name, MICRO_GIANT)
-        torch.manual_seed(0)
-        save_checkpoint(build_model(MICRO_GIANT), folder)
-        differences = export_checkpoint(folder, folder, size=SIZE, kinds=("unposed",), gaussians=True)
-        yield load_checkpoint(folder), folder, differences
+@pytest.fixture
+def giant(exported_giant):
+    return exported_giant[:3]
 
 
 @pytest.fixture

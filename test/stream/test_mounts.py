@@ -268,7 +268,8 @@ def test_cameras_that_see_one_far_thing_are_not_called_swapped(beside):
 def test_a_turn_between_two_exposures_is_no_bumped_camera(beside, turns, skew_ms, is_said):
     """Cameras that are not triggered together, on a robot that turns: what does not last is not the camera's."""
     said = []
-    wires = Wires(beside, None, **{"scale.source": "given", "diagnostics.rig_check_period": 0.01})
+    quick = {"diagnostics.rig_check_period": 0.01, "refinement.source": "none"}
+    wires = Wires(beside, None, **{"scale.source": "given", **quick})
     stamp_of = beside.messages
 
     def messages(name, index, stamp_ns):
