@@ -17,15 +17,9 @@ env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=ten
 demo: env ## The main job on real input: cameras -> node -> recording, with a table and pictures
 	@$(RUN) tools/demo $(ARGS)
 
-# Tests that wait for nothing but the processor: side by side, each folder in one process. The others, which start
-# processes and mind the time, follow one by one.
-BUSY := $(addprefix test/,benchmark engines estimation examples export files geometry messages network parity stream sync \
-	test_imports.py test_rooms.py tools training)
-
 test: env ## The whole test suite (ARGS="-k name" for a part)
 ifeq ($(strip $(ARGS)),)
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadgroup $(BUSY); busy=$$?; \
-		$(RUN) -m pytest $(BUSY:%=--ignore=%) && exit $$busy
+	@$(RUN) tools/run_tests.py
 else
 	@$(RUN) -m pytest $(ARGS)
 endif

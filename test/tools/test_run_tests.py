@@ -1,27 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make test` runs some folders in two processes, each folder in one, for its fixtures are dear."""
+"""`make test`: two parts at once, and in the first one each folder in one process, for its fixtures are dear."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
+import pytest
+import run_tests
 from needs import needs
 
 needs("xdist")
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("test/geometry", "test/sync")
+NO_CACHE = ("-p", "no:cacheprovider")
+GROUPS = {
+    "geometry/test_a.py": "geometry",
+    "geometry/test_b.py": "geometry",
+    "bag/run/test_a.py": "bag",
+    "bag/line/test_a.py": "bag",
+    "training/run/test_a.py": "training/run",
+    "training/run/test_b.py": "training/run",
+    "training/scenes/test_a.py": "training/scenes",
+    "export/test_graph.py": "export",
+    "export/test_single_view.py": "test/export/test_single_view.py",
+}
 
 
-def test_a_folder_stays_in_one_process():
-    options = re.search(r"--numprocesses 2 --dist \w+", (ROOT / "Makefile").read_text())[0].split()
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *options, *FOLDERS, "-k", "not search"]
-    # It may run in one of such processes itself.
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False)
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """This may itself run in one of several processes."""
+    for name in list(os.environ):
+        if name.startswith("PYTEST_"):
+            monkeypatch.delenv(name)
+
+
+def test_what_shares_dear_fixtures_stays_in_one_process(tmp_path):
+    for name in GROUPS:
+        path = tmp_path / "test" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("def test_one():\n    pass\n\ndef test_two():\n    pass\n")
+    shutil.copy(ROOT / "test" / "conftest.py", tmp_path / "test")
+    command = [sys.executable, "-m", "pytest", "-v", *NO_CACHE, "--import-mode=importlib", "--rootdir", str(tmp_path)]
+    done = subprocess.run(
+        [*command, *run_tests.SIDE_BY_SIDE, "test"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-4000:]
-    workers = {folder: set(re.findall(rf"\[(gw\d)\].*PASSED {folder}/", done.stdout)) for folder in FOLDERS}
+    passed = re.findall(r"\[(gw\d)\].*PASSED test/(\S+)::\w+@(\S+)", done.stdout)
+    assert len(passed) == 2 * len(GROUPS)
+    workers = defaultdict(set)
+    for worker, file, group in passed:
+        assert group == GROUPS[file]
+        workers[group].add(worker)
     assert all(len(found) == 1 for found in workers.values()), workers
     assert len(set.union(*workers.values())) == 2, workers
+
+
+@pytest.mark.parametrize(("first", "second", "code"), [("==", "==", 0), ("!=", "==", 1), ("==", "!=", 1)])
+def test_both_parts_run_and_must_pass_and_the_first_one_gives_way(tmp_path, capfd, monkeypatch, first, second, code):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # starts faster
+    test = "import os\n\ndef test_it():\n    assert os.nice(0) {} {}\n"
+    one_thread = "    assert os.environ['OMP_NUM_THREADS'] == '1'\n"
+    (tmp_path / "test_first.py").write_text(test.format(first, run_tests.LOWEST) + one_thread)
+    (tmp_path / "test_second.py").write_text(test.format(second, os.nice(0)))
+    found = run_tests.run([*NO_CACHE, "test_first.py"], [*NO_CACHE, "test_second.py"], tmp_path)
+    said = capfd.readouterr().out
+    assert found == code
+    assert said.index("test_first.py") < said.index("test_second.py"), "the second part's output follows"
+    assert said.count("1 passed") == 2 - code
+    assert list(tmp_path.rglob("*.pyc")), "or every process would compile the same modules anew"
+
+
+def test_what_waits_for_others_is_in_the_second_part():
+    there = {path.name for path in (ROOT / "test").iterdir()}
+    assert there >= {*run_tests.BUSY}
+    assert there - {*run_tests.BUSY} >= {"node", "system"}

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The whole test suite, as `make test` runs it: in two parts at once.
+
+Tests that wait for nothing but the processor run in two processes, each folder in one of them (its fixtures are dear),
+at the lowest priority. Those that start processes which talk to each other and mind the time run one by one beside
+them, and come first wherever they want a core; what they say is shown when both parts are through.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUSY = (
+    "bag", "benchmark", "cli", "engines", "estimation", "examples", "export", "files", "geometry", "messages",
+    "network", "parity", "stream", "sync", "test_imports.py", "test_launch.py", "test_launch_api.py", "test_rooms.py",
+    "tools", "training",
+)  # fmt: skip
+"""Folders and files of `test` that only compute."""
+SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadgroup")
+"""Options for them; test/conftest.py says what stays in one process."""
+LOWEST = 19
+"""Of the niceness that processes have."""
+
+
+def run(busy: Sequence[str], timed: Sequence[str], folder: Path = ROOT) -> int:
+    """Exit code 0 where both parts pass; arguments of pytest for either part, which runs in `folder`. The first part
+    prints as it goes, the second one's output follows it.
+    """
+    pytest = [sys.executable, "-m", "pytest"]
+    # Hundreds of processes would compile the same modules anew.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with tempfile.TemporaryFile() as said:
+        second = subprocess.Popen([*pytest, *timed], cwd=folder, env=env, stdout=said, stderr=subprocess.STDOUT)
+        first = subprocess.Popen(
+            ["nice", "-n", str(LOWEST), *pytest, *busy], cwd=folder, env={**env, "OMP_NUM_THREADS": "1"}
+        )
+        try:
+            codes = first.wait(), second.wait()
+        except KeyboardInterrupt:  # they have it, too: both are from this terminal
+            codes = first.wait(), second.wait()
+        said.seek(0)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(said.read())
+        sys.stdout.flush()
+    return int(any(codes))
+
+
+def main() -> int:
+    """All tests of the checkout."""
+    paths = [f"test/{name}" for name in BUSY]
+    return run([*SIDE_BY_SIDE, *paths], [f"--ignore={path}" for path in paths])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
