@@ -2,6 +2,7 @@
 """Who may import what: ROS only at the rim, no PyTorch at run time, only from lower floors, and never in a circle."""
 
 import ast
+import os
 import subprocess
 import sys
 from functools import cache
@@ -313,7 +314,9 @@ def find_heavy(*modules):
         "        print(module, package)\n"
         "    wanted -= sys.modules.keys()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, *modules], check=True, capture_output=True, text=True)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "training", os.environ.get("PYTHONPATH", ""))))}
+    command = [sys.executable, "-c", code, *modules]
+    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
     return [tuple(line.split()) for line in done.stdout.splitlines()]
 
 
@@ -330,6 +333,12 @@ def test_no_torch_and_no_ros_for_recordings():
 def test_no_torch_in_the_node():
     needs("rclpy")
     assert find_heavy("da3_ros.node", "da3_ros.node.multi_cam") == [("da3_ros.node.multi_cam", "rclpy")]
+
+
+def test_no_torch_where_rooms_are_rendered():
+    """Every process of `da3-train scenes` would load it."""
+    needs("moderngl", "webdataset")
+    assert find_heavy("da3_training.cli.main", "da3_training.cli.scenes", "da3_training.scenes.generate") == []
 
 
 def test_what_loads_them_is_found():

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from da3_ros.network.model import IMAGE_MEAN, IMAGE_STD
-from da3_training.data import exposure
+from da3_training.data import camera
 from da3_training.data.batch import OBJECT, SKY, SKY_KNOWN, VALID, RawScene, collate
+from da3_training.data.camera import COLOUR_RANGE
 from da3_training.data.develop import develop
-from da3_training.data.exposure import COLOUR_RANGE, exposed
+from da3_training.data.exposure import exposed
 from da3_training.data.look import plain_looks
 from da3_training.scenes.lens import bend
 from da3_training.scenes.sensor import Sensor
@@ -78,14 +79,14 @@ def test_the_lens_bends_colour_depth_and_marks_alike(coefficient):
 @pytest.mark.parametrize(
     ("changes", "number"),
     [
-        ({"exposure_jitter": 0.3}, exposure.GAIN),
-        ({"motion": 5.0}, exposure.LENGTH),
-        ({"noise": 0.03}, exposure.NOISE),
-        ({"quality": 10}, exposure.QUALITY),
-        ({"blur": 2.0}, exposure.BLUR),
-        ({"shade": 0.9}, exposure.SHADE),
-        ({"vignette": 0.4}, exposure.VIGNETTE),
-        ({"brightness": 0.1}, exposure.BRIGHTNESS),
+        ({"exposure_jitter": 0.3}, camera.GAIN),
+        ({"motion": 5.0}, camera.LENGTH),
+        ({"noise": 0.03}, camera.NOISE),
+        ({"quality": 10}, camera.QUALITY),
+        ({"blur": 2.0}, camera.BLUR),
+        ({"shade": 0.9}, camera.SHADE),
+        ({"vignette": 0.4}, camera.VIGNETTE),
+        ({"brightness": 0.1}, camera.BRIGHTNESS),
     ],
 )
 def test_every_number_of_a_camera_takes_effect(changes, number):

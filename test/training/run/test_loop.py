@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from developed import Sampler
-from run_files import start, wait_for_steps
+from run_files import start, start_command, wait_for_steps
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
@@ -232,7 +232,7 @@ def test_the_process_s_start_is_known():
 def test_hours_hold_from_the_command_s_start_to_its_last_file(run_file, micros):
     path = run_file("timed", 4, 10**9, hours=12 / 3600)
     begun = time.monotonic()
-    assert start(path).wait() == 0
+    assert start_command(path, DA3_TEST_PAUSE="0.2").wait() == 0
     took = time.monotonic() - begun
     assert 8 < took < 15
     assert load_checkpoint(path.with_suffix("") / "export")
@@ -244,7 +244,7 @@ def test_hours_hold_from_the_command_s_start_to_its_last_file(run_file, micros):
 @pytest.mark.slow
 def test_sigterm_ends_with_a_checkpoint_and_the_same_command_goes_on(run_file):
     path = run_file("asked", 4, 400)
-    process = start(path)
+    process = start_command(path)
     wait_for_steps(path, 10)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == interrupts.EXIT_CODE == 143

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from da3_ros.network import create_model, load_checkpoint, save_checkpoint
 from da3_training import cli
@@ -196,6 +197,14 @@ def test_a_kill_at_any_moment_leaves_one_whole_set(network, mortal, tmp_path):
     folder, found = tmp_path / "pieces", []
     limit = -(-write_pieces(network, folder).bytes // 3)
     newer = changed(create_model(network.preset.name))
+    joined = tmp_path / "out" / "model.safetensors"
+    true = {}
+    for step, model in (("1", network), ("2", newer)):
+        write_pieces(model, folder, {"step": step}, limit)
+        join_pieces(folder, tmp_path / "out")
+        ours = load_checkpoint(tmp_path / "out").state_dict()
+        assert all(torch.equal(ours[key], value.half().float()) for key, value in model.state_dict().items())
+        true[step] = load_file(joined)
     for steps in range(100):
         mortal(10**9)
         write_pieces(network, folder, {"step": "1"}, limit)
@@ -207,9 +216,9 @@ def test_a_kill_at_any_moment_leaves_one_whole_set(network, mortal, tmp_path):
             finished = False
         mortal(10**9)
         found.append(join_pieces(folder, tmp_path / "out").metadata["step"])
-        ours = load_checkpoint(tmp_path / "out").state_dict()
-        true = (network if found[-1] == "1" else newer).state_dict()
-        assert all(torch.equal(ours[key], value.half().float()) for key, value in true.items())
+        ours = load_file(joined)
+        assert ours.keys() == true[found[-1]].keys()
+        assert all(torch.equal(ours[key], value) for key, value in true[found[-1]].items())
         last = write_pieces(newer, folder, {"step": "3"}, limit)
         assert files(folder) == sorted([MANIFEST, *(piece.name for piece in last.pieces)])
         if finished:
@@ -235,16 +244,18 @@ def test_a_set_that_is_replaced_while_it_is_read_is_read_anew(network, tmp_path,
     assert join_pieces(tmp_path / "pieces", tmp_path / "out").metadata == {"step": "2"}
 
 
-def test_writing_takes_no_safetensors(tmp_path):
+def test_writing_takes_no_safetensors(micros, tmp_path):
     """As on a rented machine with PyTorch alone."""
     code = (
         "import sys; sys.modules['safetensors'] = None\n"
         "from pathlib import Path\n"
-        "from da3_ros.network import create_model\n"
+        "from da3_ros.network import PRESETS, create_model\n"
         "from da3_training.run.pieces import write_pieces\n"
-        "print(len(write_pieces(create_model('da3-nano'), Path(sys.argv[1])).pieces))\n"
+        "from micro import MICRO\n"
+        "PRESETS['micro'] = MICRO\n"
+        f"print(len(write_pieces(create_model('micro'), Path(sys.argv[1]), limit={LIMIT}).pieces))\n"
     )
-    path = os.pathsep.join((str(ROOT / "training"), str(ROOT)))
+    path = os.pathsep.join((str(ROOT / "training"), str(ROOT), str(ROOT / "test" / "helpers")))
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "pieces")],
         env={**os.environ, "PYTHONPATH": path},
@@ -252,6 +263,8 @@ def test_writing_takes_no_safetensors(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "3"
-    assert join_pieces(tmp_path / "pieces", tmp_path / "out").network == "da3-nano"
+    manifest = join_pieces(tmp_path / "pieces", tmp_path / "out")
+    assert done.stdout.strip() == str(len(manifest.pieces))
+    assert len(manifest.pieces) > 1
+    assert manifest.network == "micro"
     load_checkpoint(tmp_path / "out")

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 
-@pytest.fixture(scope="module")
-def few():
+@contextmanager
+def few_textures():
     """Few procedural textures: those of a whole bank take ten seconds."""
     from da3_training.scenes import textures
 
@@ -15,7 +16,14 @@ def few():
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory, few):
+def few():
+    """The same for all tests of a module."""
+    with few_textures():
+        yield
+
+
+@pytest.fixture(scope="session")
+def made_cache(tmp_path_factory):
     """A cache with all that made-up packages give, read as from the real ones."""
     from made_assets import write_packages
 
@@ -24,21 +32,34 @@ def cache(tmp_path_factory, few):
 
     source, wheels, folder = (tmp_path_factory.mktemp(name) for name in ("source", "wheels", "cache"))
     write_packages(source, wheels)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, few_textures():
         patch.setattr(assets, "ProcessPoolExecutor", ThreadPoolExecutor)  # the tests have threads: no fork
         assets.Library.load(folder, source)
-    TextureBank.load(folder, "train", wheels=wheels)
+        TextureBank.load(folder, "train", wheels=wheels)
     return folder
 
 
-@pytest.fixture(scope="module")
-def packed(cache, tmp_path_factory):
+@pytest.fixture(scope="session")
+def made_packs(made_cache, tmp_path_factory):
     """Folder of a pack with everything."""
     from da3_training import cli
 
     folder = tmp_path_factory.mktemp("packs")
-    cli.main(["pack-scenes", str(folder), "--cache", str(cache)])
+    with few_textures():
+        cli.main(["pack-scenes", str(folder), "--cache", str(made_cache)])
     return folder
+
+
+@pytest.fixture(scope="module")
+def cache(made_cache, few):
+    """The cache, with as few textures in all that opens it; to be read only."""
+    return made_cache
+
+
+@pytest.fixture(scope="module")
+def packed(made_packs, few):
+    """The pack, likewise."""
+    return made_packs
 
 
 @pytest.fixture

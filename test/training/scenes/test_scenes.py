@@ -16,16 +16,20 @@ from da3_ros.geometry.poses import invert, transform
 from da3_training.data.records import load_room
 
 os.environ.setdefault("LP_NUM_THREADS", "1")
+from da3_training.scenes import patterns, textures
 from da3_training.scenes.cameras import pose_of
 
 
 @pytest.fixture(scope="module")
 def studio(scene_cache):
+    """With two textures of every maker: a whole bank takes ten seconds."""
     from da3_training.scenes.generate import Studio
     from da3_training.scenes.sources import open_assets
 
     try:
-        return Studio(*open_assets("train", scene_cache, assets=False), "train")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(textures, "PROCEDURAL", {tag: 2 * len(kinds) for tag, kinds in patterns._KINDS.items()})
+            return Studio(*open_assets("train", scene_cache, assets=False), "train")
     except Exception as error:  # moderngl raises a bare Exception without EGL
         pytest.skip(f"no EGL renderer ({error}): apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri")
 
@@ -140,7 +144,7 @@ def test_cameras_are_drawn_from_all_kinds_and_fields_of_view(studio, tmp_path):
     assert max(widths) - min(widths) > 25
 
 
-def test_the_command_renders_rooms_and_goes_on(studio, tmp_path, capfd):
+def test_the_command_renders_rooms_and_goes_on(studio, few, tmp_path, capfd):
     """With workers of its own, normal maps too; a second run finds them done."""
     from da3_training.scenes.generate import main
 

@@ -5,6 +5,7 @@ from needs import needs
 
 needs("lightning_fabric", "moderngl", "safetensors", "torch", "tqdm")
 
+import multiprocessing
 import os
 import pickle
 import signal
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,6 +35,29 @@ from da3_training.studio.sources import open_studio
 
 pytestmark = [pytest.mark.usefixtures("egl"), pytest.mark.timeout(300)]
 TENSORS = ("pictures", "depth", "marks", "intrinsics", "pose", "metric")
+
+
+@pytest.fixture(scope="module")
+def imported():
+    """What begins processes as forks of one that has imported what takes them seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "da3_training.studio.crew", "da3_training.studio.lanes"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        forkserver.ensure_running()
+    return context
+
+
+@pytest.fixture(autouse=True)
+def quick(request, imported, monkeypatch):
+    """Crews of such processes, but for tests that ask for `anew`: as in use."""
+    if "anew" not in request.fixturenames:
+        monkeypatch.setattr(crew_module, "multiprocessing", SimpleNamespace(get_context=lambda _: imported))
+
+
+@pytest.fixture
+def anew():
+    """Crews of processes that start from nothing."""
 
 
 @pytest.fixture
@@ -245,7 +271,7 @@ def test_two_studios_and_labels_beside_one_are_refused(studio_config):
     assert replace(studio_config, runtime=RuntimeConfig()).has_studio
 
 
-def test_develop_takes_what_a_crew_gives(studio_config):
+def test_develop_takes_what_a_crew_gives(studio_config, anew):
     batch = develop(batches(studio_config, 1)[0])
     assert batch.images.isfinite().all()
     assert batch.images.std() > 0.2

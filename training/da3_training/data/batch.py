@@ -32,7 +32,7 @@ class RawScene(NamedTuple):
     looks: NDArray[np.float32]
     """(S, L): a row of numbers a view, see `da3_training.data.look`."""
     sensors: NDArray[np.float32]
-    """(S, K): of the camera that takes a rendered scene, see `da3_training.data.exposure`; zeros for photos."""
+    """(S, K): of the camera that takes a rendered scene, see `da3_training.data.camera`; zeros for photos."""
     metric: bool
     rendered: bool
 

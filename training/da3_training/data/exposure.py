@@ -14,17 +14,28 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from da3_training.data.camera import (
+    ANGLE,
+    BLUR,
+    BRIGHTNESS,
+    COLOUR_RANGE,
+    CONTRAST,
+    GAIN,
+    GAMMA,
+    LENGTH,
+    LENS,
+    NOISE,
+    QUALITY,
+    SATURATION,
+    SEED,
+    SHADE,
+    VIGNETTE,
+    WHITE,
+)
 from da3_training.data.filters import blurred, gaussian_kernels, motion_kernels
 from da3_training.data.jpeg import through_jpeg
 from da3_training.data.noise import hashed_noise
 
-COLOUR_RANGE = 4.0
-"""Linear colour that the square root in bytes ends at."""
-BRIGHTNESS, GAIN, WHITE, GAMMA, CONTRAST, SATURATION, VIGNETTE, BLUR = (0, 1, 2, 5, 6, 7, 8, 9)
-LENGTH, ANGLE, NOISE, SHADE, QUALITY, SEED, LENS = (10, 11, 12, 13, 14, 15, 16)
-"""Where the numbers of a camera begin in its row; GAIN is that of the view, LENGTH and ANGLE of its motion, LENS the
-coefficient of radial distortion."""
-NUMBERS = LENS + 1
 _GREY = (0.3, 0.55, 0.15)
 
 

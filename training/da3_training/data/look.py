@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from da3_training.data.camera import SEEDS
 from da3_training.data.filters import blurred, gaussian_kernels
 from da3_training.data.jpeg import through_jpeg
 from da3_training.data.noise import hashed_noise
@@ -21,8 +22,6 @@ LIGHT = (3, 4)
 GAMMA, GAIN, WHITE, ORDER, SATURATION, BLUR, NOISE, QUALITY, SEED, UNEVEN = (0, 1, 2, 5, 8, 9, 10, 11, 12, 13)
 """Where the numbers of a look begin in its row; QUALITY 0 is no JPEG."""
 NUMBERS = UNEVEN + LIGHT[0] * LIGHT[1]
-SEEDS = 1 << 24
-"""Single precision holds whole numbers up to here."""
 
 
 def plain_looks(views: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from da3_training.data import exposure
+from da3_training.data import camera
 from da3_training.data.batch import OBJECT, SKY, SKY_KNOWN, VALID, RawBatch, RawScene, collate
 from da3_training.data.look import plain_looks, random_looks
 from da3_training.data.records import BrokenSampleError, Record, Scenes
@@ -174,7 +174,7 @@ def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], dra
         intrinsics=np.stack([r.intrinsics for r in kept]).astype(np.float32),
         pose=np.stack([first @ r.pose for r in kept]).astype(np.float32),
         looks=looks,
-        sensors=np.zeros((len(kept), exposure.NUMBERS), np.float32),
+        sensors=np.zeros((len(kept), camera.NUMBERS), np.float32),
         metric=all(r.metric for r in records),
         rendered=False,
     )

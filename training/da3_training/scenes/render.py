@@ -16,7 +16,7 @@ import cv2
 import moderngl
 import numpy as np
 
-from da3_training.data.exposure import COLOUR_RANGE
+from da3_training.data.camera import COLOUR_RANGE
 from da3_training.scenes.arrays import Floats, Pixels
 from da3_training.scenes.lighting import SHADOW_SIZE, Lighting, projection, uniforms
 from da3_training.scenes.mesh import Mesh

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from da3_training.data import exposure
-from da3_training.data.look import SEEDS
+from da3_training.data import camera
 from da3_training.scenes.arrays import Floats, Pixels
 
 
@@ -52,26 +51,26 @@ class Sensor:
 
         distortion: coefficient of the lens.
         """
-        rows = np.zeros((views, exposure.NUMBERS), np.float32)
+        rows = np.zeros((views, camera.NUMBERS), np.float32)
         for at, value in (
-            (exposure.BRIGHTNESS, self.brightness),
-            (exposure.GAMMA, self.gamma),
-            (exposure.CONTRAST, self.contrast),
-            (exposure.SATURATION, self.saturation),
-            (exposure.VIGNETTE, self.vignette),
-            (exposure.BLUR, self.blur),
-            (exposure.NOISE, self.noise),
-            (exposure.SHADE, self.shade),
-            (exposure.QUALITY, self.quality),
-            (exposure.LENS, distortion),
+            (camera.BRIGHTNESS, self.brightness),
+            (camera.GAMMA, self.gamma),
+            (camera.CONTRAST, self.contrast),
+            (camera.SATURATION, self.saturation),
+            (camera.VIGNETTE, self.vignette),
+            (camera.BLUR, self.blur),
+            (camera.NOISE, self.noise),
+            (camera.SHADE, self.shade),
+            (camera.QUALITY, self.quality),
+            (camera.LENS, distortion),
         ):
             rows[:, at] = value
-        rows[:, exposure.WHITE : exposure.WHITE + 3] = self.white_balance
-        rows[:, exposure.GAIN] = np.exp(rng.normal(0, self.exposure_jitter, views))
+        rows[:, camera.WHITE : camera.WHITE + 3] = self.white_balance
+        rows[:, camera.GAIN] = np.exp(rng.normal(0, self.exposure_jitter, views))
         if self.motion:
-            rows[:, exposure.LENGTH] = rng.exponential(self.motion, views)
-            rows[:, exposure.ANGLE] = rng.uniform(0, np.pi, views)
-        rows[:, exposure.SEED] = rng.integers(SEEDS, size=views)
+            rows[:, camera.LENGTH] = rng.exponential(self.motion, views)
+            rows[:, camera.ANGLE] = rng.uniform(0, np.pi, views)
+        rows[:, camera.SEED] = rng.integers(camera.SEEDS, size=views)
         return rows
 
     def expose(self, linear: Floats, depth: Floats, rng: np.random.Generator) -> Pixels:
