@@ -22,6 +22,8 @@ from gpu_proof.probe import Event, Kernel, Probe
 MEBI = 1 << 20
 GRAIN = 2 * MEBI
 """The driver takes memory from the device in such pieces: less than one cannot be seen."""
+COPIED = 64 * MEBI
+"""Bytes of the copies whose speed is measured."""
 
 
 def plan(options: Options) -> list[str]:
@@ -138,7 +140,7 @@ def _round_trip(cuda: Cuda, generator: np.random.Generator, count: int) -> None:
 def _events(probe: Probe, found: dict[str, Any], torch: Any) -> None:
     """Copies in their order on the stream, between events that say how long they took."""
     cuda = probe.cuda
-    first, second = (Buffer(cuda, (64 * MEBI,), np.uint8) for _ in range(2))
+    first, second = (Buffer(cuda, (COPIED,), np.uint8) for _ in range(2))
     marks = [Event(cuda) for _ in range(4)]
     try:
         content = np.random.default_rng(3).integers(0, 256, first.nbytes, dtype=np.uint8)
@@ -158,7 +160,7 @@ def _events(probe: Probe, found: dict[str, Any], torch: Any) -> None:
         demand(all(t >= 0 for t in times) and sum(times) <= wall + 1, f"events say {times} ms, the clock {wall} ms")
         gigabytes = [first.nbytes / 1e6 / max(t, 1e-6) for t in times]
         found.update(zip(("upload_gb_s", "within_gb_s", "download_gb_s"), gigabytes, strict=True))
-        found["says"] = "64 MiB up, within, down at {:.1f}, {:.0f}, {:.1f} GB/s".format(*gigabytes)
+        found["says"] = "{} MiB up, within, down at {:.1f}, {:.0f}, {:.1f} GB/s".format(COPIED // MEBI, *gigabytes)
     finally:
         _free(*marks, first, second)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from da3_ros.bag.errors import BagError
+from da3_ros.bag.fleet.board import Board
 from da3_ros.bag.fleet.task import Result, Task, process_bag
 from da3_ros.bag.io import places
 from da3_ros.bag.plan.plan import Request
@@ -134,24 +135,11 @@ def _attempt(task: Task, load: Load, board: Any) -> Result:
     return process_bag(task, load, progress)
 
 
-class _Board:
-    """Keeps what the tasks say of themselves; an actor of Ray."""
-
-    def __init__(self) -> None:
-        self._done: dict[str, tuple[int, int]] = {}
-
-    def report(self, name: str, done: int, most: int) -> None:
-        self._done[name] = (done, most)
-
-    def read(self) -> dict[str, tuple[int, int]]:
-        return dict(self._done)
-
-
 def _board(ray: Any) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(_Board).remote()
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(Board).remote()
 
 
 def _drive(

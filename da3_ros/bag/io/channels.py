@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from rosbags.interfaces import Qos
@@ -85,6 +86,7 @@ def interface_name(name: str) -> str:
     return normalize_msgtype(name)
 
 
+@lru_cache  # topics of a recording have few of them, and YAML is slow to read
 def recorded_qos(profiles: str) -> tuple[Qos, ...]:
     """Quality of service of a topic from its text in a bag; none where it cannot be read."""
     try:

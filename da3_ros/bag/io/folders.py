@@ -18,6 +18,8 @@ from da3_ros.bag.io.containers import SUFFIXES, is_recording, looks_like_one, un
 from da3_ros.bag.io.findings import Findings
 
 METADATA = "metadata.yaml"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The compiled one where there is one: many topics take the other longer than planning the run."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _content(metadata: Path, findings: Findings) -> _Content | None:
     if not metadata.exists():
         return None
     try:
-        content = yaml.safe_load(metadata.read_bytes())["rosbag2_bagfile_information"]
+        content = yaml.load(metadata.read_bytes(), _LOADER)["rosbag2_bagfile_information"]
         names = _strings(content["relative_file_paths"])
     except (yaml.YAMLError, LookupError, TypeError, ValueError, OSError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -31,7 +31,7 @@ from da3_ros.bag.plan.plan import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 class Slow(bags.CountingEstimator):
     def __call__(self, views, *, odometry=False):
-        time.sleep(0.02)
+        time.sleep(0.03)
         return super().__call__(views, odometry=odometry)
 def work(sets, largest):
     if largest:
