@@ -3,7 +3,7 @@
 """The whole test suite, as `make test` runs it: in two parts at once.
 
 Tests that wait for nothing but the processor run in two processes, each folder in one of them (its fixtures are dear),
-at the lowest priority. Those that start processes which talk to each other and mind the time run one by one beside
+at a low priority. Those that start processes which talk to each other and mind the time run one by one beside
 them, and come first wherever they want a core; what they say is shown when both parts are through.
 """
 
@@ -25,8 +25,8 @@ BUSY = (
 """Folders and files of `test` that only compute."""
 SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadgroup")
 """Options for them; test/conftest.py says what stays in one process."""
-LOWEST = 19
-"""Of the niceness that processes have."""
+NICE = 10
+"""Niceness of the first part: enough to come second, and there is room below it for threads that give way."""
 
 
 def run(busy: Sequence[str], timed: Sequence[str], folder: Path = ROOT) -> int:
@@ -39,7 +39,7 @@ def run(busy: Sequence[str], timed: Sequence[str], folder: Path = ROOT) -> int:
     with tempfile.TemporaryFile() as said:
         second = subprocess.Popen([*pytest, *timed], cwd=folder, env=env, stdout=said, stderr=subprocess.STDOUT)
         first = subprocess.Popen(
-            ["nice", "-n", str(LOWEST), *pytest, *busy], cwd=folder, env={**env, "OMP_NUM_THREADS": "1"}
+            ["nice", "-n", str(NICE), *pytest, *busy], cwd=folder, env={**env, "OMP_NUM_THREADS": "1"}
         )
         try:
             codes = first.wait(), second.wait()

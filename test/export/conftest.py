@@ -20,7 +20,7 @@ def seeded(preset, where, dtype):
         patch.setitem(PRESETS, preset.name, preset)
         torch.manual_seed(0)
         save_checkpoint(create_model(preset.name), where, dtype)
-        yield patch
+        yield
 
 
 @contextmanager
@@ -82,13 +82,14 @@ def exported_giant(tmp_path_factory):
         return copy.deepcopy(made[0])
 
     options = {"size": SIZE, "kinds": ("unposed",), "rays": True, "gaussians": True}
-    with seeded(MICRO_GIANT, where, torch.float32) as patch:
-        trace = graph.trace
-        patch.setattr(graph, "trace", trace_once)
-        with pytest.raises(ValueError, match="differs from torch") as refused:
-            export_checkpoint(where, where, tolerance=0.0, **options)
-        left = [path.name for path in where.iterdir()]
-        differences = export_checkpoint(where, where, **options)
+    trace = graph.trace
+    with seeded(MICRO_GIANT, where, torch.float32):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(graph, "trace", trace_once)
+            with pytest.raises(ValueError, match="differs from torch") as refused:
+                export_checkpoint(where, where, tolerance=0.0, **options)
+            left = [path.name for path in where.iterdir()]
+            differences = export_checkpoint(where, where, **options)
         assert len(made) == 2
         yield load_checkpoint(where), where, differences, (str(refused.value), left)
 

@@ -61,16 +61,16 @@ def test_the_shipped_graphs_build_for_every_generation(kind, target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_attention_is_fused_in_fp16(half, target):
     """Unfused, the activations hold (views * tokens)^2 numbers a head; fused, they grow with the views."""
-    two, four, eight = (activations(half, Shape(n, SIDE, SIDE), target) for n in (2, 4, 8))
+    two, eight = (activations(half, Shape(n, SIDE, SIDE), target) for n in (2, 8))
     assert eight < 2 * attention_bytes(MICRO.heads, 8, 2)
-    assert (eight - four) / (four - two) < 3  # 2 where memory is linear in views; in fp32, which is not fused: 5.2
+    assert eight / two < 4.5  # 4 at most where memory is linear in views; in fp32, which is not fused: 10.6
 
 
 def test_attention_is_not_fused_in_fp32():
     """TensorRT fuses half precision only. Should this fail, fp32 has become much cheaper: good news."""
-    two, four, eight = (activations(NANO / graph_name("unposed"), Shape(n, SIDE, SIDE)) for n in (2, 4, 8))
+    two, eight = (activations(NANO / graph_name("unposed"), Shape(n, SIDE, SIDE)) for n in (2, 8))
     assert eight > attention_bytes(PRESETS["da3-nano"].heads, 8, 4)
-    assert (eight - four) / (four - two) > 3
+    assert eight / two > 8
 
 
 def test_several_shapes_become_profiles():
