@@ -18,12 +18,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUSY = (
-    "bag", "benchmark", "cli", "engines", "estimation", "examples", "export", "files", "geometry", "messages",
-    "network", "parity", "stream", "sync", "test_imports.py", "test_launch.py", "test_launch_api.py", "test_rooms.py",
-    "tools", "training",
+    "export", "bag", "training", "estimation", "tools", "stream", "benchmark", "engines", "cli", "parity",
+    "test_imports.py", "network", "examples", "files", "geometry", "messages", "sync", "test_launch.py",
+    "test_launch_api.py", "test_rooms.py",
 )  # fmt: skip
-"""Folders and files of `test` that only compute."""
-SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadgroup")
+"""Folders and files of `test` that only compute, the longest ones first: what is short fills up the end."""
+SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
 """Options for them; test/conftest.py says what stays in one process."""
 NICE = 10
 """Niceness of the first part: enough to come second, and there is room below it for threads that give way."""
