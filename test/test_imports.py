@@ -314,7 +314,8 @@ def find_heavy(*modules):
         "        print(module, package)\n"
         "    wanted -= sys.modules.keys()\n"
     )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "training", os.environ.get("PYTHONPATH", ""))))}
+    path = os.pathsep.join(filter(None, (str(ROOT / "training"), os.environ.get("PYTHONPATH"))))
+    env = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, "-c", code, *modules]
     done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
     return [tuple(line.split()) for line in done.stdout.splitlines()]

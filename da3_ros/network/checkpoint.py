@@ -16,7 +16,7 @@ import torch
 from da3_ros.atomic import replacing, write_atomically
 from da3_ros.hub import HubError, fetch_snapshot, is_hub_id
 from da3_ros.network.base import DepthAnything3
-from da3_ros.network.model import create_model
+from da3_ros.network.model import build_model, create_model
 from da3_ros.network.presets import PRESETS, NestedPreset, Preset
 
 WEIGHTS = "model.safetensors"
@@ -174,12 +174,10 @@ def _shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 @cache
-def _shapes_of_preset(name: str, preset: Preset | NestedPreset) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Shapes by key of a network that is not made, and its aliases; preset: that of the name, of which tests have
-    others.
-    """
+def _shapes_of_preset(preset: Preset | NestedPreset) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Shapes by key of a network that is not made, and its aliases."""
     with torch.device("meta"):
-        model = create_model(name)
+        model = build_model(preset)
     return _shapes(model.state_dict()), tied_aliases(model)
 
 
@@ -197,7 +195,7 @@ def _hint(stored: dict[str, tuple[int, ...]], named: str = "") -> str:
     """Words that name the presets which the shapes of a file fit, if there are any."""
     fitting = []
     for name, preset in PRESETS.items():
-        shapes, aliases = _shapes_of_preset(name, preset)
+        shapes, aliases = _shapes_of_preset(preset)
         own = {key: shape for key, shape in shapes.items() if key not in aliases}
         rest = {key: shape for key, shape in stored.items() if key not in aliases}
         if not any(key.startswith(OPTIONAL_PARTS) for key in own):

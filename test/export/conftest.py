@@ -64,6 +64,16 @@ def exported_nested(tmp_path_factory):
 
 
 @pytest.fixture(scope="package")
+def exported_single(tmp_path_factory):
+    """A small network that looks at each image alone, its folder, and what the export of its graph measured."""
+    torch = pytest.importorskip("torch")
+    from micro import MICRO_SINGLE
+
+    with export_seeded(MICRO_SINGLE, tmp_path_factory.mktemp("single"), torch.float32) as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
 def exported_giant(tmp_path_factory):
     """A small network with everything that can be asked for, rays and Gaussians, its folder, what the export of its
     graph measured, and what an export before it, whose tolerance was 0, said and left. Of one size, which is traced
@@ -96,7 +106,7 @@ def exported_giant(tmp_path_factory):
 
 def pytest_collection_modifyitems(items):
     """The first test that needs graphs waits for their export: seconds each, many more on a busy machine."""
-    dear = {"exported", "exported_nested", "exported_giant", "in_16_bits", "several"}
+    dear = {"exported", "exported_nested", "exported_giant", "exported_single", "in_16_bits", "several"}
     for item in items:
         if dear & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(400))

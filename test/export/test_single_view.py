@@ -14,26 +14,11 @@ from micro import MICRO_SINGLE
 
 from da3_ros.engines import load_engine
 from da3_ros.estimation import Estimator, EstimatorConfig, ScaleConfig, View, ViewSet
-from da3_ros.export import export_checkpoint
 from da3_ros.export.trace import ExportedNetwork, example_inputs
 from da3_ros.geometry import CameraModel
 from da3_ros.models import ModelRecord
-from da3_ros.network import PRESETS, build_model, load_checkpoint, save_checkpoint
-
-pytestmark = pytest.mark.timeout(400)  # the first test waits for an export
 
 RECORD = ModelRecord("micro-metric", MICRO_SINGLE.name, "none", metric=True, focal_rule=300.0, recommended_size=56)
-
-
-@pytest.fixture(scope="module")
-def exported_single(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("single")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, MICRO_SINGLE.name, MICRO_SINGLE)
-        torch.manual_seed(0)
-        save_checkpoint(build_model(MICRO_SINGLE), folder)
-        differences = export_checkpoint(folder, folder)
-        yield load_checkpoint(folder), folder, differences
 
 
 def view(name="a", focal=150.0):

@@ -41,10 +41,15 @@ class ScaleSource:
         """affine: whether the network's depth is defined up to scale and shift, rather than up to scale."""
         self.config, self._affine = config, affine
         self._filters = {told: ScaleFilter(config) for told in (True, False)}
-        self._filter = self._filters[False]
-        """That of the last set. Sets of which the network tells metres and sets of which it does not, for want of a
-        focal length, have depth in different units: what is known of the one says nothing about the other.
+        """By whether the network tells metres. Sets of which it does, and sets of which it does not for want of a focal
+        length, have depth in different units: what is known of the one says nothing about the other.
         """
+        self._told = False
+
+    @property
+    def _filter(self) -> ScaleFilter:
+        """That of the last set."""
+        return self._filters[self._told]
 
     def reset(self) -> None:
         """Forget the last scale, for example after a jump in time."""
@@ -53,12 +58,11 @@ class ScaleSource:
 
     def memory(self) -> Any:
         """What the filters remember, for `recall`."""
-        return self._filter is self._filters[True], {told: each.memory() for told, each in self._filters.items()}
+        return self._told, {told: each.memory() for told, each in self._filters.items()}
 
     def recall(self, memory: Any) -> None:
         """Go on where `memory` was asked for."""
-        last, memories = memory
-        self._filter = self._filters[last]
+        self._told, memories = memory
         for told, each in memories.items():
             self._filters[told].recall(each)
 
@@ -98,7 +102,7 @@ class ScaleSource:
             return ScaleEstimate("none", message="scale.source is none: depth is relative")
         if source == "given":
             return ScaleEstimate("given", self.config.value, metric=True)
-        self._filter = self._filters[metres is not None]
+        self._told = metres is not None
         last = self._filter.last
         if last is not None and self._is_fresh(now):
             return last
