@@ -116,7 +116,7 @@ def _print_group(trt: Any, graph: Path, preset: str, precision: str, target: str
     for shape in shapes:
         row = f"| {precision} | {target} | {shape.views}x{shape.height}x{shape.width} |"
         try:
-            out = build_serialized(trt, graph, "unposed", BuildOptions((shape,), target=target))
+            out = build_serialized(trt, graph, "unposed", BuildOptions((shape,), targets=(target,)))
         except BuildError as error:
             print(f"{row} failed: {error} |", flush=True)
             return False

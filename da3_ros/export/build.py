@@ -37,17 +37,18 @@ class BuildOptions:
     flags: Flags = field(default_factory=Flags)
     timing_cache: Path | None = None
     """File of measured kernel times, made when it is missing; it makes later builds on the same GPU quick."""
-    target: str = ""
-    """Only TensorRT for RTX: compute capability to build for without a GPU, for example ``SM86``."""
+    targets: tuple[str, ...] = ()
+    """Only TensorRT for RTX: compute capabilities to build one plan for without a GPU, for example ``SM86``."""
 
     def __post_init__(self) -> None:
         if not self.shapes:
             raise ValueError("a plan needs at least one shape")
         if len(set(self.shapes)) != len(self.shapes):
             raise ValueError(f"shapes repeat: {', '.join(map(str, self.shapes))}")
-        if self.target and self.timing_cache:
+        if self.targets and self.timing_cache:
             raise ValueError(
-                f"target {self.target} is built without a GPU, so there is nothing to time: no timing cache"
+                f"targets {', '.join(self.targets)} are built without a GPU, so there is nothing to time: "
+                "no timing cache"
             )
 
 
@@ -103,15 +104,21 @@ def _configure(trt: Any, config: Any, options: BuildOptions) -> None:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if flags.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-    if options.target:
-        if not hasattr(config, "set_compute_capability"):
-            raise BuildError("only TensorRT for RTX builds for a GPU that is not there (target); leave target empty")
-        capability = getattr(trt.ComputeCapability, options.target, None)
-        if capability is None:
-            known = ", ".join(name for name in trt.ComputeCapability.__members__ if name.startswith("SM"))
-            raise BuildError(f"{trt.__name__} {trt.__version__} cannot build for {options.target}; it knows {known}")
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(capability, 0)
+    if options.targets:
+        _set_targets(trt, config, options.targets)
+
+
+def _set_targets(trt: Any, config: Any, targets: Sequence[str]) -> None:
+    if not hasattr(config, "set_compute_capability"):
+        raise BuildError("only TensorRT for RTX builds for GPUs that are not there (targets); leave targets empty")
+    capabilities = [getattr(trt.ComputeCapability, target, None) for target in targets]
+    if None in capabilities:
+        unknown = targets[capabilities.index(None)]
+        known = ", ".join(name for name in trt.ComputeCapability.__members__ if name.startswith("SM"))
+        raise BuildError(f"{trt.__name__} {trt.__version__} cannot build for {unknown}; it knows {known}")
+    config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
+        config.set_compute_capability(capability, index)
 
 
 def _set_shapes(builder: Any, network: Any, config: Any, kind: str, shapes: Sequence[Shape]) -> None:

@@ -3,7 +3,7 @@
 
 For cameras unknown and cameras known, in float32 and, where asked for, with the large products in 16 bits; for CPUs
 also with fused operators. The graphs take uint8 RGB images as they come from a camera, and hold only what the node
-publishes: rays, Gaussians and everything that leads to them alone are pruned, unless they are asked for.
+publishes: rays, Gaussians and everything that leads to them alone are left out, unless they are asked for.
 """
 
 from __future__ import annotations

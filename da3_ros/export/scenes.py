@@ -38,7 +38,7 @@ class ScenesNetwork(ExportedNetwork):
         """Outputs of `ExportedNetwork`, with the dimension of scenes before theirs."""
         x = ((images.float() - self.mean) / self.std).permute(0, 1, 4, 2, 3)
         mask = None if known is None else known > 0.5
-        out = self.model(x, extrinsics, intrinsics, known=mask, reference=REFERENCE)
+        out = self.model(x, extrinsics, intrinsics, known=mask, reference=REFERENCE, rays=self.rays)
         return tuple(value for _, value in self.named(out))
 
 

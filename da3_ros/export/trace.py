@@ -88,7 +88,7 @@ class ExportedNetwork(nn.Module):
             further |= {"extrinsics": extrinsics[None], "intrinsics": intrinsics[None]}
             if known is not None:
                 further["known"] = known[None] > 0.5
-        out = self.model(x, **further, reference=REFERENCE, gaussians=self.gaussians)
+        out = self.model(x, **further, reference=REFERENCE, rays=self.rays, gaussians=self.gaussians)
         if self.gaussians:
             out[GAUSSIANS] = torch.cat([out[RAW], out[RAW_OPACITY][..., None]], dim=-1)
         return tuple(value if name == METRIC_SCALE else value[0] for name, value in self.named(out))
@@ -143,8 +143,8 @@ def trace(
         several = Dim("scenes", min=1, max=MOST_VIEWS)
         shapes = {name: {0: several, **{i + 1: side for i, side in sides.items()}} for name, sides in shapes.items()}
         example = tuple(torch.stack([value, value]) for value in example)
-    # The exporter prints its progress and warns of things that do not concern this graph.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
+    # The exporter prints its progress and warns of things that do not concern this graph. Gradients cost it time.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network.eval(),

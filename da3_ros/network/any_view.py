@@ -40,6 +40,7 @@ class AnyViewNetwork(DepthAnything3):
         *,
         known: Tensor | None = None,
         features: Sequence[int] = (),
+        rays: bool = True,
         gaussians: bool = False,
         views_at_once: int | None = None,
     ) -> dict[str, Tensor]:
@@ -54,8 +55,9 @@ class AnyViewNetwork(DepthAnything3):
         is an extrapolation.
         reference: strategy that picks the reference view of scenes of three or more views without a known camera.
         features: indices of blocks whose normalised patch tokens come back as ``features_<index>``
-        (B, S, H/14, W/14, C). gaussians: predict 3D Gaussians too, where the preset has the head for it.
-        views_at_once: images that a head takes at a time, to bound its memory; None for all.
+        (B, S, H/14, W/14, C). rays: False leaves out the ray map, and the half of the head that only rays need.
+        gaussians: predict 3D Gaussians too, where the preset has the head for it. views_at_once: images that a head
+        takes at a time, to bound its memory; None for all.
 
         Returns depth and depth_conf (B, S, H, W); ray (B, S, h, w, 6), direction then origin, and ray_conf
         (B, S, h, w) at 8/14 of the image size; extrinsics T_camera_world (B, S, 3, 4); intrinsics (B, S, 3, 3);
@@ -75,7 +77,7 @@ class AnyViewNetwork(DepthAnything3):
         camera_tokens, known = self._condition((b, s, height, width), extrinsics, intrinsics, known)
         encoded = self.backbone.pretrained(images, camera_tokens, reference, known=known, features=features)
         levels = [level.flatten(0, 1) for level in encoded.levels]
-        out = in_parts(lambda part: self.head(part, height, width), levels, views_at_once)
+        out = in_parts(lambda part: self.head(part, height, width, rays), levels, views_at_once)
         out = {name: value.unflatten(0, (b, s)) for name, value in out.items()}
         code = self.cam_dec(encoded.camera)
         out["pose_code"] = code

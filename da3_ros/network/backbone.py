@@ -124,19 +124,15 @@ def cubic_resampling(n_out: int, n_in: int, ratio: float, like: Tensor) -> Tenso
     (coefficient -0.75, half-pixel centres); written as a matrix so that an exported graph may have any size.
     """
     a = -0.75
-    source = (torch.arange(n_out, device=like.device, dtype=like.dtype) + 0.5) / ratio - 0.5
-    base = torch.floor(source)
-    t = source - base
+    source = (torch.arange(n_out, device=like.device, dtype=like.dtype)[:, None] + 0.5) / ratio - 0.5
+    taps = torch.floor(source) + torch.arange(-1, 3, device=like.device, dtype=like.dtype)
+    d = (source - taps).abs()
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((d - 5) * d + 8) * d * a - 4 * a
+    weights = torch.where(d <= 1, near, far)
     columns = torch.arange(n_in, device=like.device, dtype=like.dtype)
-    out = torch.zeros_like(source)[:, None] * columns
-    for k in range(-1, 3):
-        d = (t - k).abs()
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        far = ((d - 5) * d + 8) * d * a - 4 * a
-        weight = torch.where(d <= 1, near, far)
-        column = (base + k).clamp(0, n_in - 1)
-        out = out + weight[:, None] * (column[:, None] == columns).to(like.dtype)
-    return out
+    hits = taps.clamp(0, n_in - 1)[:, :, None] == columns
+    return (weights[:, :, None] * hits.to(like.dtype)).sum(1)
 
 
 class Encoded(NamedTuple):

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from da3_ros.network.presets import PATCH, Preset
 
+GAIN = 0.1
+"""Of the positions that are added to the features."""
+
 
 class ResidualConvUnit(nn.Module):
     """Two pre-activated 3 x 3 convolutions with a skip."""
@@ -88,11 +91,14 @@ class Dpt(nn.Module):
     def laterals(self, levels: list[Tensor], height: int, width: int) -> list[Tensor]:
         """Levels (N, P, D) as images (N, F, h, w) at 4, 2, 1 and 1/2 times the patch grid."""
         ph, pw = height // PATCH, width // PATCH
+        plane = image_plane(ph, pw, width / height, levels[0]) if self.positions else None
         out = []
         for i, tokens in enumerate(levels):
             # This view of the tokens is already in channels-last memory order, which CPUs convolve faster.
             x = self.norm(tokens).unflatten(1, (ph, pw)).permute(0, 3, 1, 2)
-            x = self.located(self.projects[i](x), height, width)
+            x = self.projects[i](x)
+            if plane is not None:
+                x = x + position_embedding(x.shape[1], *plane, x.dtype, GAIN)
             out.append(getattr(self.scratch, f"layer{i + 1}_rn")(self.resize_layers[i](x)))
         return out
 
@@ -113,7 +119,8 @@ class Dpt(nn.Module):
         """`x` (N, C, h, w) with its image-plane positions added, where this head has them."""
         if not self.positions:
             return x
-        return x + uv_embedding(x.shape[1], x.shape[2], x.shape[3], width / height, x, 0.1)
+        plane = image_plane(x.shape[2], x.shape[3], width / height, x)
+        return x + position_embedding(x.shape[1], *plane, x.dtype, GAIN)
 
 
 def output_layers(features: int, channels: int) -> nn.Sequential:
@@ -121,19 +128,28 @@ def output_layers(features: int, channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(features // 2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, channels, 1))
 
 
-def uv_embedding(channels: int, h: int, w: int, aspect: float, like: Tensor, gain: float = 1.0) -> Tensor:
-    """Sine-cosine embedding (channels, h, w) of position in the image plane, times `gain`.
+def image_plane(h: int, w: int, aspect: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates x (w,) and y (h,) of pixel centres in float32, on a plane whose half diagonal is 1.
 
-    Coordinates are those of pixel centres on a plane whose half diagonal is 1; `aspect` is image width / height.
-    The first half of the channels encodes x, the second y.
+    aspect: width / height of the image, which the pixels of a coarser grid need not have. like: for the device.
     """
     diagonal = (aspect * aspect + 1.0) ** 0.5
+    x, y = (
+        (torch.arange(n, device=like.device, dtype=torch.float32) * 2 + (1 - n)) * (span / n)
+        for n, span in ((w, aspect / diagonal), (h, 1.0 / diagonal))
+    )
+    return x, y
+
+
+def position_embedding(channels: int, x: Tensor, y: Tensor, dtype: torch.dtype, gain: float = 1.0) -> Tensor:
+    """Sine-cosine embedding (channels, h, w) of the positions of `image_plane`, times `gain`, in `dtype`.
+
+    The first half of the channels encodes x, the second y. Worked out in float32 whatever `dtype` is.
+    """
     quarter = channels // 4
-    omega = 100.0 ** (-torch.arange(quarter, device=like.device, dtype=torch.float32) / quarter)
-    parts = []
-    for n, span in ((w, aspect / diagonal), (h, 1.0 / diagonal)):
-        centres = (torch.arange(n, device=like.device, dtype=torch.float32) * 2 + 1 - n) * (span / n)
-        angle = omega[:, None] * centres
-        parts.append((gain * torch.cat([angle.sin(), angle.cos()])).to(like.dtype))
-    x, y = parts
-    return torch.cat([x[:, None].expand(-1, h, -1), y[:, :, None].expand(-1, -1, w)])
+    omega = 100.0 ** (-torch.arange(quarter, device=x.device, dtype=torch.float32).unsqueeze(1) / quarter)
+    of_x, of_y = (
+        (gain * torch.cat([angle.sin(), angle.cos()])).to(dtype) for angle in (omega * centres for centres in (x, y))
+    )
+    h, w = y.shape[0], x.shape[0]
+    return torch.cat([of_x.unsqueeze(1).expand(-1, h, -1), of_y.unsqueeze(2).expand(-1, -1, w)])

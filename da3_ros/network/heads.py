@@ -50,23 +50,21 @@ class DualDpt(Dpt):
             for _ in range(RAY_LEVELS)
         )
 
-    def forward(self, levels: list[Tensor], height: int, width: int) -> dict[str, Tensor]:
+    def forward(self, levels: list[Tensor], height: int, width: int, rays: bool = True) -> dict[str, Tensor]:
         """Tapped levels, each (N, P, 2 C), of images of height x width pixels -> dict of maps.
 
-        depth, depth_conf: (N, H, W); ray: (N, 8H/14, 8W/14, 6), direction then origin; ray_conf: (N, 8H/14, 8W/14).
-        Depth is positive, confidences are >= 1.
+        depth, depth_conf: (N, H, W); and with `rays` ray: (N, 8H/14, 8W/14, 6), direction then origin; ray_conf:
+        (N, 8H/14, 8W/14). Depth is positive, confidences are >= 1.
         """
         s = self.scratch
         laterals = self.laterals(levels, height, width)
         x = s.output_conv2(self.located(self.full_size(laterals, height, width), height, width))
+        out = {"depth": x[:, 0].exp(), "depth_conf": x[:, 1].exp() + 1}
+        if not rays:
+            return out
         r = s.output_conv1_aux[-1](self.fuse(laterals, height // PATCH, width // PATCH, "_aux"))
         r = s.output_conv2_aux[-1](self.located(r, height, width))
-        return {
-            "depth": x[:, 0].exp(),
-            "depth_conf": x[:, 1].exp() + 1,
-            "ray": r[:, :6].permute(0, 2, 3, 1),
-            "ray_conf": r[:, 6].exp() + 1,
-        }
+        return {**out, "ray": r[:, :6].permute(0, 2, 3, 1), "ray_conf": r[:, 6].exp() + 1}
 
 
 class DepthSkyDpt(Dpt):

@@ -41,6 +41,7 @@ class NestedNetwork(DepthAnything3):
         *,
         known: Tensor | None = None,
         features: Sequence[int] = (),
+        rays: bool = True,
         gaussians: bool = False,
         views_at_once: int | None = None,
         in_units: bool = False,
@@ -64,6 +65,7 @@ class NestedNetwork(DepthAnything3):
             reference,
             known=known,
             features=features,
+            rays=rays,
             gaussians=gaussians,
             views_at_once=views_at_once,
         )

@@ -36,6 +36,7 @@ class SingleViewNetwork(DepthAnything3):
         *,
         known: Tensor | None = None,
         features: Sequence[int] = (),
+        rays: bool = True,
         gaussians: bool = False,
         views_at_once: int | None = None,
     ) -> dict[str, Tensor]:
@@ -45,7 +46,7 @@ class SingleViewNetwork(DepthAnything3):
         has no unit; that of da3metric becomes metres by `metric_depth`. Out of training the sky of each image lies
         at the 0.99 quantile of its other depths. features: indices of blocks whose normalised patch tokens come back
         as ``features_<index>`` (B, S, H/14, W/14, C). views_at_once: images that the head takes at a time, to bound
-        its memory; None for all. `reference` makes no difference here.
+        its memory; None for all. `reference` and `rays` make no difference here.
 
         Raises ValueError for cameras, which this network cannot use, for a Gaussian head, which it does not have,
         and for images of a wrong shape.

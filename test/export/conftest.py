@@ -6,7 +6,7 @@ import pytest
 from pretended_gpu import driver, folder, images, leftovers, machine  # noqa: F401
 
 SIZE = (42, 56)
-"""Height and width of graphs of one size."""
+"""Height and width of graphs of one size: half the work to trace."""
 
 
 @contextmanager
@@ -46,11 +46,14 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def in_16_bits(exported):
-    """Float16 and bfloat16 graphs beside the float32 ones; what their export measured."""
+    """A float16 graph of one size and a bfloat16 one of any beside the float32 ones; what their export measured."""
+    from micro import LARGE
+
     from da3_ros.export import export_checkpoint
 
     _, where, _ = exported
-    return export_checkpoint(where, where, precisions=("fp16", "bf16"), kinds=("unposed",))
+    half = export_checkpoint(where, where, precisions=("fp16",), kinds=("unposed",), size=LARGE)
+    return half | export_checkpoint(where, where, precisions=("bf16",), kinds=("unposed",))
 
 
 @pytest.fixture(scope="package")
@@ -65,11 +68,13 @@ def exported_nested(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def exported_single(tmp_path_factory):
-    """A small network that looks at each image alone, its folder, and what the export of its graph measured."""
+    """A small network that looks at each image alone, its folder, and what the export of its graph measured. Of one
+    size: the nested network has such a one inside, and its graph takes any size.
+    """
     torch = pytest.importorskip("torch")
     from micro import MICRO_SINGLE
 
-    with export_seeded(MICRO_SINGLE, tmp_path_factory.mktemp("single"), torch.float32) as made:
+    with export_seeded(MICRO_SINGLE, tmp_path_factory.mktemp("single"), torch.float32, size=SIZE) as made:
         yield made
 
 

@@ -174,7 +174,7 @@ def test_a_graph_of_another_kind_is_refused(machine, folder):
 
 def test_tensorrt_itself_cannot_build_for_another_gpu(machine, folder):
     with pytest.raises(BuildError, match="only TensorRT for RTX"):
-        build_serialized(machine().trt, folder / "unposed.onnx", "unposed", BuildOptions((ONE,), target="SM86"))
+        build_serialized(machine().trt, folder / "unposed.onnx", "unposed", BuildOptions((ONE,), targets=("SM86",)))
 
 
 def test_bad_options_are_refused(tmp_path):
@@ -183,4 +183,4 @@ def test_bad_options_are_refused(tmp_path):
     with pytest.raises(ValueError, match="repeat"):
         BuildOptions((ONE, ONE))
     with pytest.raises(ValueError, match="no timing cache"):
-        BuildOptions((ONE,), timing_cache=tmp_path, target="SM86")
+        BuildOptions((ONE,), timing_cache=tmp_path, targets=("SM86",))

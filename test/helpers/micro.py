@@ -35,9 +35,9 @@ MICRO_SINGLE = Preset(
 MICRO_GIANT = Preset(
     "micro-giant",
     64,
-    6,
+    5,
     4,
-    (2, 3, 4, 5),
+    (1, 2, 3, 4),
     3,
     16,
     (16, 16, 16, 16),
@@ -47,6 +47,9 @@ MICRO_GIANT = Preset(
 )
 
 MICRO_NESTED = NestedPreset("micro-nested", MICRO_GIANT, MICRO_SINGLE)
+
+LARGE = (280, 280)
+"""Height and width of images whose attention matrices outweigh everything else in memory."""
 
 MICROS = (MICRO, MICRO_SINGLE, MICRO_GIANT, MICRO_NESTED)
 """Small stand-ins for every kind of network; the fixture `micros` lists them among the presets."""

@@ -39,6 +39,25 @@ def test_output_shapes(nano):
     assert (out["depth_conf"] >= 1).all()
 
 
+def test_rays_are_left_out_where_nobody_asks(nano):
+    """And nothing else: of the whole head only the layers that lead to rays are not run."""
+    x, ran = torch.randn(1, 2, 3, 28, 42), []
+    layers = {name: module for name, module in nano.head.named_modules() if isinstance(module, torch.nn.Conv2d)}
+    hooks = [m.register_forward_hook(lambda *_, name=name: ran.append(name)) for name, m in layers.items()]
+    with torch.no_grad():
+        whole, every = nano(x), set(ran)
+        ran.clear()
+        out = nano(x, rays=False)
+    for hook in hooks:
+        hook.remove()
+    assert whole.keys() - out.keys() == {"ray", "ray_conf"}
+    for name, value in out.items():
+        torch.testing.assert_close(value, whole[name], rtol=0, atol=0)
+    assert every - set(ran)
+    assert all("_aux" in name for name in every - set(ran))
+    assert not any("_aux" in name for name in ran)
+
+
 def test_views_see_each_other_and_scenes_do_not(nano):
     x = torch.randn(2, 2, 3, 28, 28)
     changed = x.clone()
