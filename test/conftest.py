@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import gc
 import os
 import sys
 import tempfile
@@ -17,6 +18,14 @@ APART = {"training"}
 # What `da3 build` found on this machine decides which engine runs a model: tests start from nothing.
 _PLANS = tempfile.TemporaryDirectory(prefix="da3_plans_")
 os.environ["DA3_PLANS"] = _PLANS.name
+
+# Thousands of tests are millions of objects that stay: they are not gone through while they are made, nor afterwards.
+gc.disable()
+
+
+def pytest_collection_finish(session):
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks

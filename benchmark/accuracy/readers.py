@@ -13,8 +13,8 @@ from protocol import Protocol, choose_frames
 
 from da3_training.data.records import Cluster, Record, ViewRecord
 from da3_training.datasets.frames import inverse
+from da3_training.datasets.motorcycle import motorcycle_records
 from da3_training.datasets.registry import DATASETS, SceneSet
-from da3_training.evaluate import motorcycle_records
 
 
 def read_clusters(protocol: Protocol, root: Path | None) -> Iterator[tuple[str, list[Record]]]:

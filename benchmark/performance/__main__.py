@@ -52,7 +52,7 @@ def main() -> int:
             "conversions": lambda: measure.conversions(10 if quick else 30, seconds),
             "bags": lambda: measure.bags(quick),
         }
-        ceiling = measure.ceiling()
+        ceiling = measure.ceiling(4 if quick else 12)
         for name in arguments.sections:
             try:
                 for row in sections[name]():

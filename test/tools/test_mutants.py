@@ -186,7 +186,7 @@ def test_a_mutant_that_hangs_is_late_and_one_that_cannot_be_imported_has_failed(
     def mutant(text):
         return Mutant(path, Mutation(2, 4, "made", "", "", text, "twice"), "", "", text)
 
-    late = worker.judge(mutant("def twice(a):\n    while True: pass\n\n\nthrice = twice\n"), hasty)
+    late = worker.judge(mutant("import time\n\n\ndef twice(a):\n    time.sleep(600)\n\n\nthrice = twice\n"), hasty)
     broken = worker.judge(mutant("raise ImportError('gone')\n"), patient)
     sound = worker.judge(mutant("def twice(a):\n    return a * 2\n\n\nthrice = twice\n"), patient)
 

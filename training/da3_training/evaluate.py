@@ -20,6 +20,7 @@ from da3_ros.geometry.poses import invert, normalise_baseline
 from da3_ros.network import DepthAnything3
 from da3_training.data.records import BrokenSampleError, Record
 from da3_training.data.window import normalise_image, window
+from da3_training.datasets.motorcycle import motorcycle_records
 from da3_training.datasets.registry import SceneSet
 from da3_training.run.pictures import Gallery
 from da3_training.shards.local import LocalShards
@@ -148,21 +149,3 @@ def motorcycle(views: int, size: tuple[int, int]) -> ViewGroup:
     if views not in (1, 2):
         raise ValueError(f"the Motorcycle pair has 1 or 2 views, {views} were asked for")
     return make_group(motorcycle_records()[:views], size)
-
-
-def motorcycle_records() -> list[Record]:
-    """Both views of the Motorcycle pair (scikit-image's copy), 500 x 741; depth is that of the left one."""
-    from skimage.data import stereo_motorcycle
-
-    left, right, disparity = stereo_motorcycle()
-    focal, cx, cy, doffs, baseline = 994.978, 311.193, 254.877, 31.086, 0.193001
-    known = np.isfinite(disparity)
-    depth = np.where(known, focal * baseline / (np.where(known, disparity, 1) + doffs), 0).astype(np.float32)
-    records = []
-    for i, image in enumerate((left, right)):
-        k = np.array([[focal, 0, cx + i * doffs], [0, focal, cy], [0, 0, 1]])
-        pose = np.eye(4)
-        pose[0, 3] = i * baseline
-        own = depth if i == 0 else np.zeros_like(depth)
-        records.append(Record(image, own, own > 0, None, None, k, pose, "motorcycle", True))
-    return records

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 import yaml
 
 from da3_ros.network import create_model
+from da3_training.cli import train
 from da3_training.cli.main import main
 from da3_training.config import load_config
 from da3_training.rented import course, machine
@@ -27,6 +29,7 @@ from da3_training.rented.course import run_course, spent_seconds
 from da3_training.rented.machine import Machine
 from da3_training.rented.plan import Times, in_words, overrides
 from da3_training.rented.report import pictures, scores, training
+from da3_training.run import trainer
 from da3_training.run.pieces import join_pieces, write_pieces
 from da3_training.shards.local import LocalShards
 
@@ -34,6 +37,8 @@ RENTED = course.ROOT / "training" / "rented_gpu"
 GPU = Machine(16, "Big GPU", 80 << 30, True, "Big GPU/PCIe/SSE2", {}, ())
 CPU = Machine(2, "", 0, False, "llvmpipe (LLVM 15)", {}, ())
 BLIND = replace(GPU, renderer="", why="no libEGL.so")
+PAUSE = "0.6"
+"""Seconds that a step of a course takes at least."""
 
 
 @pytest.fixture
@@ -179,6 +184,22 @@ def run(small, cargo, tmp_path, minutes, **more):
     return run_course(small, found, tmp_path / "work", tmp_path / "out", times, time.time(), 0.2, more)
 
 
+def train_here(monkeypatch):
+    """What a course runs from now on is its training alone, in this process, which has imported everything already."""
+    learn = trainer._Run._learn
+    monkeypatch.setattr(trainer._Run, "_learn", lambda *a: (time.sleep(float(PAUSE)), learn(*a))[1])
+    monkeypatch.setattr(train, "process_start", time.monotonic)
+
+    def run(name, command, work, seconds, here, meanwhile):
+        verb, path = command[3:]
+        said, begun = work / f"{name}.said", time.monotonic()
+        with said.open("w") as file, redirect_stdout(file):
+            main([verb, path])
+        return course.Done(name, time.monotonic() - begun, 0, False, said)
+
+    monkeypatch.setattr(course, "_run", run)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_whole_course_on_the_micro_network(small, cargo, tmp_path, monkeypatch, micros):
@@ -189,7 +210,7 @@ def test_the_whole_course_on_the_micro_network(small, cargo, tmp_path, monkeypat
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(course.ROOT / "test" / "helpers")]))
     # The micro network among the presets of every process that has any, and steps that last without work.
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nos.environ['DA3_TEST_PAUSE'] = '0.2'\n"
+        f"import os, sys\nos.environ['DA3_TEST_PAUSE'] = '{PAUSE}'\n"
         "if 'da3_training' in sys.orig_argv:\n    import run_micro\n"
         "    if 'train' in sys.orig_argv:\n        run_micro.pause()\n"
     )
@@ -207,6 +228,7 @@ def test_the_whole_course_on_the_micro_network(small, cargo, tmp_path, monkeypat
     spent = spent_seconds(tmp_path / "work" / "run")
     assert 10 < spent < 35
     shutil.rmtree(cargo / "heldout")
+    train_here(monkeypatch)
     assert run(small, cargo, tmp_path, 0.5) == 0
     hours = yaml.safe_load((tmp_path / "work" / "config.yaml").read_text())["hours"]
     assert spent < 3600 * hours < spent + 30 - 18 - 4
@@ -214,11 +236,11 @@ def test_the_whole_course_on_the_micro_network(small, cargo, tmp_path, monkeypat
 
 
 def test_a_training_that_fails_is_told_with_what_it_said(small, cargo, tmp_path):
-    assert run(small, cargo, tmp_path, 0.5, preset="no-such-network") == 1
+    assert run(small, cargo, tmp_path, 0.5, steps="many") == 1
     page = (tmp_path / "out" / "report.md").read_text()
     assert "| train | " in page
     assert "## What train said" in page
-    assert "no-such-network" in page
+    assert "steps must be a number, got 'many'" in page
     assert "there are no weights" in page
 
 
