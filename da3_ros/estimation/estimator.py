@@ -26,7 +26,7 @@ from da3_ros.estimation.pose import (
     cameras_from_rays,
 )
 from da3_ros.estimation.preprocess import Prepared, prepare, why_unseen
-from da3_ros.estimation.refinement import Refined, refine
+from da3_ros.estimation.refinement import Refined, load_solvers, refine
 from da3_ros.estimation.refinement.choose import choose_sweeper
 from da3_ros.estimation.refinement.subjects import subjects_of
 from da3_ros.estimation.refinement.sweeper import Sweeper, on_the_cpu
@@ -76,6 +76,8 @@ class Estimator:
         Raises da3_ros.models.ModelError for a model that is not here, EngineError for one that cannot run.
         """
         config = config or EstimatorConfig()
+        if config.refinement.source != "none":
+            load_solvers()
         record, folder = find_model(model)
         engine = load_engine(folder, config.threads)
         return cls(engine, record, config, choose_sweeper(engine, config.size or record.recommended_size).sweeper)

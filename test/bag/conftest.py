@@ -12,6 +12,18 @@ def bag(tmp_path_factory):
     return bags.write_bag(tmp_path_factory.mktemp("bags") / "rig")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def features():
+    """Many runs are of the same recordings."""
+    from known_features import remembered
+
+    from da3_ros.bag.motion import chunks, loops
+    from da3_ros.estimation.pose import matches
+
+    with remembered(chunks, loops, matches):
+        yield
+
+
 @pytest.fixture
 def make(tmp_path):
     """Reprocess a bag with an estimator that has a memory; returns output and summary."""

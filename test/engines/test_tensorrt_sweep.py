@@ -18,11 +18,22 @@ from da3_ros.export.sweep_plan import build_sweep
 SHAPES = (Shape(2, 98, 126), Shape(3, 126, 98))
 
 
+@pytest.fixture(scope="module")
+def kept():
+    """Files of the plan, once it was built."""
+    return {}
+
+
 @pytest.fixture
-def built(machine):
+def built(machine, kept):
     """The machine, with a plan."""
-    here = machine()
-    assert build_sweep(here, BuildOptions(SHAPES), print) is not None
+    here, folder = machine(), plans_folder(SWEEP)
+    if not kept:
+        assert build_sweep(here, BuildOptions(SHAPES), print) is not None
+        kept.update({path.name: path.read_bytes() for path in folder.iterdir()})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in kept.items():
+        (folder / name).write_bytes(content)
     return here
 
 
@@ -80,7 +91,8 @@ def test_the_profile_with_the_least_work_is_taken(program):
 def test_calls_from_several_threads_wait_for_each_other(program):
     shape = sweep_shapes(*SHAPES[1])[2]
     feeds = [{**made_up(shape), "log_depth": np.full(shape.inputs()["log_depth"], k / 9, np.float32)} for k in range(8)]
-    expected, found = [OnnxSweep()(feed)["found"] for feed in feeds], [None] * 8
+    plain = OnnxSweep()
+    expected, found = [plain(feed)["found"] for feed in feeds], [None] * 8
 
     def one(k):
         found[k] = program(feeds[k])["found"]

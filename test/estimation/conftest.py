@@ -5,9 +5,18 @@ import cv2
 import numpy as np
 import pytest
 from known_depth import Rig
+from known_features import remembered
 
 from da3_ros.estimation import View
+from da3_ros.estimation.pose import matches
 from da3_ros.geometry import CameraModel
+
+
+@pytest.fixture(scope="module", autouse=True)
+def features():
+    """Many tests look at the same pictures."""
+    with remembered(matches):
+        yield
 
 
 @pytest.fixture(scope="session")

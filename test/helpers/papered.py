@@ -43,15 +43,24 @@ class Sheet:
         """Length of rays (h, w, 3) up to the sheet, infinite where they miss it, and grey levels, each (h, w)."""
         axes = np.array([self.across, self.down], float)
         normal = np.cross(*axes)
+        to_sheet = np.array(self.centre) - origin
+        slope, along, below = np.moveaxis(rays @ np.stack([normal, *axes], axis=1), -1, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            length = (normal @ (np.array(self.centre) - origin)) / (rays @ normal)
-            places = origin + rays * length[..., None] - np.array(self.centre)
-        x, y = (places @ axis / (axis @ axis) for axis in axes)
-        missed = ~((length > 0) & (np.abs(x) <= self.half[0]) & (np.abs(y) <= self.half[1]))
+            length = normal @ to_sheet / slope
+            x, y = ((length * part - to_sheet @ a) / (a @ a) for part, a in zip((along, below), axes, strict=True))
+            missed = ~((length > 0) & (np.abs(x) <= self.half[0]) & (np.abs(y) <= self.half[1]))
         paper = wallpaper(self.paper) if isinstance(self.paper, int) else self.paper
         h, w = paper.shape
-        at = (np.where(missed, 0, x) * self.density + w / 2, np.where(missed, 0, y) * self.density + h / 2)
-        grey = cv2.remap(paper, *(part.astype(np.float32) for part in at), cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+        grey = np.full(length.shape, paper[h // 2, w // 2], np.float32)
+        rows, columns = (np.flatnonzero(~missed.all(axis=axis)) for axis in (1, 0))
+        if len(rows):  # most of a room's boards cover little of a picture
+            part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            out = missed[part]
+            u, v = (
+                (np.where(out, 0, at[part]) * self.density + side / 2).astype(np.float32)
+                for at, side in ((x, w), (y, h))
+            )
+            grey[part] = cv2.remap(paper, u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
         return np.where(missed, np.inf, length), grey
 
 
@@ -59,7 +68,7 @@ SLANTED = Sheet((0.0, 0.0, 2.0), across=(1.0, 0.0, 0.3))
 """z = 2 + 0.3 x."""
 
 
-@lru_cache(16)
+@lru_cache(40)
 def wallpaper(seed: int) -> np.ndarray:
     """Paper (600, 900) of smooth noise, 20 to 235."""
     noise = np.random.default_rng(seed).uniform(0, 1, (600, 900)).astype(np.float32)
@@ -82,9 +91,11 @@ def render(sheets: Sequence[Sheet], camera: CameraModel, at: np.ndarray) -> tupl
     """Grey levels and depth in metres along the optical axis, both (h, w) float32."""
     u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], -1) @ at[:3, :3].T
-    lengths, greys = zip(*(sheet.hit(rays, at[:3, 3]) for sheet in sheets), strict=True)
-    nearest = np.argmin(lengths, axis=0)[None]
-    grey, depth = (np.take_along_axis(np.stack(planes), nearest, 0)[0] for planes in (greys, lengths))
+    depth, grey = sheets[0].hit(rays, at[:3, 3])
+    for sheet in sheets[1:]:
+        length, other = sheet.hit(rays, at[:3, 3])
+        is_nearer = length < depth
+        depth, grey = np.where(is_nearer, length, depth), np.where(is_nearer, other, grey)
     return np.clip(grey, 0, 255).astype(np.float32), depth.astype(np.float32)
 
 

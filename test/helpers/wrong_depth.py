@@ -50,9 +50,15 @@ class Wall:
     """Truth (H, W) of each camera."""
     wrong: dict[str, np.ndarray]
     """What the engine says."""
+    _images: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
 
     def image(self, name: str, index: int) -> np.ndarray:
         """(H, W, 3); every set has another wallpaper."""
+        if (name, index) not in self._images:
+            self._images[name, index] = self._image(name, index)
+        return self._images[name, index].copy()
+
+    def _image(self, name: str, index: int) -> np.ndarray:
         x, y = self._places(name)
         paper = _paper(index)
         grey = cv2.remap(paper, (x * 180 + 450).astype(np.float32), (y * 180 + 300).astype(np.float32), 1)
@@ -194,6 +200,7 @@ class Wires:
         return next(status for status in self.health.statuses({}) if status.name == name)
 
 
+@lru_cache(1)
 def _rays() -> tuple[np.ndarray, np.ndarray]:
     u, v = np.meshgrid(np.arange(CAMERA.width), np.arange(CAMERA.height))
     return (u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy

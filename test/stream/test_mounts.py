@@ -17,6 +17,8 @@ from da3_ros.stream.diagnostics import OK, WARN
 from da3_ros.sync import Frame, FrameSet
 
 R_BODY_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+LITTLE = ("left/depth/image_rect",)
+"""What is listened to where only what is said counts: nobody needs clouds and odometry then."""
 RECTIFIED = {f"{name}.image_topic": f"/{name}/image_rect" for name in NAMES}
 
 
@@ -85,7 +87,7 @@ def test_of_several_optical_frames_the_cameras_own_is_taken_or_none(beside):
         (["rig_left_optical", "rig_right_optical"], "rig_left_optical"),
         (["rig_infra1_optical", "rig_infra2_optical"], None),
     ):
-        wires = Wires(beside, None)
+        wires = Wires(beside, LITTLE)
         wires.scene = changed(beside, lambda name, info, image: stamped("")("rig_link", info, image))
         wires.tree.add("base_link", "rig_link", body(beside.poses["left"]), 0, static=True)
         for frame in frames:
@@ -104,13 +106,13 @@ def test_of_several_optical_frames_the_cameras_own_is_taken_or_none(beside):
 @pytest.mark.parametrize(("rig_frame", "is_said"), [("base_link", True), ("rig", False)])
 def test_a_frame_that_looks_upwards_is_said(beside, rig_frame, is_said):
     """Where the rig's frame is one whose z points up, and the camera's is not called optical."""
-    wires = Wires(beside, None, rig_frame=rig_frame)
+    wires = Wires(beside, LITTLE, rig_frame=rig_frame)
     wires.scene = changed(beside, stamped(""))
     for name, pose in beside.poses.items():
         wires.tree.add(rig_frame, name, pose, 0, static=True)
     wires.send()
     assert ("z of its frame left points up in base_link" in wires.status("left").message) is is_said
-    wires = Wires(beside, None)
+    wires = Wires(beside, LITTLE)
     wires.send()  # it points up as well, but is called an optical one
     assert wires.status("left").level == OK
 
@@ -136,12 +138,12 @@ def test_cameras_that_stand_elsewhere_are_named_by_what_the_images_show(beside, 
         poses = {"left": second, "right": first}
     if moved == "bodies":
         poses = {name: body(pose) for name, pose in poses.items()}
-    wires = Wires(beside, None, poses=poses, **{"scale.source": "rig"})
+    wires = Wires(beside, LITTLE, poses=poses, **{"scale.source": "rig"})
     wires.send()
     message = wires.status("right").message
     assert all(words in message for words in said), message
     assert wires.status("right").level == (WARN if said else OK)
-    wires = Wires(beside, None, poses=poses, **{"scale.source": "rig", "diagnostics.rig_check_period": 0.0})
+    wires = Wires(beside, LITTLE, poses=poses, **{"scale.source": "rig", "diagnostics.rig_check_period": 0.0})
     wires.send()
     assert "direction" not in wires.status("right").message
 
@@ -157,7 +159,7 @@ def test_no_scale_for_wrong_transforms_is_no_lack_of_texture(beside, moved, word
     poses = {name: pose.copy() for name, pose in beside.poses.items()}
     for pose in poses.values():
         pose[:3, 3] *= -1 if moved == "swapped" else 1000
-    wires = Wires(beside, None, poses=poses, **{"scale.source": "rig"})
+    wires = Wires(beside, LITTLE, poses=poses, **{"scale.source": "rig"})
     scale = wires.send().scale
     assert not scale.metric
     assert words in scale.message
@@ -172,7 +174,7 @@ def test_another_baseline_than_that_of_the_calibration_is_said(beside, baseline,
         if name == "right":
             info.p[3] = -baseline * info.p[0]
 
-    wires = Wires(beside, None, **RECTIFIED, **{"scale.source": "rig"})
+    wires = Wires(beside, LITTLE, **RECTIFIED, **{"scale.source": "rig"})
     wires.scene = changed(beside, change)
     wires.send()
     status = wires.status("right")
@@ -191,7 +193,7 @@ def test_the_first_camera_of_a_pair_has_its_image_plane(beside):
         else:
             info.p[0] = info.p[5] = 1.1 * info.p[0]
 
-    wires = Wires(beside, None, **RECTIFIED, **{"scale.source": "given", "diagnostics.rig_check_period": 0.0})
+    wires = Wires(beside, LITTLE, **RECTIFIED, **{"scale.source": "given", "diagnostics.rig_check_period": 0.0})
     wires.scene = changed(beside, change)
     wires.send()
     assert "first camera of its pair" not in wires.status("right").message
@@ -200,7 +202,7 @@ def test_the_first_camera_of_a_pair_has_its_image_plane(beside):
 def test_what_is_too_far_for_the_baseline_is_no_lack_of_texture(beside):
     poses = {name: pose.copy() for name, pose in beside.poses.items()}
     far = type("Far", (), {"messages": beside.messages, "depths": beside.depths})
-    wires = Wires(beside, None, poses=poses, **{"scale.source": "rig"})
+    wires = Wires(beside, LITTLE, poses=poses, **{"scale.source": "rig"})
     config = wires.estimator.scale_source.config
     matching = replace(config.matching, max_relative_error=0.001)
     wires.estimator.scale_source.config = replace(config, matching=matching)
@@ -218,7 +220,7 @@ def test_a_turn_is_said_by_what_it_does_to_depth(beside, degrees, tolerance, is_
     poses = {name: pose.copy() for name, pose in beside.poses.items()}
     turn, _ = cv2.Rodrigues(np.radians([0.0, degrees, 0.0]))
     poses["right"][:3, :3] = poses["right"][:3, :3] @ turn
-    wires = Wires(beside, None, poses=poses, **{"scale.source": "given", "diagnostics.rig_tolerance": tolerance})
+    wires = Wires(beside, LITTLE, poses=poses, **{"scale.source": "given", "diagnostics.rig_tolerance": tolerance})
     (pair,) = wires.send().rig
     assert pair.angle_deg == pytest.approx(degrees, abs=0.15)
     if degrees:
@@ -230,7 +232,7 @@ def test_a_turn_is_said_by_what_it_does_to_depth(beside, degrees, tolerance, is_
 
 @pytest.mark.parametrize(("factor", "is_said"), [(1.0, False), (2.0, True), (0.5, True)])
 def test_distances_of_cameras_that_contradict_a_scale_from_elsewhere_are_said(beside, factor, is_said):
-    wires = Wires(beside, None, **{"scale.source": "given", "scale.value": factor})
+    wires = Wires(beside, LITTLE, **{"scale.source": "given", "scale.value": factor})
     wires.send()
     status = wires.status("right")
     words = f"by the scale from given right stands {factor:.3g} times as far from left as the transforms have it"
@@ -243,7 +245,7 @@ def test_distances_of_cameras_that_contradict_a_scale_from_elsewhere_are_said(be
 
 def test_cameras_that_see_one_far_thing_are_not_called_swapped(beside):
     """Without parallax there is no side on which the second camera stands."""
-    wires = Wires(beside, None, **{"scale.source": "given"})
+    wires = Wires(beside, LITTLE, **{"scale.source": "given"})
 
     def messages(name, index, stamp_ns):
         info, image = beside.messages(name, index, stamp_ns)
@@ -269,7 +271,7 @@ def test_a_turn_between_two_exposures_is_no_bumped_camera(beside, turns, skew_ms
     """Cameras that are not triggered together, on a robot that turns: what does not last is not the camera's."""
     said = []
     quick = {"diagnostics.rig_check_period": 0.01, "refinement.source": "none"}
-    wires = Wires(beside, None, **{"scale.source": "given", **quick})
+    wires = Wires(beside, LITTLE, **{"scale.source": "given", **quick})
     stamp_of = beside.messages
 
     def messages(name, index, stamp_ns):
@@ -305,7 +307,7 @@ def send_apart(wires, index, skew_ms):
 
 def test_the_odometry_tells_of_a_turn_between_two_exposures(beside):
     """The world's poses at the stamps of the images are compared, not where the cameras stand on the robot."""
-    wires = Wires(beside, None, odometry_frame="odom", **{"scale.source": "given"})
+    wires = Wires(beside, LITTLE, odometry_frame="odom", **{"scale.source": "given"})
     for ms in range(-20, 60, 5):
         turned = np.eye(4)
         turned[:3, :3] = cv2.Rodrigues(np.radians([0.0, 0.1 * ms, 0.0]))[0]  # 100 deg/s

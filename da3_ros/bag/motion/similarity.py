@@ -11,10 +11,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
-from scipy.spatial.transform import Rotation
 
 Array = NDArray[np.float64]
+
+
+def _matrix(turn: Array) -> Array:
+    """Rotations (..., 3, 3) of rotation vectors (..., 3)."""
+    from scipy.spatial.transform import Rotation  # takes as long as all else, and few recordings are done in chunks
+
+    return np.asarray(Rotation.from_rotvec(turn).as_matrix())
+
+
+def _vector(rotation: Array) -> Array:
+    """Inverse of `_matrix`."""
+    from scipy.spatial.transform import Rotation
+
+    return np.asarray(Rotation.from_matrix(rotation).as_rotvec())
 
 
 @dataclass(frozen=True)
@@ -39,11 +51,11 @@ class Similarity:
     @classmethod
     def from_vector(cls, vector: Array) -> Similarity:
         """Inverse of `vector`."""
-        return cls(float(np.exp(vector[6])), Rotation.from_rotvec(vector[3:6]).as_matrix(), np.array(vector[:3]))
+        return cls(float(np.exp(vector[6])), _matrix(vector[3:6]), np.array(vector[:3]))
 
     def vector(self) -> Array:
         """(7,): translation, rotation vector, log of the scale."""
-        turn = Rotation.from_matrix(self.rotation).as_rotvec()
+        turn = _vector(self.rotation)
         return np.concatenate([self.translation, turn, [np.log(self.scale)]])
 
     def __matmul__(self, other: Similarity) -> Similarity:
@@ -88,11 +100,11 @@ class Similarities:
     @classmethod
     def from_vectors(cls, table: Array) -> Similarities:
         """Rows (N, 7) of `Similarity.vector`."""
-        return cls(np.exp(table[:, 6]), Rotation.from_rotvec(table[:, 3:6]).as_matrix(), table[:, :3])
+        return cls(np.exp(table[:, 6]), _matrix(table[:, 3:6]), table[:, :3])
 
     def vectors(self) -> Array:
         """(N, 7)."""
-        turns = Rotation.from_matrix(self.rotations).as_rotvec()
+        turns = _vector(self.rotations)
         return np.concatenate([self.translations, turns, np.log(self.scales)[:, None]], axis=1)
 
     def __getitem__(self, rows: NDArray[np.int_]) -> Similarities:
@@ -149,6 +161,8 @@ def align(shared: list[Shared], noise: AlignmentNoise | None = None) -> Similari
     agree in the least squares sense; what does not fit weighs ever less (Cauchy). Depth fixes the scale and poses the
     rotation, which depth that is bent would spoil. Raises ValueError where no view is shared.
     """
+    from scipy.optimize import least_squares
+
     if not shared:
         raise ValueError("two chunks without a common view cannot be aligned")
     noise = noise or AlignmentNoise()
@@ -165,6 +179,8 @@ def align(shared: list[Shared], noise: AlignmentNoise | None = None) -> Similari
 
 def _first_guess(shared: list[Shared]) -> Similarity:
     """Scale from the median ratio of depths, rotation and translation from the cameras."""
+    from scipy.spatial.transform import Rotation
+
     ratios, weights = [], []
     for view in shared:
         good = _good(view)
@@ -230,5 +246,5 @@ class _Terms:
         gap = self.share * cauchy((guess.points(self.points_b) - self.points_a) / self.sigma[:, None])
         turn = self.T_a_camera[:3, :3].T @ guess.rotation @ self.T_b_camera[:3, :3]
         shift = guess.points(self.T_b_camera[:3, 3]) - self.T_a_camera[:3, 3]
-        turned = Rotation.from_matrix(turn).as_rotvec() / self.rotation_sigma
+        turned = _vector(turn) / self.rotation_sigma
         return [gap.ravel(), turned, shift / self.position_sigma]

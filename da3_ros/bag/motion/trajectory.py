@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
-from scipy.sparse import lil_matrix
 
 from da3_ros.bag.motion.chunks import Chunk, ChunkView
 from da3_ros.bag.motion.similarity import Shared, Similarities, Similarity, align, cauchy
@@ -135,6 +133,9 @@ def adjust(
     """Places that agree with all edges as well as can be, doubtful ones that do not fit weigh less (Cauchy). The first
     chunk stays; metric: chunks whose unit is a metre, so that their scale in the world should be 1.
     """
+    from scipy.optimize import least_squares
+    from scipy.sparse import lil_matrix
+
     count = len(placed)
     reach = [_reach(chunk) for chunk in chunks]
     start = np.concatenate([place.vector() for place in placed])

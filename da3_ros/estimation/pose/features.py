@@ -61,15 +61,19 @@ def match(a: Features, b: Features, ratio: float) -> NDArray[np.int64]:
     """Indices (M, 2) into the keypoints of `a` and `b`: mutual nearest neighbours that pass the ratio test."""
     if len(a.pixels) < 2 or len(b.pixels) < 2:
         return np.zeros((0, 2), np.int64)
-    matcher = cv2.BFMatcher(cv2.NORM_L2)
-    forward = matcher.knnMatch(a.descriptors, b.descriptors, k=2)
-    back = {m.queryIdx: m.trainIdx for m in matcher.match(b.descriptors, a.descriptors)}
-    pairs = [
-        (first.queryIdx, first.trainIdx)
-        for first, second in forward
-        if first.distance < ratio * second.distance and back.get(first.trainIdx) == first.queryIdx
-    ]
+    # The matrix product tells the order in a fraction of the time that all distances take.
+    apart = a.descriptors @ b.descriptors.T
+    apart *= -2
+    apart += np.square(a.descriptors).sum(axis=1)[:, None]
+    apart += np.square(b.descriptors).sum(axis=1)
+    back = apart.argmin(axis=0)
+    rows = np.arange(len(apart))
+    first = apart.argmin(axis=1)
+    apart[rows, first] = np.inf
+    second = apart.argmin(axis=1)
+    near, next_near = (np.linalg.norm(a.descriptors - b.descriptors[at], axis=1) for at in (first, second))
+    kept = (near < ratio * next_near) & (back[first] == rows)
+    found = np.stack([rows[kept], first[kept]], axis=1)
     # A place may carry several keypoints, one for each orientation: they count once.
-    found = np.array(pairs, np.int64).reshape(-1, 2)
     places = np.concatenate([a.pixels[found[:, 0]], b.pixels[found[:, 1]]], axis=1)
     return found[np.unique(places.round(2), axis=0, return_index=True)[1]] if len(found) else found

@@ -10,6 +10,6 @@ two of them compared, `choose`: which one runs here.
 """
 
 from da3_ros.estimation.refinement.config import SOURCES, RefinementConfig
-from da3_ros.estimation.refinement.refine import Refined, Subject, refine
+from da3_ros.estimation.refinement.refine import Refined, Subject, load_solvers, refine
 
-__all__ = ["SOURCES", "Refined", "RefinementConfig", "Subject", "refine"]
+__all__ = ["SOURCES", "Refined", "RefinementConfig", "Subject", "load_solvers", "refine"]

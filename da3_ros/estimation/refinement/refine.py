@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -73,6 +74,12 @@ class Refined:
     stddev: NDArray[np.float32]
     """(h, w), standard deviation of depth, in its unit."""
     report: ViewRefinement
+
+
+def load_solvers() -> None:
+    """Load what the refinement is solved with: it takes longer than many a set, and should not hold up the first."""
+    for name in ("scipy.sparse.linalg", "scipy.spatial"):
+        importlib.import_module(name)
 
 
 def refine(

@@ -8,14 +8,15 @@ the size of the image, and each costs a fixed number of operations a pixel.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.linalg import splu
 
 from da3_ros.estimation.refinement.frame import Map
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 CELL = 8
 """Side of a cell in pixels."""
@@ -30,6 +31,8 @@ class Field:
         """log_depth: (h, w), tells surfaces apart. across (h, w - 1), down (h - 1, w): strength of the links from each
         pixel to the right and down, positive.
         """
+        from scipy import sparse  # a third of the start-up of a command that refines nothing
+
         self._across, self._down = across, down
         self._shape = log_depth.shape
         self._group, self._groups = _groups(log_depth)
@@ -53,6 +56,9 @@ class Field:
 
         accuracy: how far the error falls, in the norm of the problem, against the start from nothing. most: rounds.
         """
+        from scipy import sparse
+        from scipy.sparse.linalg import splu
+
         diagonal = weight + self._degree
         inverse = 1 / diagonal
         if self._solver is None:
@@ -95,6 +101,8 @@ class Field:
 
     def _links(self, across: Map, down: Map) -> sparse.csc_matrix:
         """Laplacian of the upper level: the links between pixels of different groups, added up."""
+        from scipy import sparse
+
         group = self._group.reshape(self._shape)
         a = np.concatenate([group[:, :-1].ravel(), group[:-1].ravel()])
         b = np.concatenate([group[:, 1:].ravel(), group[1:].ravel()])

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from da3_ros.estimation.refinement.evidence import Evidence
 from da3_ros.estimation.refinement.frame import Map
@@ -60,6 +59,8 @@ def detail(log_depth: Map, evidence: Evidence) -> float:
 
     Least squares without an offset, drawn to 1 where the pieces are few; jumps between surfaces are left out.
     """
+    from scipy.spatial import cKDTree  # takes as long as NumPy to load
+
     own = evidence.part(_every(len(evidence), SPREAD_OVER))
     if len(own) <= NEIGHBOURS:
         return 1.0

@@ -3,6 +3,7 @@
 
 import logging
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -28,13 +29,20 @@ PLACES = (
 )
 
 
-def level(camera, seed, *, fine, places=PLACES):
+@cache
+def level(camera, seed, *, fine):
     """Jobs of each view with all others."""
     frames = [
         frame(room(seed), camera, at, network_error(camera, seed + k, 0.02 if fine else 0.12))
-        for k, at in enumerate(places)
+        for k, at in enumerate(PLACES)
     ]
     return [job(a, [b for b in frames if b is not a], fine=fine) for a in frames]
+
+
+@cache
+def by_code(camera, seed, *, fine):
+    """What the CPU code finds of them."""
+    return on_the_cpu(level(camera, seed, fine=fine), RULES)
 
 
 def job(given, others, *, fine):
@@ -66,16 +74,17 @@ def assert_same(found, expected, share=0.995, off=0.001):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_it_finds_what_the_cpu_code_finds(sweeper, camera, fine, seed):
     jobs = level(camera, seed, fine=fine)
-    found, expected = sweeper(jobs, RULES), on_the_cpu(jobs, RULES)
+    found, expected = sweeper(jobs, RULES), by_code(camera, seed, fine=fine)
     assert np.mean([each.accepted.mean() for each in expected]) > 0.4
     assert_same(found, expected)
 
 
 def test_rules_and_steps_count(sweeper):
     jobs = level(SMALL, 1, fine=False)
+    usual = sweeper(jobs, RULES)[0].accepted.mean()
     for rules in (Rules(score=0.95), Rules(margin=0.4), Rules(texture=900.0)):
         found, expected = sweeper(jobs, rules), on_the_cpu(jobs, rules)
-        assert found[0].accepted.mean() < 0.98 * sweeper(jobs, RULES)[0].accepted.mean()
+        assert found[0].accepted.mean() < 0.98 * usual
         assert_same(found, expected)
     near = [replace(each, steps=Steps(-0.1, 0.05, 5)) for each in jobs]
     assert_same(sweeper(near, RULES), on_the_cpu(near, RULES))
@@ -149,7 +158,7 @@ class Broken:
 def test_after_a_failure_the_cpu_goes_on_and_it_is_said_once(program, caplog, error):
     jobs = level(SMALL, 1, fine=False)
     broken = Broken(program, error)
-    sweeper, expected = GraphSweeper(broken), on_the_cpu(jobs, RULES)
+    sweeper, expected = GraphSweeper(broken), by_code(SMALL, 1, fine=False)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             for a, b in zip(sweeper(jobs, RULES), expected, strict=True):
@@ -163,9 +172,10 @@ def test_what_a_plan_has_no_room_for_is_the_cpus_and_the_rest_is_not(program, ca
     large = [replace(each, steps=Steps(-0.5, 0.02, 51)) for each in jobs]
     broken = Broken(program, EngineError("not reached"))
     sweeper = GraphSweeper(broken)
+    expected = on_the_cpu(large, RULES)[0].log_depth
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            np.testing.assert_array_equal(sweeper(large, RULES)[0].log_depth, on_the_cpu(large, RULES)[0].log_depth)
+            np.testing.assert_array_equal(sweeper(large, RULES)[0].log_depth, expected)
     assert caplog.messages == ["a GPU has no sweep for 4 x 3 views of 98x126 at 51 depths: the CPU does such"]
     assert broken.calls == 0
     sweeper(jobs[:2], RULES)

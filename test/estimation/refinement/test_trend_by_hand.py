@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+import scipy.spatial
 
 from da3_ros.estimation.refinement import trend as module
 from da3_ros.estimation.refinement.evidence import Evidence
@@ -121,8 +122,8 @@ def test_shapes_that_are_turned_over_are_none():
 
 def test_of_many_pieces_four_hundred_are_compared(monkeypatch):
     asked = []
-    monkeypatch.setattr(module, "cKDTree", lambda at: asked.append(len(at)) or tree(at))
-    tree = __import__("scipy.spatial", fromlist=["cKDTree"]).cKDTree
+    tree = scipy.spatial.cKDTree
+    monkeypatch.setattr(scipy.spatial, "cKDTree", lambda at: asked.append(len(at)) or tree(at))
     log_depth = network(8)
     for count in (300, 5000):
         detail(log_depth, scattered(count, log_depth))
