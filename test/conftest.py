@@ -23,7 +23,8 @@ os.environ["DA3_PLANS"] = _PLANS.name
 gc.disable()
 
 
-def pytest_collection_finish(session):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
     gc.enable()
     gc.freeze()
 
