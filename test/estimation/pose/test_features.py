@@ -44,6 +44,13 @@ def test_matches_are_those_of_every_pair_compared(ratio):
     assert {tuple(pair) for pair in match(features(b), features(a), ratio)} == {(j, i) for i, j in turned}
 
 
+@pytest.mark.parametrize(("nearest", "is_kept"), [(0.79, True), (0.81, False)])
+def test_the_usual_ratio_is_lowe_s(nearest, is_kept):
+    eye = np.eye(3, 128)
+    a, b = features([0 * eye[0], 9 * eye[2]]), features([nearest * eye[0], eye[1]])
+    assert match(a, b, FeatureConfig().ratio).tolist() == ([[0, 0]] if is_kept else [])
+
+
 @pytest.mark.parametrize("counts", [(0, 5), (1, 5), (5, 0), (5, 1), (0, 0), (1, 1)])
 def test_fewer_than_two_keypoints_match_nothing(counts):
     eye = np.eye(5, 128)
