@@ -96,6 +96,8 @@ class Dpt(nn.Module):
         for i, tokens in enumerate(levels):
             # This view of the tokens is already in channels-last memory order, which CPUs convolve faster.
             x = self.norm(tokens).unflatten(1, (ph, pw)).permute(0, 3, 1, 2)
+            if torch.compiler.is_exporting():  # a graph has no memory order, and its open sizes are sooner told in this
+                x = x.contiguous()
             x = self.projects[i](x)
             if plane is not None:
                 x = x + position_embedding(x.shape[1], *plane, x.dtype, GAIN)
