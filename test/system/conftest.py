@@ -110,9 +110,10 @@ class Rig:
 
         def is_well():
             statuses = self.peer.diagnostics()
-            return statuses and all(statuses[name][0] == 0 for name in (*self.cameras, "scale"))
+            well = statuses and all(statuses[name][0] == 0 for name in (*self.cameras, "scale"))
+            return well and statuses["scale"][2].get("metric") == "true"  # before the first set all is well, too
 
-        self.feed_until(is_well, "a clean status of cameras and scale")
+        self.feed_until(is_well, "a clean status of cameras and a metric scale")
         for messages in self.peer.received.values():
             messages.clear()
 
