@@ -96,11 +96,9 @@ class Dpt(nn.Module):
         for i, tokens in enumerate(levels):
             # This view of the tokens is already in channels-last memory order, which CPUs convolve faster.
             x = self.norm(tokens).unflatten(1, (ph, pw)).permute(0, 3, 1, 2)
-            if torch.compiler.is_exporting():  # a graph has no memory order, and its open sizes are sooner told in this
+            if torch.compiler.is_exporting():  # a graph has no memory order, and this one is traced sooner
                 x = x.contiguous()
-            x = self.projects[i](x)
-            if plane is not None:
-                x = x + position_embedding(x.shape[1], *plane, x.dtype, GAIN)
+            x = self.located(self.projects[i](x), height, width, plane)
             out.append(getattr(self.scratch, f"layer{i + 1}_rn")(self.resize_layers[i](x)))
         return out
 
@@ -117,12 +115,16 @@ class Dpt(nn.Module):
         x = self.scratch.output_conv1(self.fuse(laterals, height // PATCH, width // PATCH))
         return F.interpolate(x, size=(height, width), mode="bilinear", align_corners=True)
 
-    def located(self, x: Tensor, height: int, width: int) -> Tensor:
-        """`x` (N, C, h, w) with its image-plane positions added, where this head has them."""
+    def located(self, x: Tensor, height: int, width: int, plane: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """`x` (N, C, h, w) with its image-plane positions added, where this head has them.
+
+        plane: `image_plane` of the grid, where it is known already.
+        """
         if not self.positions:
             return x
-        plane = image_plane(x.shape[2], x.shape[3], width / height, x)
-        return x + position_embedding(x.shape[1], *plane, x.dtype, GAIN)
+        if plane is None:
+            plane = image_plane(x.shape[2], x.shape[3], width / height, x)
+        return x + position_embedding(x.shape[1], *plane, x.dtype)
 
 
 def output_layers(features: int, channels: int) -> nn.Sequential:
@@ -143,15 +145,15 @@ def image_plane(h: int, w: int, aspect: float, like: Tensor) -> tuple[Tensor, Te
     return x, y
 
 
-def position_embedding(channels: int, x: Tensor, y: Tensor, dtype: torch.dtype, gain: float = 1.0) -> Tensor:
-    """Sine-cosine embedding (channels, h, w) of the positions of `image_plane`, times `gain`, in `dtype`.
+def position_embedding(channels: int, x: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sine-cosine embedding (channels, h, w) of the positions of `image_plane`, times `GAIN`, in `dtype`.
 
     The first half of the channels encodes x, the second y. Worked out in float32 whatever `dtype` is.
     """
     quarter = channels // 4
     omega = 100.0 ** (-torch.arange(quarter, device=x.device, dtype=torch.float32).unsqueeze(1) / quarter)
     of_x, of_y = (
-        (gain * torch.cat([angle.sin(), angle.cos()])).to(dtype) for angle in (omega * centres for centres in (x, y))
+        (GAIN * torch.cat([angle.sin(), angle.cos()])).to(dtype) for angle in (omega * centres for centres in (x, y))
     )
     h, w = y.shape[0], x.shape[0]
     return torch.cat([of_x.unsqueeze(1).expand(-1, h, -1), of_y.unsqueeze(2).expand(-1, -1, w)])
