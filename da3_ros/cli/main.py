@@ -8,9 +8,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from da3_ros.cli import bag, build, doctor, export, fleet, images, models, report
+from da3_ros.cli import bag, build, doctor, export, fleet, images, models, render, report
 
-VERBS = (models, images, bag, fleet, report, export, build, doctor)
+VERBS = (models, images, render, bag, fleet, report, export, build, doctor)
 _BAGS = "rosbags mcap tqdm"
 REMEDIES = {
     "bag": f"pip install {_BAGS}",

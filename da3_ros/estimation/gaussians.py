@@ -10,16 +10,23 @@ import numpy as np
 from da3_ros.engines import RawEstimate
 from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.estimation.views import PoseEstimate
-from da3_ros.geometry.gaussians import Gaussians, world_gaussians, worth_keeping
+from da3_ros.geometry.gaussians import BORDER, NEAREST, Gaussians, world_gaussians, worth_keeping
 from da3_ros.geometry.poses import invert
 
 NO_GAUSSIANS = "this graph has no Gaussian head: `da3 export NAME --gaussians`, of da3-giant or da3nested-giant-large"
 
 
 def gaussians_of(
-    raw: RawEstimate, windows: Sequence[tuple[int, int]], poses: Sequence[PoseEstimate], scale: float
+    raw: RawEstimate,
+    windows: Sequence[tuple[int, int]],
+    poses: Sequence[PoseEstimate],
+    scale: float,
+    *,
+    border: float = BORDER,
+    nearest: float = NEAREST,
 ) -> Gaussians:
-    """Gaussians (N, ...) of all views that are worth keeping, in the world of `poses`.
+    """Gaussians (N, ...) of all views that are worth keeping, in the world of `poses`; `border` and `nearest` are those
+    of `da3_ros.geometry.gaussians.worth_keeping`.
 
     windows: height and width of each view's content in the network's input. scale: metres in one unit of the network.
     The cameras' intrinsics are the network's own, which the head was trained with. Raises ValueError for an estimate
@@ -30,7 +37,7 @@ def gaussians_of(
     depth = raw.depth * np.float32(scale)
     inside = np.zeros(depth.shape, dtype=bool)
     for i, (h, w) in enumerate(windows):
-        inside[i, :h, :w] = worth_keeping(depth[i, :h, :w])
+        inside[i, :h, :w] = worth_keeping(depth[i, :h, :w], border=border, nearest=nearest)
     inside &= np.isfinite(depth) & np.isfinite(raw.gaussians).all(axis=-1)
     if raw.sky is not None:
         inside &= raw.sky < SKY_THRESHOLD

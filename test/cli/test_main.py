@@ -20,7 +20,7 @@ def bare(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
 
 
-@pytest.mark.parametrize("verb", ["doctor", "images", "models", "build"])
+@pytest.mark.parametrize("verb", ["doctor", "images", "models", "build", "render"])
 def test_verbs_of_a_robot_need_the_packages_of_the_node_alone(bare, verb, capsys):
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])
@@ -45,4 +45,6 @@ def test_all_verbs_are_listed(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     out = capsys.readouterr().out
-    assert all(verb in out for verb in ("models", "images", "bag", "fleet", "report", "export", "build", "doctor"))
+    assert all(
+        verb in out for verb in ("models", "images", "render", "bag", "fleet", "report", "export", "build", "doctor")
+    )

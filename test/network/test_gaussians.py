@@ -46,8 +46,10 @@ def test_turned_colours_are_seen_from_turned_directions():
     seen = (turned * harmonic_basis(directions, 2)).sum(-1)
     expected = (harmonics * harmonic_basis(directions @ rotation, 2)).sum(-1)
     torch.testing.assert_close(seen, expected)
+    with pytest.raises(ValueError, match="0 to 3"):
+        harmonic_basis(directions, 4)
     with pytest.raises(ValueError, match="0 to 2"):
-        harmonic_basis(directions, 3)
+        harmonic_rotation(rotation, 3)
 
 
 def test_rotation_has_the_numbers_of_e3nn():
