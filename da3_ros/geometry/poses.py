@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
+from numpy.typing import NDArray
 
 Array = Any
 
@@ -83,6 +85,21 @@ def rotation_angle(rotation: Array) -> Array:
     sine = 0.5 * xp.sqrt(xp.sum(axis * axis, axis=-1))
     cosine = 0.5 * (m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2] - 1)
     return xp.atan2(sine, cosine)
+
+
+def interpolate(a: NDArray[np.float64], b: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:
+    """Between two poses (4, 4), of NumPy: straight line and slerp (Shoemake 1985); ratio 0 gives a."""
+    p, q = quaternion_from_matrix(a[:3, :3]), quaternion_from_matrix(b[:3, :3])
+    cosine = float(p @ q)
+    if cosine < 0:
+        q, cosine = -q, -cosine
+    angle = float(np.arccos(min(cosine, 1.0)))
+    if angle < 1e-6:
+        rotation = p + ratio * (q - p)
+    else:
+        rotation = (np.sin((1 - ratio) * angle) * p + np.sin(ratio * angle) * q) / np.sin(angle)
+    translation = a[:3, 3] + ratio * (b[:3, 3] - a[:3, 3])
+    return np.asarray(from_rotation_translation(matrix_from_quaternion(rotation), translation))
 
 
 def relative_to_first(poses: Array) -> Array:

@@ -15,12 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.geometry.poses import (
-    from_rotation_translation,
-    invert,
-    matrix_from_quaternion,
-    quaternion_from_matrix,
-)
+from da3_ros.geometry.poses import interpolate, invert
 from da3_ros.messages import MessageError, matrix_from_transform, stamp_to_ns
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.disputes import Disputes
@@ -137,7 +132,7 @@ class TransformTree:
         if position in (0, len(history)):
             return history[min(position, len(history) - 1)][1]
         (before_ns, before), (after_ns, after) = history[position - 1 : position + 1]
-        return _interpolate(before, after, (stamp_ns - before_ns) / (after_ns - before_ns))
+        return interpolate(before, after, (stamp_ns - before_ns) / (after_ns - before_ns))
 
     def _missing(self, target: str, source: str) -> str:
         frames = {*self._parents, *self._parents.values()}
@@ -172,21 +167,6 @@ def _stamp(entry: tuple[int, Matrix]) -> int:
 
 def _position(history: list[tuple[int, Matrix]], stamp_ns: int) -> int:
     return bisect_left(history, stamp_ns, key=_stamp)
-
-
-def _interpolate(a: Matrix, b: Matrix, ratio: float) -> Matrix:
-    """Between two poses: straight line and slerp; ratio 0 gives a."""
-    p, q = quaternion_from_matrix(a[:3, :3]), quaternion_from_matrix(b[:3, :3])
-    cosine = float(p @ q)
-    if cosine < 0:
-        q, cosine = -q, -cosine
-    angle = float(np.arccos(min(cosine, 1.0)))
-    if angle < 1e-6:
-        rotation = p + ratio * (q - p)
-    else:
-        rotation = (np.sin((1 - ratio) * angle) * p + np.sin(ratio * angle) * q) / np.sin(angle)
-    translation = a[:3, 3] + ratio * (b[:3, 3] - a[:3, 3])
-    return np.asarray(from_rotation_translation(matrix_from_quaternion(rotation), translation))
 
 
 def add_transforms(tree: TransformTree, message: Any, *, static: bool) -> Iterator[tuple[str, str, MessageError]]:

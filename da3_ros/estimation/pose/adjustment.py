@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.geometry.cameras import CameraModel
-from da3_ros.geometry.poses import invert, matrix_from_quaternion
+from da3_ros.geometry.poses import invert
 
 Array = NDArray[np.float64]
 _MOST = 1.0  # most correction of a log depth: beyond it the match is wrong
 _LEAST_PIXEL = 0.2  # of matches: features are not found more exactly than this
+_STILL = 1e-12  # pixels that depth moves a point by at least, to have a direction
 _CLOSER = 0.9  # less gain than this is none
 _CLOSER_ROUNDS, _CLOSER_STEPS = 3, 5  # the way is short
 _EXPLAINED = 0.3  # weight from which on a match tells how exact matches are
@@ -88,19 +90,20 @@ def adjust(
     poses = np.array(poses, np.float64)
     views = len(poses)
     scales = np.zeros(views)  # log of each view's depth correction
-    corrections = [np.zeros(len(link.depth_i)) for link in links]  # log of each point's, found on the way
+    points = _Points.of_links(links)
+    corrections = np.zeros(len(points.depth))  # log of each point's, found on the way
     moves = _moves(poses, fixed, bodies if bodies is not None else range(views))
-    weights: tuple[Array, ...] = ()
+    weights = np.zeros(len(points.depth))
     cost, reduced = np.inf, np.eye(moves.shape[1])
     for _ in range(iterations):
-        normal, gradient, cost, weights = _normal_equations(poses, scales, corrections, links, noise)
+        normal, gradient, cost, weights = _normal_equations(poses, scales, corrections, points, noise)
         reduced = moves.T @ normal @ moves
         damped = reduced + np.diag(1e-9 * (1 + np.diag(reduced)))
         step = moves @ -np.linalg.solve(damped, moves.T @ gradient)
         size = np.abs(step).max()
         if size > 0.5:  # far from linear: a shorter way
             step *= 0.5 / size
-        for v in range(views):
+        for v in np.flatnonzero(~fixed).tolist():
             poses[v] = poses[v] @ _exp(step[7 * v : 7 * v + 6])
         scales += step[6::7]
         if size < 1e-6:
@@ -110,7 +113,7 @@ def adjust(
     for v in range(views):
         turn = np.kron(np.eye(2), poses[v][:3, :3])  # from the camera's axes to the world's
         covariance[v] = turn @ uncertainty[7 * v : 7 * v + 6, 7 * v : 7 * v + 6] @ turn.T
-    return Adjusted(poses, covariance, cost, weights)
+    return Adjusted(poses, covariance, cost, tuple(weights[own] for own in points.ranges))
 
 
 def adjust_closely(
@@ -181,81 +184,139 @@ def _adjoint(T: Array) -> Array:
     return np.asarray(out)
 
 
+@dataclass(frozen=True)
+class _Points:
+    """The matches of all links in one row, so that the way to the normal equations is gone once, not link by link."""
+
+    links: Sequence[Links]
+    of: NDArray[np.intp]
+    """(N,), number of the link of each point."""
+    ranges: tuple[slice, ...]
+    """Points of each link."""
+    rays: Array
+    """(2, N): x and y of the directions in view i, with z = 1."""
+    pixels_j: Array
+    """(2, N)."""
+    lens_j: Array
+    """(4, N): fx fy cx cy of the camera of view j."""
+    depth: Array
+    """(N,)."""
+
+    @staticmethod
+    def of_links(links: Sequence[Links]) -> _Points:
+        if not links:
+            nothing = np.zeros((4, 0))
+            return _Points((), np.zeros(0, np.intp), (), nothing[:2], nothing[:2], nothing, nothing[0])
+        counts = [len(link.depth_i) for link in links]
+        ends = np.cumsum([0, *counts])
+        lenses = [(link.camera_j.fx, link.camera_j.fy, link.camera_j.cx, link.camera_j.cy) for link in links]
+        return _Points(
+            links,
+            np.repeat(np.arange(len(links)), counts),
+            tuple(slice(int(begin), int(end)) for begin, end in pairwise(ends)),
+            np.concatenate([link.camera_i.rays(link.pixels_i)[:, :2] for link in links]).T.copy(),
+            np.concatenate([link.pixels_j for link in links]).T.copy(),
+            np.repeat(np.array(lenses).T, counts, axis=1),
+            np.concatenate([link.depth_i for link in links]),
+        )
+
+
 def _normal_equations(
-    poses: Array, scales: Array, corrections: list[Array], links: Sequence[Links], noise: Noise
-) -> tuple[Array, Array, float, tuple[Array, ...]]:
-    """Gauss-Newton system over (position, rotation, log scale) of every view, robustly weighted; takes the depth of
-    every point one step further, in `corrections`.
+    poses: Array, scales: Array, corrections: Array, points: _Points, noise: Noise
+) -> tuple[Array, Array, float, Array]:
+    """Gauss-Newton system over (position, rotation, log scale) of every view, robustly weighted, the mean cost of a
+    residual and the weights (N,); takes the depth of every point one step further, in `corrections`.
     """
     views = len(poses)
     normal, gradient = np.zeros((7 * views, 7 * views)), np.zeros(7 * views)
     index = np.arange(views) * 7 + 6
     normal[index, index] += 1 / noise.view**2
     gradient[index] += scales / noise.view**2
-    total, count, weights = 0.0, 0, []
-    for number, link in enumerate(links):
-        residual, jacobian_i, jacobian_j, corrections[number] = _linearise(
-            poses, scales, corrections[number], link, noise
-        )
-        squared = (residual**2).sum(axis=1)
-        weight = 1 / (1 + squared / noise.outlier**2)
-        weights.append(weight)
-        total += float(np.log1p(squared / noise.outlier**2).sum())
-        count += len(squared)
-        both = np.concatenate([jacobian_i, jacobian_j], axis=2)  # (N, 2, 14)
-        weighted = both * weight[:, None, None]
-        block = np.einsum("nka,nkb->ab", weighted, both)
-        slope = np.einsum("nka,nk->a", weighted, residual)
-        at = np.r_[7 * link.i : 7 * link.i + 7, 7 * link.j : 7 * link.j + 7]
-        normal[np.ix_(at, at)] += block
-        gradient[at] += slope
-    return normal, gradient, total / max(count, 1), tuple(weights)
+    residual, jacobian, corrections[:] = _linearise(poses, scales, corrections, points, noise)
+    squared = (residual**2).sum(axis=0)
+    weight = 1 / (1 + squared / noise.outlier**2)
+    weighted = jacobian * weight
+    for link, own in zip(points.links, points.ranges, strict=True):
+        block, slope = np.zeros((14, 14)), np.zeros(14)
+        for row in (0, 1):
+            block += weighted[row, :, own] @ jacobian[row, :, own].T
+            slope += weighted[row, :, own] @ residual[row, own]
+        i, j = slice(7 * link.i, 7 * link.i + 7), slice(7 * link.j, 7 * link.j + 7)
+        normal[i, i] += block[:7, :7]
+        normal[i, j] += block[:7, 7:]
+        normal[j, i] += block[7:, :7]
+        normal[j, j] += block[7:, 7:]
+        gradient[i] += slope[:7]
+        gradient[j] += slope[7:]
+    cost = float(np.log1p(squared / noise.outlier**2).sum()) / max(len(squared), 1)
+    return normal, gradient, cost, weight
 
 
 def _linearise(
-    poses: Array, scales: Array, correction: Array, link: Links, noise: Noise
-) -> tuple[Array, Array, Array, Array]:
-    """Whitened residuals (N, 2), their Jacobians (N, 2, 7) by view i and view j, and the corrections (N,) of log depth
-    that explain the residuals best.
+    poses: Array, scales: Array, correction: Array, points: _Points, noise: Noise
+) -> tuple[Array, Array, Array]:
+    """Whitened residuals (2, N), along the way of a pixel with depth and across it, their Jacobians (2, 14, N) by views
+    i and j, and the corrections (N,) of log depth that explain the residuals best.
 
     Linear in log depth at the corrected depth, not at the estimated one: the way of a pixel with depth is curved, and
     the bias of a straight line would far exceed the noise.
     """
-    T_j_i = invert(poses[link.j]) @ poses[link.i]
-    rotation = T_j_i[:3, :3]
-    ci, cj = link.camera_i, link.camera_j
-    z = link.depth_i * np.exp(scales[link.i] + correction)
-    x_i = np.stack([(link.pixels_i[:, 0] - ci.cx) / ci.fx * z, (link.pixels_i[:, 1] - ci.cy) / ci.fy * z, z], axis=1)
-    rotated = x_i @ rotation.T
-    x_j = rotated + T_j_i[:3, 3]
-    depth = np.maximum(x_j[:, 2], 1e-2 * z)  # behind the camera: far off, and finite
-    u, v = x_j[:, 0] / depth, x_j[:, 1] / depth
-    residual = np.stack([cj.fx * u + cj.cx, cj.fy * v + cj.cy], axis=1) - link.pixels_j
-    n = len(z)
-    project = np.zeros((n, 2, 3))
-    project[:, 0, 0], project[:, 0, 2] = cj.fx / depth, -cj.fx * u / depth
-    project[:, 1, 1], project[:, 1, 2] = cj.fy / depth, -cj.fy * v / depth
-    along = np.einsum("nij,nj->ni", project, rotated)
-    whiten = _whitening(along, noise)
-    residual = np.einsum("nij,nj->ni", whiten, residual - along * correction[:, None])
-    better = -(noise.depth**2) * (np.einsum("nij,nj->ni", whiten, along) * residual).sum(axis=1)
-    project = whiten @ project
-    jacobian_i, jacobian_j = np.zeros((n, 2, 7)), np.zeros((n, 2, 7))
-    turned = project @ rotation
-    jacobian_i[:, :, :3], jacobian_i[:, :, 3:6] = turned, -turned @ _cross(x_i)
-    jacobian_i[:, :, 6] = np.einsum("nij,nj->ni", project, rotated)
-    jacobian_j[:, :, :3], jacobian_j[:, :, 3:6] = -project, project @ _cross(x_j)
-    return residual, jacobian_i, jacobian_j, np.clip(better, -_MOST, _MOST)
-
-
-def _whitening(along: Array, noise: Noise) -> Array:
-    """Inverse square roots (N, 2, 2) of ``pixel^2 I + depth^2 s s^T`` for ``s`` (N, 2)."""
-    length = np.maximum(np.linalg.norm(along, axis=1), 1e-12)
-    unit = along / length[:, None]
+    inverse = _inverted(poses)
+    between = np.array([inverse[link.j] @ poses[link.i] for link in points.links]).reshape(-1, 4, 4)
+    T_j_i = np.moveaxis(between[:, :3], 0, -1)[..., points.of]  # (3, 4, N)
+    rotation, moved = T_j_i[:, :3], T_j_i[:, 3]
+    scale = scales[np.array([link.i for link in points.links], int)][points.of]
+    z = points.depth * np.exp(scale + correction)
+    x_i = np.stack([points.rays[0] * z, points.rays[1] * z, z])
+    rotated = (rotation * x_i).sum(axis=1)
+    x_j = rotated + moved
+    fx, fy, cx, cy = points.lens_j
+    depth = np.maximum(x_j[2], 1e-2 * z)  # behind the camera: far off, and finite
+    u, v = x_j[0] / depth, x_j[1] / depth
+    fx_z, fy_z = fx / depth, fy / depth
+    off = np.stack([fx * u + cx, fy * v + cy]) - points.pixels_j
+    # The way of the pixel with log depth (2, N), its length and direction: whitened by the covariance above along it
+    # and across it, which is a turn of the residuals and nothing else.
+    way = np.stack([fx_z * (rotated[0] - u * rotated[2]), fy_z * (rotated[1] - v * rotated[2])])
+    length = np.hypot(way[0], way[1])
+    still = length < _STILL  # depth moves no pixel: any direction will do
+    e_u, e_v = np.where(still, [[1.0], [0.0]], way / np.maximum(length, _STILL))
+    along = 1 / np.sqrt(noise.pixel**2 + (noise.depth * length) ** 2)
     across = 1 / noise.pixel
-    by_depth = 1 / np.sqrt(noise.pixel**2 + (noise.depth * length) ** 2)
-    outer = unit[:, :, None] * unit[:, None, :]
-    return across * np.eye(2) + (by_depth - across)[:, None, None] * outer
+    residual = np.stack(
+        [along * (e_u * off[0] + e_v * off[1] - length * correction), across * (e_u * off[1] - e_v * off[0])]
+    )
+    better = -(noise.depth**2) * along * length * residual[0]
+    a_u, a_v, b_u, b_v = along * e_u * fx_z, along * e_v * fy_z, -across * e_v * fx_z, across * e_u * fy_z
+    project = np.array([[a_u, a_v, -(a_u * u + a_v * v)], [b_u, b_v, -(b_u * u + b_v * v)]])  # (2, 3, N)
+    turned = (project[:, :, None] * rotation).sum(axis=1)
+    jacobian = np.empty((2, 14, len(z)))
+    jacobian[:, 0:3], jacobian[:, 3:6] = turned, _crossed(x_i[None], turned)
+    jacobian[0, 6], jacobian[1, 6] = along * length, 0.0
+    jacobian[:, 7:10], jacobian[:, 10:13] = -project, _crossed(project, x_j[None])
+    jacobian[:, 13] = 0.0
+    return residual, jacobian, np.clip(better, -_MOST, _MOST)
+
+
+def _crossed(a: Array, b: Array) -> Array:
+    """Cross products of (..., 3, N) along the last axis but one."""
+    return np.stack(
+        [
+            a[..., 1, :] * b[..., 2, :] - a[..., 2, :] * b[..., 1, :],
+            a[..., 2, :] * b[..., 0, :] - a[..., 0, :] * b[..., 2, :],
+            a[..., 0, :] * b[..., 1, :] - a[..., 1, :] * b[..., 0, :],
+        ],
+        axis=-2,
+    )
+
+
+def _inverted(poses: Array) -> Array:
+    """Inverses of rigid motions (S, 4, 4)."""
+    out = np.zeros_like(poses)
+    out[:, :3, :3] = np.swapaxes(poses[:, :3, :3], 1, 2)
+    out[:, :3, 3] = -(out[:, :3, :3] @ poses[:, :3, 3, None])[..., 0]
+    out[:, 3, 3] = 1.0
+    return out
 
 
 def _cross(v: Array) -> Array:
@@ -270,10 +331,13 @@ def _exp(step: Array) -> Array:
     """Exponential map of SE(3): rigid motion (4, 4) of a translation and a rotation vector (6,)."""
     out = np.eye(4)
     angle = float(np.linalg.norm(step[3:]))
-    half = step[3:] / 2
-    imaginary = half * (np.sinc(angle / (2 * np.pi)))
-    out[:3, :3] = matrix_from_quaternion(np.append(imaginary, np.cos(angle / 2)))
     w = _cross(step[None, 3:])[0]
-    a, b = (0.5, 1 / 6) if angle < 1e-4 else ((1 - np.cos(angle)) / angle**2, (angle - np.sin(angle)) / angle**3)
-    out[:3, 3] = step[:3] + a * (w @ step[:3]) + b * (w @ (w @ step[:3]))
+    squared = w @ w
+    if angle < 1e-4:
+        sine, a, b = 1.0, 0.5, 1 / 6
+    else:
+        sine, a = np.sin(angle) / angle, (1 - np.cos(angle)) / angle**2
+        b = (1 - sine) / angle**2
+    out[:3, :3] += sine * w + a * squared
+    out[:3, 3] = step[:3] + a * (w @ step[:3]) + b * (squared @ step[:3])
     return out

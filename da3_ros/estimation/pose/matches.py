@@ -23,6 +23,7 @@ SampleDepth = Callable[[int, Array, CameraModel], Array]
 # Wide for the first guess: depth from a network may move a point by many pixels.
 _PNP_PIXELS, _PNP_ROUNDS = 8.0, 300
 _EPIPOLAR_PIXELS = 1.0
+_FEW = 4  # steps
 _FITS = 0.5  # weight from which on a match counts as explained
 _TWICE = 2.0  # every match stands in two links, so that its noise is counted twice
 
@@ -130,12 +131,14 @@ def poses_from_matches(
     guess: Array | None = None,
     config: MatchesConfig | None = None,
     mounts: Sequence[tuple[int, Array] | None] | None = None,
+    begin: Sequence[Array | None] | None = None,
 ) -> list[MatchedPose | None]:
     """Pose of every view that hangs together with a known one; None for those with too few explained matches.
 
     known: T_world_camera (4, 4) where given; if none is, the first view is the world. guess: T_world_camera (S, 4, 4)
     of a network, tried as a start besides those from the matches. mounts: number of the rigid body that carries a view
-    and T_body_camera, where that is known: such views move together. Known views come back as given.
+    and T_body_camera, where that is known: such views move together. begin: poses by other depth of the same matches;
+    where there is one of every view they are adjusted, instead of being sought anew. Known views come back as given.
     """
     config = config or MatchesConfig()
     views = len(known)
@@ -145,12 +148,17 @@ def poses_from_matches(
         poses[0] = np.eye(4)
     _carry(poses, mounts)
     fixed = np.array([pose is not None for pose in poses])
-    starts = None if guess is None else dict(enumerate(guess))
-    measured = {(pair.i, pair.j): found for pair in pairs if (found := pair_pose(pair, depth, starts, config))}
-    _place(poses, measured, mounts)
+    if begin is not None and all(pose is not None for pose in begin):
+        poses = [first if pose is None else pose for pose, first in zip(poses, begin, strict=True)]
+        active = [link for pair in pairs for link in links_of(pair, depth, config.min_matches)]
+        lost = np.zeros(views, bool)
+    else:
+        starts = None if guess is None else dict(enumerate(guess))
+        measured = {(pair.i, pair.j): found for pair in pairs if (found := pair_pose(pair, depth, starts, config))}
+        _place(poses, measured, mounts)
+        lost = np.array([pose is None for pose in poses])
+        active = [link for (i, j), found in measured.items() if not (lost[i] or lost[j]) for link in found.links]
     start = np.stack([np.eye(4) if pose is None else pose for pose in poses])
-    lost = np.array([pose is None for pose in poses])
-    active = [link for (i, j), found in measured.items() if not (lost[i] or lost[j]) for link in found.links]
     out = [MatchedPose(pose, np.zeros((6, 6)), 0) if at else None for pose, at in zip(start, fixed, strict=True)]
     if active:
         bodies = [-1 - v if mount is None else mount[0] for v, mount in enumerate(mounts)]
@@ -222,26 +230,34 @@ def pair_pose(
     """Pose between the two views of a pair; None where too few matches agree on one. guess: T_world_camera (4, 4) of
     both views, tried as a start besides those from the matches.
     """
-    z_i, z_j = depth(pair.i, pair.pixels_i, pair.camera_i), depth(pair.j, pair.pixels_j, pair.camera_j)
-    good = np.isfinite(z_i) & np.isfinite(z_j) & (z_i > 0) & (z_j > 0)
-    if good.sum() < config.min_matches:
+    found = links_of(pair, depth, config.min_matches)
+    if not found:
         return None
-    p_i, p_j, z_i, z_j = pair.pixels_i[good], pair.pixels_j[good], z_i[good], z_j[good]
-    there = Links(0, 1, pair.camera_i, pair.camera_j, p_i, p_j, z_i)
-    back = Links(1, 0, pair.camera_j, pair.camera_i, p_j, p_i, z_j)
+    there, back = replace(found[0], i=0, j=1), replace(found[1], i=1, j=0)
     T_j_i = None if guess is None else invert(guess[pair.j]) @ guess[pair.i]
     fixed = np.array([True, False])
-    best: Adjusted | None = None
-    for start in _first_guesses(there, back, T_j_i):
-        result = adjust(np.stack([np.eye(4), invert(start)]), [there, back], fixed, config.noise)
-        if best is None or result.cost < best.cost:
-            best = result
-    assert best is not None
+    starts = [np.stack([np.eye(4), invert(start)]) for start in _first_guesses(there, back, T_j_i)]
+    # A few steps tell which start leads to the best explanation; only that way is gone to its end.
+    begun = [adjust(start, [there, back], fixed, config.noise, iterations=_FEW) for start in starts]
+    first = min(begun, key=lambda result: result.cost)
+    best = adjust(first.poses, [there, back], fixed, config.noise)
     explained = float(np.mean([(weight > _FITS).sum() for weight in best.weights]))
     if explained < config.min_matches:
         return None
-    links = replace(there, i=pair.i, j=pair.j), replace(back, i=pair.j, j=pair.i)
-    return PairPose(best.poses[1], _TWICE * best.covariance[1], links, explained)
+    return PairPose(best.poses[1], _TWICE * best.covariance[1], (found[0], found[1]), explained)
+
+
+def links_of(pair: PairMatches, depth: SampleDepth, least: int) -> list[Links]:
+    """The matches of a pair with the depth of either side, there and back; none where fewer than `least` have any."""
+    z_i, z_j = depth(pair.i, pair.pixels_i, pair.camera_i), depth(pair.j, pair.pixels_j, pair.camera_j)
+    good = np.isfinite(z_i) & np.isfinite(z_j) & (z_i > 0) & (z_j > 0)
+    if good.sum() < least:
+        return []
+    p_i, p_j = pair.pixels_i[good], pair.pixels_j[good]
+    return [
+        Links(pair.i, pair.j, pair.camera_i, pair.camera_j, p_i, p_j, z_i[good]),
+        Links(pair.j, pair.i, pair.camera_j, pair.camera_i, p_j, p_i, z_j[good]),
+    ]
 
 
 def _first_guesses(there: Links, back: Links, guess: Array | None) -> Iterator[Array]:
