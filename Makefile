@@ -11,7 +11,7 @@ RUN := env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE $(if $(ROS_DISTRO),,-u LD_LIBRARY_P
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=tensorrt: engines built without a GPU; EXTRAS=openvino: bfloat16 on a CPU; EXTRAS=accuracy: surfaces in benchmark/accuracy; EXTRAS=interop: Rerun, KISS-ICP, an S3 server; EXTRAS=docs: the documentation's builder; EXTRAS=workflows: actionlint; EXTRAS=mutants: coverage)
+env: ## Everything, test dependencies and ROS 2 included, into .venv (EXTRAS=tensorrt: engines built without a GPU; EXTRAS=openvino: bfloat16 on a CPU; EXTRAS=accuracy: surfaces in benchmark/accuracy; EXTRAS=interop: Rerun, KISS-ICP, COLMAP, an S3 server; EXTRAS=docs: the documentation's builder; EXTRAS=workflows: actionlint; EXTRAS=mutants: coverage)
 	@$(PYTHON) tools/setup_env.py $(EXTRAS:%=--extra %)
 
 demo: env ## The main job on real input: cameras -> node -> recording, with a table and pictures

@@ -29,7 +29,16 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "bag/report/report.html", "engines/sweep.onnx"]},
+    package_data={
+        NAME: [
+            "py.typed",
+            "bag/report/report.html",
+            "bag/report/viewer.html",
+            "bag/report/viewer.js",
+            "bag/report/three.bundle.js",
+            "engines/sweep.onnx",
+        ]
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -50,6 +59,7 @@ setup(
         "fleet": ["ray", "fsspec"],
         "openvino": ["openvino"],
         "rerun": ["rerun-sdk"],
+        "colmap": ["pycolmap"],
         "network": ["torch>=2.1", "safetensors", "huggingface-hub", "onnx", "onnxscript"],
     },
     zip_safe=False,

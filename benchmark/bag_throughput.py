@@ -26,7 +26,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from da3_ros.bag.io.definitions import standard_store, standard_types
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.plan import DEFAULT_OUTPUTS, Options, Request
+from da3_ros.bag.plan.options import DEFAULT_OUTPUTS, Options, Request
 from da3_ros.bag.report.report import reconciled
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.engines import Engine, RawEstimate

@@ -29,8 +29,9 @@ from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.line.look_up import LookUp
 from da3_ros.bag.motion.chunks import read_chunk
 from da3_ros.bag.motion.trajectory import Trajectory, naive_sequence, sequence, solve
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.plan.outcome import companion
-from da3_ros.bag.plan.plan import Options, Request, make_plan
+from da3_ros.bag.plan.plan import make_plan
 from da3_ros.bag.run.first_pass import chunk_files, make_chunks
 from da3_ros.bag.run.long_windows import align_chunks
 from da3_ros.bag.run.reprocess import reprocess

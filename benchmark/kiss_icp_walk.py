@@ -24,7 +24,7 @@ from tqdm import tqdm
 from walk import add_arguments, walk_of
 from walk_bag import PERIOD_NS, START_NS, trajectory_error, write_walk_bag
 
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 
 TOPIC = "/da3/camera/points"

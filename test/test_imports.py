@@ -20,13 +20,14 @@ HOUSES = {
         {"geometry", "sync", "models", "atomic", "hub", "visual", "launching"},
         {"messages", "engines"},
         {"estimation", "network"},
-        {"stream", "files"},
+        {"stream", "files", "render"},
         {"node", "bag", "export"},
         {"cli"},
     ),
     "da3_ros.bag": (
         {"errors"},
         {"motion"},
+        {"sources"},
         {"io"},
         {"plan"},
         {"report"},
@@ -309,6 +310,8 @@ ROS_FREE = (
     "da3_ros.engines",
     "da3_ros.estimation",
     "da3_ros.files.scenes",
+    "da3_ros.render.renderers",
+    "da3_ros.bag.sources",
     "da3_ros.cli.main",
 )
 WITH_BAGS = ("da3_ros.bag.run.reprocess", "da3_ros.bag.run.processes", "da3_ros.bag.fleet.fleet")

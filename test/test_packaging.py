@@ -65,6 +65,10 @@ def test_every_imported_ros_package_is_declared(manifest):
 def test_package_data_are_there(setup_call):
     """An editable installation would hide an old path."""
     assert all((ROOT / name / path).is_file() for name, paths in setup_call["package_data"].items() for path in paths)
+    # What pages are made of is read at run time.
+    pages = {path.relative_to(ROOT / "da3_ros").as_posix() for path in (ROOT / "da3_ros/bag/report").glob("*.[hj]*")}
+    assert pages <= set(setup_call["package_data"]["da3_ros"])
+    assert len(pages) == 4
 
 
 def test_installed_files(setup_call):

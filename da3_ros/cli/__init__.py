@@ -2,5 +2,5 @@
 """The ``da3`` command, one verb a file.
 
 Read `main` (which verb), then the verbs: `models`, `images`, `render`, `bag`, `fleet`, `report`, `export`, `build`,
-`doctor`. A verb imports what only it needs when it runs.
+`doctor`; `shots` is what `images` is given. A verb imports what only it needs when it runs.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``da3 bag``: every frame of a recorded bag gets its geometry, without ROS."""
+"""``da3 bag``: every frame of a recording gets its geometry, without ROS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "bag"
-HELP = "reprocess a recorded bag: depth, confidence, clouds and poses of every frame, into a new bag"
+HELP = "reprocess a recording (a bag, a video, pictures): depth, confidence, clouds and poses of every frame"
 FAILED, LOST = 1, 3
 _ERROR = 2
 """Level of an issue."""
@@ -18,7 +18,12 @@ _ERROR = 2
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("input", type=Path, help="folder with metadata.yaml, or a .mcap, .db3 or ROS 1 .bag file")
+    parser.add_argument(
+        "input",
+        type=Path,
+        help="a bag (folder with metadata.yaml; .mcap, .db3, ROS 1 .bag); a video; a folder of pictures, or of folders "
+        "of them, one a camera; a COLMAP project; a folder of EuRoC (ASL), KITTI or TUM RGB-D",
+    )
     parser.add_argument(
         "output",
         type=Path,
@@ -34,9 +39,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options that say what is made of a bag; `da3 fleet` has them, too."""
-    from da3_ros.bag.plan.plan import DEFAULT_OUTPUTS, Options
+    from da3_ros.bag.plan.options import DEFAULT_OUTPUTS, Options
 
     default = Options()
+    add_reading(parser)
     parser.add_argument("--params", type=Path, help="parameter file of the live node")
     parser.add_argument(
         "-p", "--set", action="append", default=[], metavar="NAME:=VALUE", help="a parameter; wins over the file"
@@ -80,7 +86,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="later sets seen together with each one, as sync.window has earlier ones (default: 0)",
     )
     parser.add_argument(
-        "--chunk", type=int, default=default.chunk, metavar="N", help="N consecutive sets seen together, 0: each alone"
+        "--chunk",
+        type=int,
+        metavar="N",
+        help="N consecutive sets seen together, 0: each alone (default: 0 for bags; for what is none 8 pictures, with "
+        "--loops and --ply)",
     )
     parser.add_argument(
         "--overlap", type=int, metavar="M", help="sets that a chunk shares with the one before (default: half)"
@@ -95,15 +105,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any:
     """The request that the arguments of `add_options` describe."""
     from da3_ros.bag.io.writer import Format
-    from da3_ros.bag.plan.plan import Options, Request
+    from da3_ros.bag.plan.options import Options, Request
 
     words = {"all": ("*",), "none": ()}
     copy = [part for text in arguments.copy for part in words.get(text, (text,))]
     storage = arguments.storage or {".db3": "sqlite3"}.get(output.suffix, "mcap")
-    if arguments.overlap is not None and not arguments.chunk:
+    chunk = arguments.chunk or 0
+    if arguments.overlap is not None and not chunk:
         raise ValueError(f"--overlap {arguments.overlap} is of chunks: give --chunk N as well, or leave it out")
-    if arguments.warm_up is not None and (arguments.processes == 1 or arguments.chunk):
-        remedy = "a chunk needs none, leave it out" if arguments.chunk else "give --processes N as well"
+    if arguments.warm_up is not None and (arguments.processes == 1 or chunk):
+        remedy = "a chunk needs none, leave it out" if chunk else "give --processes N as well"
         raise ValueError(f"--warm-up {arguments.warm_up} is of segments in several processes: {remedy}")
     options = Options(
         outputs=tuple(arguments.outputs),
@@ -115,10 +126,11 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
         pictures=arguments.pictures,
         batch=arguments.batch,
         window_ahead=arguments.window_ahead,
-        chunk=arguments.chunk,
-        overlap=arguments.chunk // 2 if arguments.overlap is None else arguments.overlap,
+        chunk=chunk,
+        overlap=chunk // 2 if arguments.overlap is None else arguments.overlap,
         loops=arguments.loops,
         scene=tuple(kind for kind in ("ply", "colmap", "rerun") if getattr(arguments, kind)),
+        by_recording=arguments.chunk is None and not arguments.loops,
     )
     return Request(
         source,
@@ -128,25 +140,71 @@ def request_of(arguments: argparse.Namespace, source: Path, output: Path) -> Any
         arguments.model,
         tuple(arguments.cameras),
         options,
+        reading_of(arguments),
     )
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Options for recordings that are no bags."""
+    group = parser.add_argument_group("recordings that are no bags")
+    group.add_argument(
+        "--fps",
+        type=float,
+        default=0.0,
+        help="pictures a second to take of a video (default: 5), or at which pictures "
+        "without stamps were taken (default: 10)",
+    )
+    group.add_argument(
+        "--camera-info",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="calibrations that the recording lacks: camera_info YAML of camera_calibration, or Kalibr's camchain.yaml",
+    )
+    group.add_argument(
+        "--poses",
+        type=Path,
+        metavar="FILE",
+        help="where the rig was (its first camera, where nothing else is known), "
+        "T_world_rig: TUM's format, by stamps or a line a picture; or KITTI's, a line a picture",
+    )
+    group.add_argument(
+        "--metres-per-unit", type=float, default=0.0, help="of the recording's poses, which COLMAP's have no metres for"
+    )
+
+
+def reading_of(arguments: argparse.Namespace) -> Any:
+    """What the arguments of `add_reading` add to a recording."""
+    from da3_ros.bag.sources import Reading
+
+    poses = None if arguments.poses is None else arguments.poses.absolute()
+    given = tuple(_absolute(text) for text in arguments.camera_info)
+    return Reading(arguments.fps, given, poses, arguments.metres_per_unit)
+
+
+def _absolute(text: str) -> str:
+    """``[NAME=]FILE`` that holds on another machine's process as well."""
+    name, sign, file = text.partition("=")
+    return f"{name}={Path(file).absolute()}" if sign else str(Path(text).absolute())
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every frame; 3: finished, but something of the input could not be used, or nothing came of it; 1: failed."""
     from tqdm import tqdm
 
-    from da3_ros.bag.io.reader import Recording
     from da3_ros.bag.plan.outcome import has_errors
     from da3_ros.bag.plan.plan import describe, make_plan
+    from da3_ros.bag.plan.sources import settled
     from da3_ros.bag.run.reprocess import reprocess
 
     if arguments.output is None and not arguments.dry_run:
         raise ValueError("name the output, or look with --dry-run")
     request = request_of(arguments, arguments.input, arguments.output or Path("dry-run"))
     if arguments.dry_run or not arguments.quiet:
-        with Recording(arguments.input) as recording:
+        with request.open() as recording:
             recording.check_content()
-            print(describe(recording, make_plan(recording, request), request.options), flush=True)
+            shown = settled(request, recording)
+            print(describe(recording, make_plan(recording, shown), shown.options), flush=True)
     if arguments.dry_run:
         return 0
     said: list[str] = []

@@ -9,7 +9,6 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.cli.shots import Shot, read_shots
 from da3_ros.estimation import (
     Estimate,
     Estimator,
     EstimatorConfig,
     RefinementConfig,
     ScaleConfig,
-    View,
     ViewEstimate,
     ViewSet,
 )
 from da3_ros.estimation.clouds import MAX_STDDEV
 from da3_ros.estimation.refinement import SOURCES as REFINEMENTS
 from da3_ros.files.gaussians import write_gaussian_ply
-from da3_ros.files.images import find_images, read_picture
 from da3_ros.files.kinds import marked
-from da3_ros.files.names import names_below, short_names, without_blanks
+from da3_ros.files.names import names_below, without_blanks
 from da3_ros.files.scenes import colored_points, write_colmap, write_glb, write_ply
-from da3_ros.files.tum import read_tum
 from da3_ros.files.upright import turned_estimate, turned_view
-from da3_ros.geometry import CameraModel
 from da3_ros.messages.images import depth_to_millimetres
 from da3_ros.visual import depth_to_color
 
@@ -45,8 +41,6 @@ HELP = "estimate depth, confidence, cameras and a cloud of image files of one sc
 FORMATS = ("npz", "png", "ply", "glb", "colmap", "gaussians")
 LOST = 3
 """Exit code where a part of the engine's answer could not be used."""
-LEAST_FOCAL = 0.04
-"""Of the image's side; less sees 170 degrees, and no pinhole does."""
 COLMAP_GRID = 0.005
 """Grid of COLMAP's points as a share of the median depth: its text files are large."""
 
@@ -58,7 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         help="files, folders of them, or patterns, of which photographs are taken, not depth, masks or results; their "
-        "stored pixels count",
+        "stored pixels count. Or one recording: a video, a COLMAP project, a folder of EuRoC (ASL), KITTI or TUM "
+        "RGB-D, with its calibration and poses",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--model", default="da3-nano", help="name or folder of the model")
@@ -84,6 +79,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=REFINEMENTS,
         help="what corrects depth where images of known pose see the same; none: nothing",
     )
+    parser.add_argument(
+        "--fps", type=float, default=0.0, help="of a video: pictures a second that are taken (default: 5)"
+    )
     parser.add_argument("--metres-per-unit", type=float, help="known scale; else only a metric model has metres")
     parser.add_argument(
         "--format",
@@ -108,17 +106,6 @@ JOINT = ("ply", "glb", "colmap", "gaussians")
 """Formats that put all views into one scene."""
 
 
-@dataclass(frozen=True)
-class _Shot:
-    """An image file and its view."""
-
-    path: Path
-    view: View
-    """Of the stored pixels."""
-    turns: int
-    """By which the network sees it."""
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Estimate and write what was asked for; says where it is and whether it is in metres. 0: done; 3: done, but a part
     of what the engine said could not be used, or views that do not fit together were not put into one scene.
@@ -126,7 +113,15 @@ def run(arguments: argparse.Namespace) -> int:
     given = arguments.metres_per_unit
     if given is not None and not 0 < given < math.inf:
         raise ValueError(f"--metres-per-unit {given:g}: it must be a positive number; leave it out for relative depth")
-    shots = _read(arguments.images, arguments.camera, arguments.poses)
+    found = read_shots(arguments.images, arguments.camera, arguments.poses, arguments.fps)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    shots, are_posed = found.shots, found.are_posed
+    if "colmap" in arguments.format and not found.in_files:
+        raise ValueError(
+            "--format colmap needs images that are files, upright and without distortion: `da3 bag ... --colmap` "
+            "writes such beside its model"
+        )
     output = arguments.output
     _check_output(output, shots)
     scale = ScaleConfig() if given is None else ScaleConfig(source="given", value=given)
@@ -139,16 +134,17 @@ def run(arguments: argparse.Namespace) -> int:
     estimate = dataclasses.replace(estimate, views=turned)
     output.mkdir(parents=True, exist_ok=True)
     unit = "metres" if estimate.scale.metric else "relative: no unit, give --metres-per-unit or a metric model"
+    known = {shot.view.name: shot.view.camera for shot in shots}
     for view in estimate.views:
-        refined = _refined(view) if arguments.poses else ""
+        refined = _refined(view) if are_posed else ""
         print(f"{view.name}: {view.depth.shape[1]}x{view.depth.shape[0]}, {unit}{refined}")
-        if estimator.engine.info.single_view and arguments.camera is None:
+        if estimator.engine.info.single_view and known[view.name] is None:
             print(f"{view.name}: its camera is assumed to see 60 degrees, since {estimator.record.name} cannot tell")
     for fault in estimate.faults:
         print(f"{fault.view}: {fault.text}", file=sys.stderr)
     # Poses in metres and depth without a unit make no scene.
-    withheld = JOINT if arguments.poses and len(shots) > 1 and not estimate.scale.metric else ()
-    if arguments.poses and not estimate.scale.metric:
+    withheld = JOINT if are_posed and len(shots) > 1 and not estimate.scale.metric else ()
+    if are_posed and not estimate.scale.metric:
         print(f"note: depth is relative although poses are given: {estimate.scale.message}", file=sys.stderr)
 
     def cloud(voxel: float = arguments.voxel) -> tuple:
@@ -173,10 +169,11 @@ def run(arguments: argparse.Namespace) -> int:
         "colmap": colmap,
         "gaussians": gaussians,
     }
+    origin = arguments.poses or arguments.images[0]
     for name in dict.fromkeys(arguments.format):
         if name in withheld:
             print(
-                f"{name}: withheld, since depth is relative and the poses are in metres: correct {arguments.poses} "
+                f"{name}: withheld, since depth is relative and the poses are in metres: correct {origin} "
                 "(T_world_camera, a line an image in their order), give --metres-per-unit, or leave --poses out",
                 file=sys.stderr,
             )
@@ -185,44 +182,7 @@ def run(arguments: argparse.Namespace) -> int:
     return LOST if estimate.faults or set(withheld) & set(arguments.format) else 0
 
 
-def _read(arguments: list[Path], intrinsics: list[float] | None, poses: Path | None) -> list[_Shot]:
-    """Views of the images that the arguments name, in their order; poses: file of theirs. Says what is assumed."""
-    named, notes = find_images(arguments)
-    known = [None] * len(named) if poses is None else _poses(poses, len(named), known_cameras=intrinsics is not None)
-    kept: dict[Path, tuple[Path, NDArray[np.float64] | None]] = {}
-    for path, pose in zip(named, known, strict=True):
-        if path.resolve() in kept:
-            notes.append(f"{path} is named twice, it is taken once")
-        kept.setdefault(path.resolve(), (path, pose))
-    shots: list[_Shot] = []
-    for (path, pose), name in zip(kept.values(), short_names([path for path, _ in kept.values()]), strict=True):
-        picture = read_picture(path)
-        notes += [f"{path}: {note}" for note in picture.notes]
-        if picture.turns:
-            notes.append(f"{path} lies on its side or head: the network sees it upright, all results are as stored")
-        h, w = picture.image.shape[:2]
-        if intrinsics and shots and shots[0].view.image.shape[:2] != (h, w):
-            first = shots[0].view.image.shape
-            raise ValueError(
-                f"--camera is that of images of one size: {shots[0].path} has {first[1]}x{first[0]} stored pixels, "
-                f"{path} {w}x{h}; name those of one camera"
-            )
-        if intrinsics and not (intrinsics[0] >= LEAST_FOCAL * w and intrinsics[1] >= LEAST_FOCAL * h):
-            raise ValueError(
-                f"--camera: focal lengths {intrinsics[0]:g}, {intrinsics[1]:g} for an image of {w}x{h}; allowed: at "
-                f"least {LEAST_FOCAL:.0%} of its sides; if they are millimetres, or shares of the image's size, give "
-                "all four in pixels"
-            )
-        camera = CameraModel.pinhole(w, h, *intrinsics) if intrinsics else None
-        if camera is not None and not (0 <= camera.cx < w and 0 <= camera.cy < h):
-            notes.append(f"the principal point of --camera lies outside the {w}x{h} stored pixels of {path}")
-        shots.append(_Shot(path, View(picture.image, camera, pose, name=name), picture.turns))
-    for note in dict.fromkeys(notes):
-        print(f"note: {note}", file=sys.stderr)
-    return shots
-
-
-def _check_output(output: Path, shots: Sequence[_Shot]) -> None:
+def _check_output(output: Path, shots: Sequence[Shot]) -> None:
     """Raise ValueError where a result would be written over an image, or the folder is a file."""
     file = next((place for place in (output, *output.parents) if place.exists() and not place.is_dir()), None)
     if file is not None:
@@ -234,7 +194,7 @@ def _check_output(output: Path, shots: Sequence[_Shot]) -> None:
                 raise ValueError(f"{output / (name + end)} is one of the images: choose another folder for the results")
 
 
-def _colmap_names(shots: Sequence[_Shot], folder: Path) -> dict[str, str]:
+def _colmap_names(shots: Sequence[Shot], folder: Path) -> dict[str, str]:
     """Name of each view's image for COLMAP: its path below what the images have in common. Where such names have
     blanks, which COLMAP's text files cannot hold, all images are laid beside the model under other ones.
     """
@@ -249,16 +209,6 @@ def _colmap_names(shots: Sequence[_Shot], folder: Path) -> dict[str, str]:
             file=sys.stderr,
         )
     return {shot.view.name: name for shot, name in zip(shots, safe, strict=True)}
-
-
-def _poses(path: Path, count: int, *, known_cameras: bool) -> list[NDArray[np.float64]]:
-    """T_world_camera of `count` images."""
-    if not known_cameras:
-        raise ValueError("--poses needs --camera: poses of cameras without intrinsics tell nothing of depth")
-    poses = [pose for _, pose in read_tum(path)]
-    if len(poses) != count:
-        raise ValueError(f"{path} has {len(poses)} poses for {count} images: it needs a line an image, in their order")
-    return poses
 
 
 def _refined(view: ViewEstimate) -> str:

@@ -6,7 +6,13 @@ and `jpeg_damage`), `cameras` (with `lenses`), `clouds`, `poses`, `stamps`. What
 else, whatever a message holds.
 """
 
-from da3_ros.messages.cameras import decode_baseline, decode_camera_info, decode_rectification, encode_camera_info
+from da3_ros.messages.cameras import (
+    decode_baseline,
+    decode_camera_info,
+    decode_rectification,
+    encode_calibration,
+    encode_camera_info,
+)
 from da3_ros.messages.clouds import CloudEncoder, decode_cloud
 from da3_ros.messages.errors import MessageError, Say, quiet
 from da3_ros.messages.images import (
@@ -14,6 +20,7 @@ from da3_ros.messages.images import (
     decode_image,
     encode_depth_mm,
     encode_float,
+    encode_packed,
     encode_rgb,
     why_no_picture,
 )
@@ -39,10 +46,12 @@ __all__ = [
     "decode_depth",
     "decode_image",
     "decode_rectification",
+    "encode_calibration",
     "encode_camera_info",
     "encode_depth_mm",
     "encode_float",
     "encode_odometry",
+    "encode_packed",
     "encode_pose",
     "encode_pose_stamped",
     "encode_rgb",

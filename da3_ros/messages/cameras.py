@@ -192,6 +192,11 @@ def _as_delivered(camera: CameraModel, message: Any, say: Say) -> CameraModel:
     return camera
 
 
+def encode_calibration(types: MessageTypes, camera: CameraModel, header: Any) -> Any:
+    """CameraInfo of a camera's own pictures, with its distortion: K and D; P as for images that are not rectified."""
+    return _encode(types, camera, header, camera.distortion_model or "plumb_bob", list(camera.distortion) or [0.0] * 5)
+
+
 def encode_camera_info(
     types: MessageTypes, camera: CameraModel, header: Any, rotation: NDArray[np.float64] | None = None
 ) -> Any:
@@ -202,17 +207,27 @@ def encode_camera_info(
     """
     if camera.is_distorted:
         raise ValueError(f"depth belongs to a rectified image; got a camera with D = {camera.distortion}")
+    return _encode(types, camera, header, "plumb_bob", [0.0] * 5, rotation)
+
+
+def _encode(
+    types: MessageTypes,
+    camera: CameraModel,
+    header: Any,
+    word: str,
+    numbers: list[float],
+    rotation: NDArray[np.float64] | None = None,
+) -> Any:
     k = camera.K
     projection = np.zeros((3, 4))
     projection[:, :3] = k
     kind = types[CAMERA_INFO]
-    zeros = np.zeros(5)
     return kind(
         header=header,
         height=camera.height,
         width=camera.width,
-        distortion_model="plumb_bob",
-        d=zeros.tolist() if is_generated(kind) else zeros,
+        distortion_model=word,
+        d=numbers if is_generated(kind) else np.array(numbers),
         k=k.reshape(9),
         r=(np.eye(3) if rotation is None else np.asarray(rotation, np.float64)).reshape(9),
         p=projection.reshape(12),

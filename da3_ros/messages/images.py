@@ -18,6 +18,7 @@ from da3_ros.messages.types import MessageTypes
 
 MAX_DEPTH_16UC1 = 65.535  # metres: the largest number of millimetres in 16 bits
 IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
 
 @dataclass(frozen=True)
@@ -258,6 +259,13 @@ def depth_to_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
 def encode_rgb(types: MessageTypes, image: NDArray[np.uint8], header: Any) -> Any:
     """Image rgb8 of (H, W, 3) uint8."""
     return _encode(types, image, "rgb8", header)
+
+
+def encode_packed(types: MessageTypes, data: bytes, header: Any) -> Any:
+    """CompressedImage of the bytes of a JPEG or PNG file."""
+    kind = types[COMPRESSED]
+    form = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    return kind(header=header, format=form, data=types.octets(kind, np.frombuffer(data, np.uint8)))
 
 
 def _encode(types: MessageTypes, values: NDArray, encoding: str, header: Any) -> Any:

@@ -29,7 +29,7 @@ def make(tmp_path):
     """Reprocess a bag with an estimator that has a memory; returns output and summary."""
     import bags
 
-    from da3_ros.bag.plan.plan import Options, Request
+    from da3_ros.bag.plan.options import Options, Request
     from da3_ros.bag.run.reprocess import reprocess
 
     def run(source, *assignments, name="out", load=bags.load_counting, log=None, restart=False, **options):

@@ -13,7 +13,7 @@ import pytest
 from micro import MICRO, MICRO_SINGLE
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.cli.main import main
 from da3_ros.engines import load_engine

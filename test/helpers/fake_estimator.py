@@ -63,7 +63,7 @@ class FakeEstimator(InOneStep):
             known = view.pose is not None
             source = view.pose_source if known else "network"
             pose = PoseEstimate(view.pose if known else np.eye(4), source, 0.01 * np.eye(6))
-            camera = (view.camera or CAMERA).scaled(WIDTH, HEIGHT)
+            camera = (view.straight_camera() or CAMERA).scaled(WIDTH, HEIGHT)
             image = cv2.resize(view.image, (WIDTH, HEIGHT))
             confidence = np.full((HEIGHT, WIDTH), 1.5 + index, np.float32)
             depth = self.depth()

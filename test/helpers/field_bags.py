@@ -15,7 +15,8 @@ from rosbags.typesys import get_types_from_msg, get_typestore
 from rosbags.typesys.stores import Stores
 
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.plan import Request, describe, make_plan
+from da3_ros.bag.plan.options import Request
+from da3_ros.bag.plan.plan import describe, make_plan
 from da3_ros.messages import encode_camera_info, encode_transform
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"

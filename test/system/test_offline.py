@@ -20,7 +20,7 @@ import bags
 import numpy as np
 import pytest
 
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.messages import decode_cloud, decode_depth, matrix_from_pose, stamp_to_ns
 

@@ -281,7 +281,8 @@ def test_every_broken_link_fails_the_build(settings, tmp_path, text, said):
     pytest.importorskip("mkdocs", reason="make env EXTRAS=docs")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text(f"# Page\n\n{text}\n")
-    (tmp_path / "docs" / "bags.md").write_bytes((DOCS / "bags.md").read_bytes())
+    for name in ("bags.md", "report_3d.png"):  # a page, and what it shows
+        (tmp_path / "docs" / name).write_bytes((DOCS / name).read_bytes())
     (tmp_path / "hook.py").write_text(HOOK)
     (tmp_path / "mkdocs.yml").write_text(CONFIG.format(validation=settings["validation"]))
     done = mkdocs(tmp_path)

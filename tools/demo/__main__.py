@@ -2,7 +2,8 @@
 """The main job on real input: camera topics -> live node -> recording, each in a process of its own.
 
 (a) the Middlebury Motorcycle stereo pair as two calibrated cameras; (b) a moving four-camera recording with ground
-truth, in a room that the model never saw. Prints one table and writes pictures to ``demo_output/``.
+truth, in a room that the model never saw. Prints one table and writes pictures and a page with a 3D view of each to
+``demo_output/``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import pages
 import pictures
 import scenarios
 from alone import network_alone
@@ -28,6 +30,7 @@ def main() -> int:
     arguments = parser.parse_args()
     began = time.monotonic()
     rows: list[Scores] = []
+    shown: list[Path] = []
     for scenario in scenarios.ALL:
         if arguments.only in (None, scenario.name):
             folder = arguments.output / scenario.name
@@ -36,7 +39,10 @@ def main() -> int:
             alone = network_alone(scenario, arguments.model, recording.period_ns)
             rows.append(score(scenario, recording, outputs, alone))
             pictures.write(scenario, outputs, alone, folder)
+            shown += pages.write(scenario, outputs, rows[-1], recording.period_ns, folder)
     print_table(rows)
+    for page in shown:
+        print(f"3D view, for any browser: {page}")
     print(f"Pictures and recordings are in {arguments.output}/ ({time.monotonic() - began:.0f} s in all).")
     return 0 if all(row.received for row in rows) else 1
 

@@ -39,6 +39,7 @@ def recorded_topics(cameras: list[str]) -> dict[str, str]:
     for name in cameras:
         topics[f"/da3/{name}/depth/image_rect"] = "sensor_msgs/msg/Image"
         topics[f"/da3/{name}/depth/camera_info"] = "sensor_msgs/msg/CameraInfo"
+        topics[f"/da3/{name}/depth/stddev"] = "sensor_msgs/msg/Image"
         topics[f"/da3/{name}/confidence/image"] = "sensor_msgs/msg/Image"
         topics[f"/da3/{name}/points"] = "sensor_msgs/msg/PointCloud2"
         topics[f"/da3/{name}/pose"] = "geometry_msgs/msg/PoseWithCovarianceStamped"

@@ -31,6 +31,7 @@ class Outputs:
     """Everything recorded, by index of the frame."""
 
     depth: dict[int, dict[str, NDArray]] = field(default_factory=dict)
+    stddev: dict[int, dict[str, NDArray]] = field(default_factory=dict)
     confidence: dict[int, dict[str, NDArray]] = field(default_factory=dict)
     poses: dict[int, dict[str, NDArray]] = field(default_factory=dict)
     clouds: dict[int, dict[str, NDArray]] = field(default_factory=dict)
@@ -82,6 +83,8 @@ def read_outputs(recording: Recording) -> Outputs:
                 out.clouds[frame(message)] = {k: np.array(v) for k, v in decode_cloud(message).items()}
             elif parts[-2:] == ["depth", "image_rect"]:
                 out.depth.setdefault(frame(message), {})[parts[1]] = decode_depth(message).copy()
+            elif parts[-2:] == ["depth", "stddev"]:
+                out.stddev.setdefault(frame(message), {})[parts[1]] = decode_depth(message).copy()
             elif parts[-2:] == ["confidence", "image"]:
                 out.confidence.setdefault(frame(message), {})[parts[1]] = decode_depth(message).copy()
             elif parts[-1] == "pose":

@@ -17,7 +17,7 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.fleet.board import Board
 from da3_ros.bag.fleet.task import Result, Task, process_bag
 from da3_ros.bag.io import places
-from da3_ros.bag.plan.plan import Request
+from da3_ros.bag.plan.options import Request
 from da3_ros.bag.run.reprocess import Load
 from da3_ros.estimation import Estimator
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from da3_ros.bag.errors import BagError, BusyError, LostProcessError
 from da3_ros.bag.io import places
+from da3_ros.bag.plan.options import Request
 from da3_ros.bag.plan.outcome import companion, has_errors, lost_frames
-from da3_ros.bag.plan.plan import Request
 from da3_ros.bag.report.provenance import package_version
 from da3_ros.bag.report.report import NAME as REPORT
 from da3_ros.bag.run.reprocess import Load, Progress, reprocess

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Findings:
     """Two lists that grow: what is lost, and what is only worth knowing."""
@@ -17,6 +19,13 @@ class Findings:
         """Something cannot be read."""
         if text not in self.problems:
             self.problems.append(text)
+
+    def take(self, notes: Iterable[str], problems: Iterable[str]) -> None:
+        """What somebody else found."""
+        for text in notes:
+            self.note(text)
+        for text in problems:
+            self.lost(text)
 
     def note(self, text: str) -> None:
         """Something is unusual, and all is read."""

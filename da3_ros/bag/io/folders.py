@@ -16,6 +16,7 @@ import yaml
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.containers import SUFFIXES, is_recording, looks_like_one, unpacked_name
 from da3_ros.bag.io.findings import Findings
+from da3_ros.bag.sources import KINDS
 
 METADATA = "metadata.yaml"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -41,10 +42,14 @@ class Members:
 def find_members(path: Path, findings: Findings) -> Members:
     """Files of the recording at a path. Raises BagError where there is none."""
     if not path.exists():
-        raise BagError(f"{path} does not exist: give a folder with {METADATA}, or a .mcap, .db3 or .bag file")
+        raise BagError(
+            f"{path} does not exist: give a folder with {METADATA}, a .mcap, .db3 or .bag file, or one of: {KINDS}"
+        )
     if path.is_file():
         if not is_recording(path.name) and not looks_like_one(path):
-            raise BagError(f"{path}: {path.suffix or 'no'} suffix; bags end in {', '.join(SUFFIXES)}")
+            raise BagError(
+                f"{path}: {path.suffix or 'no'} suffix; bags end in {', '.join(SUFFIXES)}, and it is no video either"
+            )
         _note_siblings(path, findings)
         return Members([path])
     if not path.is_dir():
@@ -67,6 +72,13 @@ def find_members(path: Path, findings: Findings) -> Members:
     if not files and not others:
         raise BagError(f"{_nothing_in(path)}; {METADATA} lists {', '.join(missing)}")
     return Members(files, True, others, content.counts, missing)
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is a file of a recorded bag, or a folder with some, or with their metadata.yaml."""
+    if path.is_file():
+        return is_recording(path.name) or looks_like_one(path)
+    return path.is_dir() and ((path / METADATA).exists() or any(map(_is_file, _entries(path))))
 
 
 def _note_siblings(file: Path, findings: Findings) -> None:
@@ -145,7 +157,7 @@ def _one_of_each(files: Sequence[Path], findings: Findings) -> list[Path]:
 
 
 def _nothing_in(folder: Path) -> str:
-    text = f"{folder} holds neither {METADATA} nor a {', '.join(SUFFIXES)} file"
+    text = f"{folder} holds neither {METADATA} nor a {', '.join(SUFFIXES)} file, and is none of: {KINDS}"
     below = bags_below(folder)
     if below:
         text += f"; bags lie in folders below it: give one of them ({', '.join(below)}), or all to `da3 fleet`"

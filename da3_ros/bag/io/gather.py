@@ -68,6 +68,11 @@ def gather(path: Path, members: Members, findings: Findings, scratch: Callable[[
     return found
 
 
+def gathered(parts: list[Part]) -> Gathered:
+    """Parts that are whole."""
+    return Gathered(parts, [Stretch(part.start_ns, part.end_ns) for part in parts])
+
+
 def _counts(*parts: Part) -> Counter[str]:
     """Messages by topic, of those that have any."""
     counts: Counter[str] = Counter()

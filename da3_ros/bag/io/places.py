@@ -12,6 +12,7 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.containers import SUFFIXES, is_recording, stem
 from da3_ros.bag.io.folders import METADATA
 from da3_ros.bag.io.sqlite_file import JOURNALS
+from da3_ros.bag.sources import KINDS
 
 _WILD = "*?["
 
@@ -52,7 +53,7 @@ def find_bags(patterns: Sequence[str]) -> list[Source]:
         bags = _matching(pattern)
         if not bags:
             what = f"a folder with {METADATA}, or a file ending in {', '.join(SUFFIXES)}, packed or not"
-            raise BagError(f"{pattern}: no bag there; a bag is {what}")
+            raise BagError(f"{pattern}: no recording there; a bag is {what}; besides, there are: {KINDS}")
         found.update(dict.fromkeys(bags))
     names = _names(list(found))
     return [Source(url, name) for url, name in zip(found, names, strict=True)]
@@ -73,6 +74,24 @@ def _matching(pattern: str) -> list[str]:
             whole = entry.rsplit("/", 1)[0]
             bags.append(whole if system.exists(f"{whole}/{METADATA}") else entry)
     return [_url(system, entry, pattern) for entry in dict.fromkeys(bags)]
+
+
+def list_local(pattern: str) -> list[str]:
+    """What a pattern of the file system means, in order."""
+    system, path = _open(pattern)
+    return [str(entry).rstrip("/") for entry in sorted(system.glob(path))]
+
+
+def list_files(url: str) -> list[str]:
+    """Files of another storage that a URL or a pattern means, those of a folder in it, in order."""
+    system, path = _open(url)
+    if any(sign in path for sign in _WILD):
+        entries = sorted(system.glob(path))
+    elif system.isdir(path):
+        entries = sorted(system.ls(path, detail=False))
+    else:
+        entries = [path] if system.exists(path) else []
+    return [_url(system, str(entry), url) for entry in entries if not system.isdir(entry)]
 
 
 def _in_folder(system: Any, folder: str) -> list[str]:

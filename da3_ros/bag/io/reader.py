@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings: rosbag2 (MCAP and sqlite3, compressed, split, whole folders or single files) and ROS 1 bags.
+"""Recordings: rosbag2 (MCAP and sqlite3, compressed, split, whole folders or single files) and ROS 1 bags; and sources
+that are none (`da3_ros.bag.sources`), whose pictures come as the messages that drivers would have sent.
 
 Read without a ROS installation. What a file holds decides, not its name, nor what metadata.yaml or an index says of it;
 a part that is damaged is read as far as it goes. `problems` says what is lost, `notes` what is unusual.
@@ -23,10 +24,12 @@ from da3_ros.bag.io.channels import Channel, Part
 from da3_ros.bag.io.containers import ZSTD_MAGIC
 from da3_ros.bag.io.definitions import Definition, define, header_stamp
 from da3_ros.bag.io.findings import Findings
-from da3_ros.bag.io.folders import find_members
-from da3_ros.bag.io.gather import gather
+from da3_ros.bag.io.folders import find_members, is_bag
+from da3_ros.bag.io.gather import gather, gathered
 from da3_ros.bag.io.mcap_records import zstd
 from da3_ros.bag.io.merge import Stretch, merged, overlap
+from da3_ros.bag.io.source_part import SourcePart
+from da3_ros.bag.sources import Reading, Source, SourceError, find_source
 
 __all__ = ["Message", "Recording", "Topic", "header_stamp"]
 
@@ -58,21 +61,36 @@ class Topic:
 class Recording:
     """A recorded bag. Use as a context manager."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Raises BagError where there is no bag, naming what was looked for."""
+    def __init__(self, path: str | Path, reading: Reading | None = None) -> None:
+        """reading: what is added to a source that is no bag. Raises BagError where there is no recording, naming what
+        was looked for.
+        """
         self.path = Path(path)
+        self._reading = reading or Reading()
         self._findings = Findings()
         self.problems = self._findings.problems
         """What of the recording is lost, in words; grows while it is read."""
         self.notes = self._findings.notes
         """What is unusual about it although nothing is lost, in words; grows while it is read."""
-        self._members = find_members(self.path, self._findings)
-        self.files = [*self._members.files, *self._members.others]
         self._stack = ExitStack()
+        self.source = _source(self.path, self._reading)
+        """What is no bag: a video, a folder of pictures, a data set; None for a bag."""
+        self.source_part: SourcePart | None = None
+        """Its messages, while the recording is open."""
+        if self.source is None:
+            self._members = find_members(self.path, self._findings)
+            self.files = [*self._members.files, *self._members.others]
+        else:
+            self._findings.take(self.source.notes, self.source.problems)
+            self.files = list(dict.fromkeys((*self.source.files, *(shot.path for shot in self.source.every_shot()))))
 
     def __enter__(self) -> Recording:
         try:
-            self._gathered = gather(self.path, self._members, self._findings, self._scratch)
+            if self.source is None:
+                self._gathered = gather(self.path, self._members, self._findings, self._scratch)
+            else:
+                self.source_part = SourcePart(self.source, self._findings)
+                self._gathered = gathered([self.source_part])
         except BaseException:
             self._stack.close()
             raise
@@ -210,6 +228,16 @@ class Recording:
                 break
             found[message.topic] = message
         return found
+
+
+def _source(path: Path, reading: Reading) -> Source | None:
+    """Raises BagError for a source that cannot be read."""
+    if not path.exists() or is_bag(path):
+        return None
+    try:
+        return find_source(path, reading)
+    except (SourceError, OSError) as error:
+        raise BagError(str(error)) from error
 
 
 def _log_time(message: Message) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from da3_ros.bag.line.intake import Job
-from da3_ros.bag.plan.plan import Options
+from da3_ros.bag.plan.options import Options
 
 
 @dataclass(frozen=True)

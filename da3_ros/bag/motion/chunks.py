@@ -16,6 +16,7 @@ from da3_ros.atomic import replacing
 from da3_ros.bag.motion.refined import has_rig, refine_chunk, refine_moments
 from da3_ros.estimation import (
     EngineFault,
+    Estimate,
     Estimator,
     PoseEstimate,
     RefinementConfig,
@@ -91,6 +92,16 @@ class Chunk:
         return {view.key: view for view in self.views}
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the engine said of the views of a chunk."""
+
+    track: int
+    views: tuple[View, ...]
+    keys: tuple[Key, ...]
+    estimate: Estimate
+
+
 class ChunkEstimator:
     """Estimates chunks; remembers features of the sets that the next chunk has in common."""
 
@@ -103,6 +114,10 @@ class ChunkEstimator:
 
     def __call__(self, track: int, sets: Sequence[tuple[int, Sequence[View]]]) -> Chunk:
         """Geometry of sets, each with its number and views. The chunk's frame is that of the first set's poses."""
+        return self.settle(self.see(track, sets))
+
+    def see(self, track: int, sets: Sequence[tuple[int, Sequence[View]]]) -> Seen:
+        """The engine's part, which may run while `settle` is at the chunk before."""
         views: list[View] = []
         keys: list[Key] = []
         for place, (number, own) in enumerate(sets):
@@ -114,7 +129,11 @@ class ChunkEstimator:
                 for view in own
             ]
         self._estimator.reset()  # a chunk depends on nothing before it
-        estimate = self._estimator(ViewSet(views))
+        return Seen(track, tuple(views), tuple(keys), self._estimator(ViewSet(views)))
+
+    def settle(self, seen: Seen) -> Chunk:
+        """Poses and refined depth of what was seen; chunks must come in their order."""
+        views, keys, estimate = seen.views, seen.keys, seen.estimate
         depths = [view.depth for view in estimate.views]
         known = all(view.pose is not None for view in views)
         poses: list[PoseEstimate | None] = [view.pose for view in estimate.views]
@@ -133,8 +152,8 @@ class ChunkEstimator:
             else:
                 refined = refine_chunk(views, estimate.views, poses, self._refinement, metric=metric, sweeper=sweeper)
             depths = [d if better is None else better.depth for d, better in zip(depths, refined, strict=True)]
-            if not known:  # better depth tells better poses
-                poses = self._poses(views, pairs, depths)
+            if not known and any(better is not None for better in refined):  # better depth tells better poses
+                poses = self._poses(views, pairs, depths, poses)
             clock.lap("refinement")
         milliseconds.update(clock.milliseconds)
         placed, found = _held(views, [None if pose is None else pose.T_world_camera for pose in poses])
@@ -146,7 +165,7 @@ class ChunkEstimator:
                 zip(keys, estimate.views, placed, refined, found, strict=True)
             )
         )
-        return Chunk(track, chunk, mounts, known, estimate.scale, milliseconds)
+        return Chunk(seen.track, chunk, mounts, known, estimate.scale, milliseconds)
 
     def _matches(self, views: Sequence[View], keys: Sequence[Key], cameras: Sequence[CameraModel]) -> list[PairMatches]:
         features = {}
@@ -166,11 +185,17 @@ class ChunkEstimator:
         return pairs
 
     def _poses(
-        self, views: Sequence[View], pairs: Sequence[PairMatches], depths: Sequence[NDArray[np.float32]]
+        self,
+        views: Sequence[View],
+        pairs: Sequence[PairMatches],
+        depths: Sequence[NDArray[np.float32]],
+        before: Sequence[PoseEstimate | None] | None = None,
     ) -> list[PoseEstimate | None]:
+        """before: poses by other depth, to begin with."""
         mounts = [None if view.mount is None else (view.body, view.mount) for view in views]
         known = [view.pose for view in views]
-        matched = poses_from_matches(pairs, sample_by(depths), known, None, self.config, mounts)
+        begin = None if before is None else [None if pose is None else pose.T_world_camera for pose in before]
+        matched = poses_from_matches(pairs, sample_by(depths), known, None, self.config, mounts, begin)
         return [
             None if pose is None else PoseEstimate(pose.T_world_camera, "matches", pose.covariance) for pose in matched
         ]

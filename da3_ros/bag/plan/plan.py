@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.io.writer import Format, OutputTopic
+from da3_ros.bag.io.writer import OutputTopic
 from da3_ros.bag.plan.choice import find_pictures
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.plan.outputs import copied_topic, copied_topics, output_topics
 from da3_ros.bag.plan.params_file import load_parameters, node_parameters, parse_assignments
 from da3_ros.bag.plan.pictures import Picture
 from da3_ros.bag.plan.references import find_references
+from da3_ros.bag.plan.sources import source_values
 from da3_ros.bag.plan.topics import (
     CameraTopic,
     camera_values,
@@ -28,68 +29,6 @@ from da3_ros.bag.plan.topics import (
 )
 from da3_ros.bag.plan.trees import Trees, guess_rig_frame, moving_frames, static_parents, trees_of
 from da3_ros.stream.parameters import NodeParameters
-
-DEFAULT_OUTPUTS = ("*", "!/da3/*/points", "!/da3/*/depth/image_color", "!/da3/odometry")
-"""Clouds of single cameras and pictures for people are large, and made from depth at any time; following the motion
-takes longer than a small network where several cameras see the same."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a bag is reprocessed. Raises BagError for a value that makes no sense."""
-
-    outputs: tuple[str, ...] = DEFAULT_OUTPUTS
-    """Patterns of topics to write; a leading ``!`` takes out. Without a leading slash they lie below ``/da3``."""
-    copy: tuple[str, ...] = ()
-    """Patterns of topics to copy; transforms are always copied."""
-    segment_sets: int = 250
-    """Sets in one file of a split output: what a killed run loses at most."""
-    form: Format = field(default_factory=Format)
-    processes: int = 1
-    warm_up: int = 5
-    """With several processes: sets estimated before each segment and thrown away, so that what is learnt from earlier
-    sets (a held scale) is there."""
-    pictures: int = 12
-    """Sets shown in the report."""
-    batch: int = 1
-    """Sets in one call of the engine, where the model's graphs allow more than one."""
-    window_ahead: int = 0
-    """Later sets that the network sees together with each one, at least `sync.window_spacing` apart, beside the earlier
-    ones of `sync.window`."""
-    chunk: int = 0
-    """Consecutive sets that the network sees together; 0: each set alone (with `sync.window` of those before it)."""
-    overlap: int = 0
-    """Sets that a chunk has in common with the one before it."""
-    loops: bool = False
-    """Whether chunks that see a place again are brought to agree on it."""
-    scene: tuple[str, ...] = ()
-    """Files to lay beside the output: ``ply``, ``colmap``, ``rerun``."""
-
-    def __post_init__(self) -> None:
-        least = {"segment_sets": 1, "processes": 1, "warm_up": 0, "pictures": 0, "batch": 1}
-        least |= {"window_ahead": 0, "chunk": 0}
-        for name, lowest in least.items():
-            if getattr(self, name) < lowest:
-                raise BagError(f"{name} = {getattr(self, name)}; it must be at least {lowest}")
-        for name, value in (("overlap", self.overlap), ("loops", self.loops)):
-            if value and not self.chunk:
-                raise BagError(f"{name} = {value} is of chunks, and chunk = 0: give --chunk N as well, or leave it out")
-        if self.chunk and self.outputs == DEFAULT_OUTPUTS:  # the motion comes with the chunks
-            object.__setattr__(self, "outputs", tuple(p for p in self.outputs if p != "!/da3/odometry"))
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for; can be pickled."""
-
-    source: Path
-    output: Path
-    params_file: Path | None = None
-    assignments: tuple[str, ...] = ()
-    """``name:=value``; win over the file."""
-    model: str | None = None
-    cameras: tuple[str, ...] = ()
-    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True)
@@ -129,7 +68,9 @@ def make_plan(recording: Recording, request: Request) -> Plan:
     pictures = find_pictures(recording)
     found = find_cameras(recording, pictures)
     chosen = "cameras" in values or bool(request.cameras)
-    if "cameras" not in values:
+    if recording.source is not None:
+        values = {**source_values(recording, request.cameras or tuple(values.pop("cameras", ()))), **values}
+    elif "cameras" not in values:
         values = {**camera_values(choose_cameras(found, request.cameras, pictures)), **values}
     elif request.cameras:
         values["cameras"] = list(request.cameras)
@@ -248,7 +189,9 @@ def describe(recording: Recording, plan: Plan, options: Options) -> str:
         rows.append(("-", p.topic, p.encoding or p.kind, str(p.count), p.use or f"not used: {p.why}", p.frame_id))
     transforms = [f"{name} ({topics[name].count})" for name in (*plan.static, *plan.moving)]
     made = [topic.name for topic in plan.topics if topic.name in plan.wanted]
-    lines = [
+    source = recording.source
+    lines = [] if source is None else [f"recording:  {source.kind}, {len(source)} pictures"]
+    lines += [
         table(rows),
         f"transforms: {', '.join(transforms) or 'none: no scale from the rig, no fused cloud in its frame'}",
         f"rig frame:  {plan.parameters.rig_frame}",

@@ -13,8 +13,8 @@ _TEMPLATE = Path(__file__).with_name("report.html")
 
 
 def page(title: str, body: str) -> str:
-    """A whole page that needs nothing else; body: HTML."""
-    return Template(_TEMPLATE.read_text()).substitute(title=escape(title), body=body)
+    """A whole page that needs nothing else, and may load nothing (its content security policy); body: HTML."""
+    return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(title=escape(title), body=body)
 
 
 def section(title: str, content: str) -> str:

@@ -44,9 +44,7 @@ def _words(text: str) -> bytes:
 
 
 def _set_pictures(index: int, views: Sequence[ViewEstimate]) -> Iterator[tuple[str, bytes]]:
-    finite = [view.depth[np.isfinite(view.depth) & (view.depth > 0)] for view in views]
-    every = np.concatenate(finite)
-    near, far = (float(x) for x in np.percentile(every, (2, 98))) if len(every) else (0.1, 1.0)
+    near, far = _near_and_far(views)
     for view in views:
         after = depth_to_color(view.depth, near, far)
         yield f"{index:08d}_{view.name}.jpg", _side_by_side(view.image, after, confidence_to_color(view.confidence))
@@ -56,6 +54,13 @@ def _set_pictures(index: int, views: Sequence[ViewEstimate]) -> Iterator[tuple[s
         evidence = depth_to_color(_spread(told.evidence), near, far)
         before = depth_to_color(told.unrefined, near, far)
         yield f"{index:08d}_{view.name}{_REFINEMENT}", _side_by_side(before, after, evidence)
+
+
+def _near_and_far(views: Sequence[ViewEstimate]) -> tuple[float, float]:
+    """Range of the colours of depth that views share."""
+    every = np.concatenate([view.depth[np.isfinite(view.depth) & (view.depth > 0)] for view in views])
+    near, far = np.percentile(every, (2, 98)) if len(every) else (0.1, 1.0)
+    return float(near), float(far)
 
 
 def is_of_refinement(picture: Path) -> bool:
@@ -77,8 +82,22 @@ def _side_by_side(*images: NDArray[np.uint8]) -> bytes:
     return _jpeg(np.hstack([cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA) for image in images]))
 
 
-def _jpeg(rgb: NDArray[Any]) -> bytes:
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+def _jpeg(rgb: NDArray[Any], quality: int = QUALITY) -> bytes:
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise RuntimeError("OpenCV cannot write JPEG: install an OpenCV with it")
     return bytes(data)
+
+
+def image_and_depth(
+    views: Sequence[ViewEstimate], images: Sequence[NDArray[np.uint8]], width: int
+) -> list[tuple[bytes, bytes]]:
+    """JPEG of the image and of the depth of each view, so many pixels wide. Depth has one scale for all of them."""
+    near, far = _near_and_far(views)
+    out = []
+    for view, pixels in zip(views, images, strict=True):
+        size = width, max(1, round(view.depth.shape[0] * width / view.depth.shape[1]))
+        both = pixels, depth_to_color(view.depth, near, far)
+        image, depth = (_jpeg(cv2.resize(each, size, interpolation=cv2.INTER_AREA), 75) for each in both)
+        out.append((image, depth))
+    return out

@@ -12,6 +12,8 @@ from typing import Any
 
 import da3_ros
 
+MOST_FILES = 20
+"""Of a folder that are listed one by one: a recording of pictures has thousands."""
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "rosbags", "mcap")
 
 
@@ -20,15 +22,35 @@ def job(
 ) -> dict[str, Any]:
     """What a run is asked for; two runs with equal ones give the same output."""
     return {
-        "input": [
-            {"path": str(file.resolve()), "bytes": file.stat().st_size, "modified_ns": file.stat().st_mtime_ns}
-            for file in files
-        ],
+        "input": _inputs(files),
         "parameters": dict(values),
         "engine": dict(engine),
         "options": dict(options),
         "version": package_version(),
     }
+
+
+def _inputs(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Files one by one; of folders with many (pictures) the folder, with how many and the newest."""
+    folders: dict[Path, list[Path]] = {}
+    for file in files:
+        folders.setdefault(file.resolve().parent, []).append(file)
+    out: list[dict[str, Any]] = []
+    for folder, inside in folders.items():
+        stats = [file.stat() for file in inside]
+        if len(inside) <= MOST_FILES:
+            out += [
+                {"path": str(file.resolve()), "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
+                for file, stat in zip(inside, stats, strict=True)
+            ]
+        else:
+            newest = max(stat.st_mtime_ns for stat in stats)
+            names = hashlib.sha256("\n".join(sorted(file.name for file in inside)).encode()).hexdigest()
+            size = sum(stat.st_size for stat in stats)
+            out.append(
+                {"path": str(folder), "bytes": size, "modified_ns": newest, "files": len(inside), "names": names}
+            )
+    return out
 
 
 def package_version() -> str:
@@ -47,10 +69,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def sha256(path: Path) -> str:
-    """Hash of a file's content, in hexadecimal."""
+def sha256(path: Path, files: Sequence[Path] = ()) -> str:
+    """Hash of a file's content, in hexadecimal; of a folder that of the names and hashes of those `files` in it."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
+    if path.is_dir():
+        for file in sorted(file for file in files if file.resolve().parent == path):
+            digest.update(f"{file.name} {sha256(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as content:
+        while block := content.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -18,6 +18,9 @@ from da3_ros.bag.report.elements import facts, figures, html_table, page, pictur
 from da3_ros.bag.report.pictures import is_of_refinement
 from da3_ros.bag.report.plots import Line, gap, line_plot
 from da3_ros.bag.report.refinement import refinement
+from da3_ros.bag.report.scene3d import FILE as SCENE
+from da3_ros.bag.report.scene3d import read_scene3d
+from da3_ros.bag.report.viewer import scene_html
 
 NAME = "report.html"
 _LEVELS = {0: "note", 1: "warning", 2: "error"}
@@ -35,18 +38,22 @@ def write_report(output: Path, target: Path | None = None) -> Path:
     if not summary.exists():
         raise BagError(f"{summary} is missing: {output} was not made by da3 bag, or its folder {folder.name} was lost")
     target = target or folder / NAME
-    text = report_html(json.loads(summary.read_text()), sorted((folder / "pictures").glob("*.jpg")))
+    pictures = sorted((folder / "pictures").glob("*.jpg"))
+    text = report_html(json.loads(summary.read_text()), pictures, folder / SCENE)
     temporary = target.with_name(target.name + ".tmp")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(target)
     return target
 
 
-def report_html(summary: Mapping[str, Any], pictures: Sequence[Path]) -> str:
-    """The page. summary: content of `run.json`; pictures: files that `da3_ros.bag.report.pictures` named."""
+def report_html(summary: Mapping[str, Any], pictures: Sequence[Path], scene: Path | None = None) -> str:
+    """The page. summary: content of `run.json`; pictures: files that `da3_ros.bag.report.pictures` named; scene: the
+    file of the 3D view, which need not be there.
+    """
     sections = [
         _headline(summary),
         _wrong(summary),
+        section("3D view", _view(scene)),
         section("Trajectory", _trajectory(summary)),
         section("Scale", _scale(summary)),
         section("Refinement", refinement(summary["sets"], [p for p in pictures if is_of_refinement(p)])),
@@ -97,6 +104,20 @@ def _wrong(summary: Mapping[str, Any]) -> str:
         for level, text, count in rows
     ]
     return section("What was wrong", html_table(["", "", "times"], body, numbers={2}))
+
+
+def _view(scene: Path | None) -> str:
+    """The 3D view. A file that cannot be read costs the view alone: the report is about more."""
+    if scene is None or not scene.exists():
+        return (
+            '<p class="none">none was made: it needs depth/image_rect, depth/camera_info and confidence/image among '
+            "the outputs, and a set with points; earlier versions made none</p>"
+        )
+    try:
+        return scene_html(read_scene3d(scene))
+    except Exception as error:  # cut off, or of another version
+        reason = escape(f"{type(error).__name__}: {error}")
+        return f'<p class="bad">{escape(scene.name)} cannot be shown ({reason})</p>'
 
 
 def _topics(summary: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,11 +20,13 @@ import numpy as np
 from da3_ros.bag.errors import BagError, disk_full, is_disk_full
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.line.intake import Intake
+from da3_ros.bag.line.line import step_back
 from da3_ros.bag.line.orders import Order
 from da3_ros.bag.line.stages import Item, Stages
-from da3_ros.bag.motion.chunks import Chunk, ChunkEstimator, write_chunk
+from da3_ros.bag.motion.chunks import Chunk, ChunkEstimator, Seen, write_chunk
 from da3_ros.bag.motion.loops import key_frame, key_view, write_key_frame
-from da3_ros.bag.plan.plan import Plan, Request, most_sets
+from da3_ros.bag.plan.options import Request
+from da3_ros.bag.plan.plan import Plan, most_sets
 from da3_ros.bag.run.journal import Journal
 from da3_ros.bag.run.worker import Log, Progress
 from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, InOneStep, PoseEstimate, ScaleEstimate
@@ -106,18 +109,21 @@ def _pass_over(recording: Recording, plan: Plan, collector: Collector, progress:
             failure = health.issues().get(("", "engine"))
             if failure is not None:
                 raise BagError(f"{failure.text} {goes_on}")
+        try:
+            collector.end_track()
+        except Exception as error:  # whatever fails in an engine
+            if error is collector.unwritten:
+                raise
+            raise BagError(f"estimation failed: {type(error).__name__}: {error} {goes_on}") from error
     finally:
         line.close()
-    try:
-        collector.end_track()
-    except Exception as error:  # whatever fails in an engine
-        if error is collector.unwritten:
-            raise
-        raise BagError(f"estimation failed: {type(error).__name__}: {error} {goes_on}") from error
+        collector.close()
 
 
 class Collector(InOneStep):
-    """Stands for the estimator in the first pass: gathers views and has chunks estimated."""
+    """Stands for the estimator in the first pass: gathers views and has chunks estimated. While the engine is at one
+    chunk, poses and depth of the one before are settled in a thread.
+    """
 
     def __init__(self, estimate: ChunkEstimator, folder: Path, sets: int, overlap: int, share: range) -> None:
         """sets: in a chunk; overlap: of them in common with the one before; share: chunks to estimate, by number."""
@@ -128,6 +134,8 @@ class Collector(InOneStep):
         self._begun = False  # whether the track has a chunk already
         self._count = 0
         """Chunks so far."""
+        self._behind = ThreadPoolExecutor(1, "da3 chunks", step_back)
+        self._pending: Future[None] | None = None
         self.unwritten: OSError | None = None
         """Why a chunk could not be kept: whoever calls takes what fails here for a failure of the model."""
 
@@ -155,26 +163,43 @@ class Collector(InOneStep):
         self._begun = False
 
     def end_track(self) -> None:
-        """The last sets of a track, in a chunk as long as the others."""
+        """The last sets of a track, in a chunk as long as the others; all chunks are kept when it returns."""
         if self._new:
             self._close()
+        self._wait()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._behind.shutdown(cancel_futures=True)
 
     def _close(self) -> None:
         path = self._folder / f"{self._count:06d}.npz"
         if self._count in self._share and not path.exists():
-            chunk = self._estimate(self._track, list(self._kept))
-            try:
-                self._remember(path, chunk)
-                write_chunk(path, chunk)
-            except OSError as error:
-                self.unwritten = error
-                raise
+            sets = list(self._kept)
+            seen = self._estimate.see(self._track, sets)
+            self._wait()
+            self._pending = self._behind.submit(self._settle, path, seen, sets)
         self._count += 1
         self._new, self._begun = 0, True
 
-    def _remember(self, path: Path, chunk: Chunk) -> None:
+    def _wait(self) -> None:
+        """For the chunk that is being settled; what failed there is raised here."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _settle(self, path: Path, seen: Seen, sets: Sequence[tuple[int, Sequence[View]]]) -> None:
+        chunk = self._estimate.settle(seen)
+        try:
+            self._remember(path, chunk, sets)
+            write_chunk(path, chunk)
+        except OSError as error:
+            self.unwritten = error
+            raise
+
+    def _remember(self, path: Path, chunk: Chunk, sets: Sequence[tuple[int, Sequence[View]]]) -> None:
         view = key_view(chunk)
-        source = next(v for number, views in self._kept for v in views if (number, v.name) == view.key)
+        source = next(v for number, views in sets for v in views if (number, v.name) == view.key)
         image = rectify(source.image, source.camera)[0]
         camera = source.straight_camera() or view.camera.scaled(image.shape[1], image.shape[0])
         write_key_frame(features_file(path), key_frame(chunk, image, camera, self._estimate.config))

@@ -14,7 +14,7 @@ from da3_ros.bag.line.look_up import LookUp
 from da3_ros.bag.motion.chunks import read_chunk
 from da3_ros.bag.motion.loops import find_loops, key_view, read_key_frame, wide_edges
 from da3_ros.bag.motion.trajectory import sequence, solve
-from da3_ros.bag.plan.plan import Options
+from da3_ros.bag.plan.options import Options
 from da3_ros.bag.run.first_pass import chunk_files, features_file
 from da3_ros.estimation import EstimatorConfig
 

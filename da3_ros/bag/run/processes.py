@@ -14,7 +14,8 @@ import cv2
 
 from da3_ros.bag.errors import BagError, DiskFullError, LostProcessError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.plan import Plan, Request, make_plan
+from da3_ros.bag.plan.options import Request
+from da3_ros.bag.plan.plan import Plan, make_plan
 from da3_ros.bag.run.journal import Journal
 from da3_ros.bag.run.worker import Load, Log, Progress, Worker
 from da3_ros.estimation import Estimator
@@ -83,7 +84,7 @@ def run_processes(request: Request, load: Load, part: Part, progress: Progress, 
 def _work(request: Request, load: Load, part: Part, rank: int, cores: int, events: Any) -> None:
     cv2.setNumThreads(1)
     try:
-        with Recording(request.source) as recording:
+        with request.open() as recording:
             plan = make_plan(recording, request)
             config = plan.parameters.estimator
             if not config.threads:

@@ -11,7 +11,7 @@ import dataclasses
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -22,8 +22,10 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.io.writer import join, write_metadata
 from da3_ros.bag.line.look_up import LookUp, write_trajectory
-from da3_ros.bag.plan.plan import Options, Plan, Request, make_plan
+from da3_ros.bag.plan.options import Options, Request
+from da3_ros.bag.plan.plan import Plan, make_plan
 from da3_ros.bag.plan.records import refinement_totals
+from da3_ros.bag.plan.sources import settled
 from da3_ros.bag.plan.unmet import unmet_scale
 from da3_ros.bag.report import provenance
 from da3_ros.bag.report.report import write_report
@@ -32,7 +34,8 @@ from da3_ros.bag.run.journal import Journal
 from da3_ros.bag.run.long_windows import align_chunks, check_options
 from da3_ros.bag.run.processes import do_segments, run_processes
 from da3_ros.bag.run.worker import Load, Log, Progress, Worker
-from da3_ros.bag.scene.scene import check_scene, write_poses, write_scene
+from da3_ros.bag.scene.scene import check_scene, fuse_scene, write_poses, write_scene
+from da3_ros.bag.scene.shown import write_view
 from da3_ros.engines import EngineError
 from da3_ros.estimation import Estimator
 
@@ -59,8 +62,9 @@ def reprocess(
     _check_paths(request)
     cv2.setNumThreads(1)  # OpenCV's threads spin between calls and take the engine's time
     begin = time.monotonic()
-    with Recording(request.source) as recording:
+    with request.open() as recording:
         recording.check_content()
+        request = settled(request, recording)
         plan = _with_cores(make_plan(recording, request), cores)
         check_options(request.options, plan.parameters.window.size)
         check_scene(request.options.scene, plan, chunk=bool(request.options.chunk))
@@ -68,7 +72,7 @@ def reprocess(
             log(1, remark)
         estimator = load(plan.parameters.model, plan.parameters.estimator)
         check_batch(estimator, plan, request.options)
-        job = provenance.job(recording.files, plan.values, estimator.describe(), asdict(request.options))
+        job = provenance.job(recording.files, plan.values, estimator.describe(), request.as_options())
         journal = Journal(request.output, request.options.form.suffix)
         found, resumed = _begin(journal, job, request.output, restart=restart, overwrite=overwrite)
         if found is not None:
@@ -86,7 +90,7 @@ def reprocess(
             else:
                 Worker(recording, plan, request, estimator, journal, log).run(progress)
             seconds = time.monotonic() - begin
-            summary = _finish(journal, request, plan, job, seconds, resumed=resumed, trajectory=track)
+            summary = _finish(journal, request, plan, job, recording.files, seconds, resumed=resumed, trajectory=track)
             _write_beside(recording, plan, request, journal, summary, log)
             return summary
         finally:
@@ -140,8 +144,8 @@ def _long_windows(
 def _write_beside(
     recording: Recording, plan: Plan, request: Request, journal: Journal, summary: dict[str, Any], log: Log
 ) -> None:
-    """Poses, scenes and the report beside an output that is whole. What cannot be made is a problem in the summary, and
-    ends nothing: hours of work must not look lost for a picture.
+    """Poses, scenes, the 3D view and the report beside an output that is whole. What cannot be made is a problem in the
+    summary, and ends nothing: hours of work must not look lost for a picture.
     """
 
     def attempt(what: str, make: Callable[[], Any]) -> Any:
@@ -156,9 +160,11 @@ def _write_beside(
             return None
 
     attempt("the poses", lambda: write_poses(journal.folder, summary))
-    remarks = attempt("the scene", lambda: write_scene(recording, plan, request, journal.folder, summary))
-    for text in remarks or ():
-        log(1, text)
+    fused = attempt("the scene", lambda: fuse_scene(recording, plan, request, summary))
+    if fused is not None:
+        for text in attempt("the scene", lambda: write_scene(fused, request, journal.folder, summary)) or ():
+            log(1, text)
+        attempt("the 3D view", lambda: write_view(fused, recording, plan, request, journal.folder, summary))
     attempt("the report", lambda: write_report(request.output))
 
 
@@ -211,6 +217,7 @@ def _finish(
     request: Request,
     plan: Plan,
     job: dict[str, Any],
+    files: Sequence[Path],
     seconds: float,
     *,
     resumed: bool,
@@ -235,7 +242,7 @@ def _finish(
         "output": output.name,
         "job": job,
         "versions": provenance.versions(),
-        "input_sha256": {file["path"]: provenance.sha256(Path(file["path"])) for file in job["input"]},
+        "input_sha256": {each["path"]: provenance.sha256(Path(each["path"]), files) for each in job["input"]},
         "seconds": seconds,
         "resumed": resumed,
         "frames": frames,

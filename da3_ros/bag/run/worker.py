@@ -13,7 +13,8 @@ from da3_ros.bag.io.writer import SegmentWriter
 from da3_ros.bag.line.intake import Intake
 from da3_ros.bag.line.orders import AheadReach, Orders
 from da3_ros.bag.line.stages import Item, Stages
-from da3_ros.bag.plan.plan import Plan, Request, most_sets
+from da3_ros.bag.plan.options import Request
+from da3_ros.bag.plan.plan import Plan, most_sets
 from da3_ros.bag.run.journal import Journal
 from da3_ros.estimation import Estimator
 from da3_ros.stream.diagnostics import Health

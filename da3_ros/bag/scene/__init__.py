@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may lie beside an output: a coloured cloud, a COLMAP model, a Rerun recording.
+"""What may lie beside an output: a coloured cloud, a COLMAP model, a Rerun recording; and what the report shows.
 
 Read `view` (what a scene is made of), `scene` (which files, from what), `fusion` (views into one cloud),
-`rerun_file`.
+`rerun_file`, `shown` (the 3D view of the report).
 """

@@ -18,6 +18,6 @@ class SceneView:
     estimate: ViewEstimate
     """Pose in the scene's world."""
     image: NDArray[np.uint8]
-    """(H, W, 3) RGB at its own size, without distortion."""
+    """(H, W, 3) RGB without distortion, at its own size or smaller (`scene.with_small_image`)."""
     index: int
     """Of its set."""

@@ -18,7 +18,7 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.fleet.fleet import FleetOptions, make_tasks, run_fleet
 from da3_ros.bag.fleet.task import process_bag
 from da3_ros.bag.io import places
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 
 ROOT = Path(__file__).resolve().parents[3]
 REQUEST = Request(Path("-"), Path("-"), options=Options(pictures=1))
@@ -82,7 +82,7 @@ def test_bags_are_found_once(folder):
     assert names(folder, "**/*.mcap", "a") == [("a", a), ("b", b), ("bad", bad), ("c", c)]
     assert names(folder, "") == [("a", a), ("b", b), ("bad", bad), ("c", c)]
     for pattern in ("nothing", "*.txt", "*.db3"):
-        with pytest.raises(BagError, match=r"no bag there; a bag is a folder with metadata.yaml, or a file ending in"):
+        with pytest.raises(BagError, match=r"no recording there; a bag is a folder with metadata.yaml, or a file ending in"):
             names(folder, pattern)
 
 

@@ -14,7 +14,7 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.fleet.fleet import FleetOptions, make_tasks
 from da3_ros.bag.fleet.inputs import find_inputs
 from da3_ros.bag.fleet.task import process_bag
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.cli.main import main
 
 REQUEST = Request(Path("-"), Path("-"), options=Options(pictures=0))
@@ -88,7 +88,7 @@ def test_names_are_told_apart(folder):
 
 def test_what_means_nothing_is_refused(folder):
     for pattern in ("empty", "nothing", "*.txt"):
-        with pytest.raises(BagError, match="no bag there"):
+        with pytest.raises(BagError, match="no recording there"):
             found(folder, pattern)
 
 

@@ -13,7 +13,7 @@ import pytest
 from da3_ros.bag.fleet.fleet import FleetOptions, make_tasks
 from da3_ros.bag.fleet.task import process_bag
 from da3_ros.bag.io import places
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 
 INSTALL = "not installed: `make env EXTRAS=interop`"
 REQUEST = Request(Path("-"), Path("-"), options=Options(pictures=1, segment_sets=2))
@@ -74,7 +74,7 @@ def test_bags_come_from_and_go_to_an_object_store(bag, store, tmp_path):
 def test_what_is_not_there_is_said(store):
     from da3_ros.bag.errors import BagError
 
-    with pytest.raises(BagError, match="s3://depot/nothing: no bag there"):
+    with pytest.raises(BagError, match="s3://depot/nothing: no recording there"):
         places.find_bags(["s3://depot/nothing"])
     with pytest.raises(BagError, match=r"s3://depot/gone.mcap does not exist any more"):
         places.size("s3://depot/gone.mcap")

@@ -11,7 +11,7 @@ from in_threads import put_in_threads
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.line.orders import AheadReach
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 
 STAMPS = [bags.START + i * bags.PERIOD for i in range(20)]

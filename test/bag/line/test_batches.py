@@ -9,7 +9,7 @@ import bags
 import pytest
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 
 

@@ -13,7 +13,7 @@ import bags
 import pytest
 
 from da3_ros.bag.line.line import assembly_line, each
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from da3_ros.bag.line.intake import Job
 from da3_ros.bag.line.orders import AheadReach, Order, Orders
-from da3_ros.bag.plan.plan import Options
+from da3_ros.bag.plan.options import Options
 
 SETS = 23
 

@@ -17,7 +17,8 @@ from da3_ros.bag.line.intake import Intake
 from da3_ros.bag.line.item import Item
 from da3_ros.bag.line.orders import Order
 from da3_ros.bag.line.stages import Stages
-from da3_ros.bag.plan.plan import Options, Request, make_plan
+from da3_ros.bag.plan.options import Options, Request
+from da3_ros.bag.plan.plan import make_plan
 from da3_ros.messages import encode_transform, stamp_to_ns
 from da3_ros.stream.diagnostics import ERROR, WARN, Health
 from da3_ros.sync import FrameCounters

@@ -14,8 +14,9 @@ from field_bags import COMPRESSED, IMAGE, RGB, TF, at, camera, image, packed, pl
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.choice import find_pictures
+from da3_ros.bag.plan.options import Request
 from da3_ros.bag.plan.outcome import has_errors
-from da3_ros.bag.plan.plan import Request, make_plan
+from da3_ros.bag.plan.plan import make_plan
 
 JPEG = cv2.imencode(".jpg", RGB[..., ::-1])[1].tobytes()
 

@@ -11,7 +11,8 @@ from bags import START, H, W
 from field_bags import INFO, RGB, at, camera, image, info, planned, write
 
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.plan import Options, Request, make_plan
+from da3_ros.bag.plan.options import Options, Request
+from da3_ros.bag.plan.plan import make_plan
 
 FRAMES = {
     "one camera": (["left"] * 6, False),

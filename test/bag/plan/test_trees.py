@@ -12,7 +12,8 @@ from field_bags import IMAGE, RGB, TF, at, camera, image, rig, transforms, write
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.plan import Request, make_plan
+from da3_ros.bag.plan.options import Request
+from da3_ros.bag.plan.plan import make_plan
 from da3_ros.messages import decode_depth
 
 

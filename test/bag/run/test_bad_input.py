@@ -13,8 +13,8 @@ import pytest
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording, header_stamp
+from da3_ros.bag.plan.options import Request
 from da3_ros.bag.plan.outcome import has_errors, lost_frames
-from da3_ros.bag.plan.plan import Request
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.stream.parameters import ParameterError
 

@@ -14,7 +14,7 @@ import pytest
 from failing import failing
 
 from da3_ros.bag.errors import BagError, DiskFullError
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run import first_pass
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.bag.run.worker import Worker

@@ -14,7 +14,7 @@ import pytest
 from wrong_depth import events, wall
 
 from da3_ros.bag.motion.chunks import Chunk, ChunkView
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run import first_pass as module
 from da3_ros.bag.run import long_windows
 from da3_ros.bag.run.first_pass import Collector, chunk_files, features_file
@@ -35,9 +35,12 @@ class Chunks:
     def __init__(self):
         self.asked = []
 
-    def __call__(self, track, sets):
+    def see(self, track, sets):
         self.asked.append((track, [number for number, _ in sets]))
         return f"chunk {len(self.asked) - 1}"
+
+    def settle(self, seen):
+        return seen
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def written(monkeypatch):
         path.touch()
 
     monkeypatch.setattr(module, "write_chunk", write)
-    monkeypatch.setattr(Collector, "_remember", lambda self, path, chunk: None)
+    monkeypatch.setattr(Collector, "_remember", lambda self, path, chunk, sets: None)
     return kept
 
 
@@ -147,7 +150,7 @@ def test_the_key_frame_is_the_middle_set_s_first_view_without_distortion(tmp_pat
     monkeypatch.setattr(module, "write_chunk", lambda path, chunk: None)
 
     class Estimates(Chunks):
-        def __call__(self, track, sets):
+        def see(self, track, sets):
             flat = np.ones((6, 8), np.float32)
             views = [
                 ChunkView((n, v.name), v.stamp_ns, flat, flat, small, np.eye(4), True) for n, own in sets for v in own
@@ -157,6 +160,7 @@ def test_the_key_frame_is_the_middle_set_s_first_view_without_distortion(tmp_pat
     collector = Collector(Estimates(), tmp_path, 3, 1, EVERY)
     for number in range(3):
         collector(view_set(10 * number, ("left", "right"), camera))
+    collector.end_track()
     (chunk, image, straight, config), kept = made
     assert chunk.track == 0
     assert image.shape == (12, 16, 3)

@@ -16,7 +16,7 @@ from in_threads import put_in_threads
 from rosbags.rosbag2 import Reader
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.geometry.poses import invert
 from da3_ros.messages import decode_depth, matrix_from_pose

@@ -19,7 +19,7 @@ from field_bags import COMPRESSED, IMAGE, INFO, TF, image, packed, transforms, w
 from known_depth import RECORD, KnownDepthEngine
 from wrong_depth import CAMERA, LIDAR, NAMES, wall
 
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.estimation import Estimator
 from da3_ros.geometry.poses import from_rotation_translation

@@ -13,7 +13,7 @@ import pytest
 from in_threads import put_in_threads
 
 from da3_ros.bag.errors import BagError, DiskFullError, LostProcessError
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run import processes as module
 from da3_ros.bag.run.processes import run_processes
 from da3_ros.bag.run.reprocess import reprocess

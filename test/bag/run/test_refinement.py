@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from wrong_depth import NAMES, Wires, events, wall
 
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.plan.records import refinement_totals
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.estimation import Estimator

@@ -15,8 +15,8 @@ from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
 from da3_ros.bag.errors import BagError
+from da3_ros.bag.plan.options import Request
 from da3_ros.bag.plan.outcome import has_errors
-from da3_ros.bag.plan.plan import Request
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.messages import decode_cloud, decode_depth, matrix_from_pose, stamp_to_ns
 

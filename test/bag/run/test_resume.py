@@ -18,7 +18,7 @@ import bags
 import pytest
 
 from da3_ros.bag.errors import BagError, DiskFullError
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,7 +27,7 @@ import os, resource, signal, sys, time
 sys.path[:0] = sys.argv[3].split(":")
 import bags
 from pathlib import Path
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 class Slow(bags.CountingEstimator):
     def __call__(self, views, *, odometry=False):

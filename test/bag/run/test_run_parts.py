@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from da3_ros.bag.errors import BagError
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.plan.outcome import companion
-from da3_ros.bag.plan.plan import Options, Request
 from da3_ros.bag.run import reprocess as module
 from da3_ros.bag.run.long_windows import check_options
 from da3_ros.bag.run.reprocess import reprocess

@@ -12,7 +12,7 @@ import bags
 import pytest
 
 from da3_ros.bag.errors import DiskFullError
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run import worker as module
 from da3_ros.bag.run.reprocess import reprocess
 

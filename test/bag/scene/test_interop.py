@@ -27,7 +27,7 @@ INSTALL = "not installed: `make env EXTRAS=interop`"
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "compressed"])
 def output(request, bag, tmp_path_factory):
     """A single MCAP file, with copies, clouds of single cameras among its topics."""
-    from da3_ros.bag.plan.plan import Options, Request
+    from da3_ros.bag.plan.options import Options, Request
     from da3_ros.bag.run.reprocess import reprocess
 
     path = tmp_path_factory.mktemp("interop") / "out.mcap"

@@ -16,7 +16,7 @@ import trimesh
 from fake_estimator import HEIGHT, WIDTH
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.plan.plan import Options, Request
+from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.bag.scene.fusion import Fusion
 from da3_ros.estimation import PoseEstimate, ViewEstimate

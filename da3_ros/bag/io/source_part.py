@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A source (a video, a folder, COLMAP, ...) as a part of a recording: its pictures, calibrations, places and poses as
+the messages that a robot's drivers would have sent. What is behind the reader knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from da3_ros.bag.io.channels import Channel
+from da3_ros.bag.io.definitions import standard_store, standard_types
+from da3_ros.bag.io.findings import Findings
+from da3_ros.bag.io.qos import LATCHED
+from da3_ros.bag.sources.pixels import packed_bytes, read_depth, read_pixels
+from da3_ros.bag.sources.source import RIG, WORLD, Array, Camera, Shot, Source
+from da3_ros.messages import encode_calibration, encode_float, encode_packed, encode_rgb, encode_transform
+
+IMAGE, PACKED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+INFO, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+
+
+def image_topic(camera: str, kind: str) -> str:
+    """Topic of a camera's pictures; kind: IMAGE or PACKED."""
+    return f"/{camera}/image_raw" + ("/compressed" if kind == PACKED else "")
+
+
+def info_topic(camera: str) -> str:
+    """Topic of a camera's calibration."""
+    return f"/{camera}/camera_info"
+
+
+def depth_topics(camera: str) -> tuple[str, str]:
+    """Topics of measured depth in a camera's pixels, and of its calibration."""
+    return f"/{camera}/depth/image_raw", f"/{camera}/depth/camera_info"
+
+
+def optical_frame(camera: str) -> str:
+    """Frame of a camera's pictures: x right, y down, z forward."""
+    return f"{camera}_optical_frame"
+
+
+class _Stream(NamedTuple):
+    channel: Channel
+    camera: str
+    what: str
+
+
+class SourcePart:
+    """The messages of a source. Log times are stamps; of one moment transforms come first, then calibrations, then
+    pictures.
+    """
+
+    def __init__(self, source: Source, findings: Findings) -> None:
+        self._source, self._findings, self._types = source, findings, standard_types()
+        self.kinds = {camera.name: _kind(source, camera) for camera in source.cameras}
+        """Type of each camera's pictures."""
+        self._streams = list(self._make_streams())
+        self.channels = [stream.channel for stream in self._streams]
+        stamps = [shot.stamp_ns for shot in source.shots]
+        if source.track is not None:
+            stamps += [int(source.track.stamps_ns[0]), int(source.track.stamps_ns[-1])]
+        self.start_ns, self.end_ns = min(stamps), max(stamps)
+
+    def _make_streams(self) -> Iterator[_Stream]:
+        source = self._source
+        key = 0
+
+        def stream(topic: str, kind: str, count: int, camera: str, what: str) -> _Stream:
+            nonlocal key
+            key += 1
+            store = standard_store()
+            text = store.generate_msgdef(kind, ros_version=2)[0].encode()
+            qos = (LATCHED,) if what == "static" else ()
+            digest = store.hash_rihs01(kind)
+            return _Stream(Channel(key, topic, kind, "cdr", "ros2msg", text, digest, qos, count), camera, what)
+
+        if any(camera.T_rig_camera is not None for camera in source.cameras):
+            yield stream("/tf_static", TRANSFORMS, 1, "", "static")
+        if source.track is not None:
+            yield stream("/tf", TRANSFORMS, len(source.track.stamps_ns), "", "track")
+        for camera in source.cameras:
+            shots = source.of(camera.name)
+            kind = self.kinds[camera.name]
+            yield stream(image_topic(camera.name, kind), kind, len(shots), camera.name, "image")
+            known = sum(source.model_of(shot) is not None for shot in shots)
+            if known:
+                yield stream(info_topic(camera.name), INFO, known, camera.name, "info")
+        if source.depth is not None and source.camera(source.depth.camera).model is not None:
+            name, count = source.depth.camera, len(source.depth.shots)
+            for topic, kind, what in zip(depth_topics(name), (IMAGE, INFO), ("depth", "depth info"), strict=True):
+                yield stream(topic, kind, count, name, what)
+
+    def messages(self, keys: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
+        """Key, log time (ns) and bytes of the messages of some channels, in the order of log times."""
+        wanted = [stream for stream in self._streams if stream.channel.key in keys]
+        for log_ns, key, raw in heapq.merge(*(self._of(stream) for stream in wanted), key=_log_time):
+            yield key, log_ns, raw
+
+    def _of(self, stream: _Stream) -> Iterator[tuple[int, int, bytes]]:
+        source, key, kind = self._source, stream.channel.key, stream.channel.kind
+        makers = {
+            "static": self._static,
+            "track": self._track,
+            "image": self._images,
+            "info": self._infos,
+            "depth": self._depths,
+            "depth info": self._infos,
+        }
+        shots: Sequence[Shot] = source.of(stream.camera) if stream.camera else ()
+        if stream.what.startswith("depth") and source.depth is not None:
+            shots = source.depth.shots
+        for stamp, message in makers[stream.what](stream.camera, shots):
+            yield stamp, key, bytes(standard_store().serialize_cdr(message, kind))
+
+    def _static(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
+        del camera, shots
+        mounts = {c.name: c.T_rig_camera for c in self._source.cameras if c.T_rig_camera is not None}
+        yield (
+            self.start_ns,
+            self._transforms([(RIG, optical_frame(name), at) for name, at in mounts.items()], self.start_ns),
+        )
+
+    def _track(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
+        del camera, shots
+        track = self._source.track
+        assert track is not None
+        for stamp, pose in zip(track.stamps_ns.tolist(), track.T_world_rig, strict=True):
+            yield stamp, self._transforms([(WORLD, RIG, pose)], stamp)
+
+    def _transforms(self, places: Sequence[tuple[str, str, Array]], stamp_ns: int) -> Any:
+        types = self._types
+        entries = [encode_transform(types, at, types.header(stamp_ns, parent), child) for parent, child, at in places]
+        return types[TRANSFORMS](transforms=entries)
+
+    def _infos(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
+        for shot in shots:
+            model = self._source.model_of(shot)
+            if model is not None:
+                header = self._types.header(shot.stamp_ns, optical_frame(camera))
+                yield shot.stamp_ns, encode_calibration(self._types, model, header)
+
+    def _images(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
+        if self.kinds[camera] == PACKED:
+            yield from self._packed(camera, shots)
+            return
+        for shot, image, problem in read_pixels(shots):
+            if image is None:
+                self._findings.lost(problem)
+                continue
+            header = self._types.header(shot.stamp_ns, optical_frame(camera))
+            yield shot.stamp_ns, encode_rgb(self._types, image, header)
+
+    def _packed(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
+        for shot in shots:
+            try:
+                data = shot.path.read_bytes()
+            except OSError as error:
+                self._findings.lost(f"{shot.path} cannot be read ({error}); it is left out")
+                continue
+            header = self._types.header(shot.stamp_ns, optical_frame(camera))
+            yield shot.stamp_ns, encode_packed(self._types, data, header)
+
+    def _depths(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
+        depth = self._source.depth
+        assert depth is not None
+        for shot in shots:
+            try:
+                metres = read_depth(shot, depth.units_per_metre)
+            except (ValueError, OSError) as error:
+                self._findings.lost(str(error))
+                continue
+            header = self._types.header(shot.stamp_ns, optical_frame(camera))
+            yield shot.stamp_ns, encode_float(self._types, metres, header)
+
+
+def _log_time(item: tuple[int, int, bytes]) -> tuple[int, int]:
+    return item[0], item[1]
+
+
+def _kind(source: Source, camera: Camera) -> str:
+    """Files that are pictures as they are go on as they are; everything else is decoded here."""
+    shots = source.of(camera.name)
+    packed = all(shot.frame < 0 and not shot.turns and shot.path.suffix.lower() in _PACKED for shot in shots)
+    return PACKED if packed and shots and packed_bytes(shots[0]) is not None else IMAGE
+
+
+_PACKED = (".jpg", ".jpeg", ".jpe", ".png")

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of pictures: one camera, or a camera in each folder below it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from da3_ros.bag.sources.source import NOMINAL_FPS, Camera, Reading, Shot, Source, SourceError, in_order
+from da3_ros.bag.sources.stamps import counted, last_number, stamps_of_names
+from da3_ros.files.exif import QUARTER_TURNS, read_orientation
+from da3_ros.files.images import SUFFIXES, find_images
+
+_HEAD = 1 << 16
+"""Bytes of a file in which Exif data lie."""
+_INNER = ("data", "images", "image", "rgb", "color", "colour")
+"""Folders that recorders put between a camera's folder and its pictures."""
+_PREFIX = re.compile(r"\d+$")
+_LEAST_PAIRS = 3
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether pictures lie in a folder itself."""
+    return any(_is_picture(path) for path in folder.iterdir())
+
+
+def read_folder(root: Path, reading: Reading) -> Source:
+    """The pictures in a folder, or in the folders below it: a camera each. Raises SourceError where there are none."""
+    folders = camera_folders(root)
+    if not folders:
+        raise SourceError(f"{root} holds no pictures ({', '.join(SUFFIXES)}), nor do the folders in it")
+    notes: list[str] = []
+    found: dict[str, list[Path]] = {}
+    for name, folder in folders.items():
+        try:
+            found[name], said = find_images([folder])
+        except ValueError as error:
+            if len(folders) == 1:
+                raise SourceError(str(error)) from None
+            notes.append(f"{error}: it is no camera")
+            continue
+        notes += [text for text in said if "left out" in text]
+    if not found:
+        raise SourceError(f"{root} holds no photographs: {'; '.join(notes)}")
+    if len(found) == 1:
+        notes += _two_in_one(next(iter(found.values())))
+    stamps, words = _stamps(found, reading)
+    notes += words
+    shots = []
+    for name, paths in found.items():
+        turns, words = _turns(name, paths)
+        notes += words
+        shots += [
+            Shot(name, stamp, path, turns=turn) for path, stamp, turn in zip(paths, stamps[name], turns, strict=True)
+        ]
+    what = "a folder of pictures" if len(found) == 1 else f"folders of pictures of {len(found)} cameras"
+    cameras = tuple(Camera(name) for name in found)
+    return Source(what, root, cameras, in_order(shots, list(found)), notes=tuple(notes))
+
+
+def camera_folders(root: Path) -> dict[str, Path]:
+    """Folders with pictures by the names of their cameras: the folder itself, else those in it."""
+    if holds_pictures(root):
+        return {"camera": root}
+    found: dict[str, Path] = {}
+    for folder in sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural):
+        inner = next(
+            (p for p in (folder, *(folder / name for name in _INNER)) if p.is_dir() and holds_pictures(p)), None
+        )
+        if inner is not None:
+            found[camera_name(folder.name, found)] = inner
+    if len(found) == 1 and next(iter(found)) in _INNER:
+        return {"camera": next(iter(found.values()))}
+    return found
+
+
+def camera_name(text: str, taken: Sequence[str] | dict[str, Path] = ()) -> str:
+    """A name for topics of any text: letters, digits and ``_``, none of those that are taken."""
+    clean = "".join(c if c.isalnum() and c.isascii() else "_" for c in text)
+    clean = clean if clean[:1].isalpha() else f"camera_{clean}"
+    name, number = clean, 2
+    while name in taken:
+        name, number = f"{clean}_{number}", number + 1
+    return name
+
+
+def natural(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """A key by which ``cam2`` comes before ``cam10``."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _stamps(found: dict[str, list[Path]], reading: Reading) -> tuple[dict[str, list[int]], list[str]]:
+    """Stamps of every camera's pictures, and how they were found: the names tell times, or numbers that cameras have in
+    common, or only the order.
+    """
+    timed = {name: stamps_of_names([path.stem for path in paths]) for name, paths in found.items()}
+    if not reading.fps and all(stamps is not None for stamps in timed.values()):
+        return {name: list(stamps or ()) for name, stamps in timed.items()}, [
+            "the names of the pictures are their stamps"
+        ]
+    fps = reading.fps or NOMINAL_FPS
+    rate = f"{fps:g} pictures a second, " + ("as --fps says" if reading.fps else "which nothing tells (--fps)")
+    numbers = {name: [last_number(path) for path in paths] for name, paths in found.items()}
+    if len(found) > 1 and all(None not in of and len(set(of)) == len(of) for of in numbers.values()):
+        every = sorted({number for of in numbers.values() for number in of if number is not None})
+        place = {number: at for at, number in enumerate(every)}
+        lacking = [f"{name} {len(every) - len(of)}" for name, of in numbers.items() if len(of) < len(every)]
+        notes = [f"pictures of one number are of one moment; stamps are those of {rate}"]
+        if lacking:
+            notes.append(f"of {len(every)} numbers lack: {', '.join(lacking)}")
+        return {name: [counted(fps, place[n]) for n in of if n is not None] for name, of in numbers.items()}, notes
+    counts = {len(paths) for paths in found.values()}
+    if len(counts) > 1:
+        told = ", ".join(f"{name} {len(paths)}" for name, paths in found.items())
+        raise SourceError(
+            f"the cameras have different numbers of pictures ({told}), and their names do not tell which are of one "
+            "moment: name them by their number or stamp, alike in every folder"
+        )
+    how = "in their order, the first of each camera of one moment; " if len(found) > 1 else ""
+    return {name: [counted(fps, n) for n in range(len(paths))] for name, paths in found.items()}, [
+        f"{how}stamps are those of {rate}"
+    ]
+
+
+def _turns(camera: str, paths: Sequence[Path]) -> tuple[list[int], list[str]]:
+    """Turns that set pictures upright by their Exif data."""
+    turns = []
+    for path in paths:
+        with path.open("rb") as file:
+            turns.append(QUARTER_TURNS[read_orientation(file.read(_HEAD)).value])
+    turned = sum(turn > 0 for turn in turns)
+    if not turned:
+        return turns, []
+    return turns, [
+        f"{camera}: {turned} of {len(paths)} pictures lie on their side or head, as Exif says, and are set upright"
+    ]
+
+
+def _two_in_one(paths: Sequence[Path]) -> list[str]:
+    """Said where the pictures of one folder look like those of several cameras."""
+    numbers: dict[str, set[int]] = {}
+    for path in paths:
+        number = last_number(path)
+        if number is not None and _PREFIX.search(path.stem):
+            numbers.setdefault(_PREFIX.sub("", path.stem), set()).add(number)
+    common = Counter(number for of in numbers.values() for number in of)
+    if len(numbers) < 2 or sum(count > 1 for count in common.values()) < _LEAST_PAIRS:
+        return []
+    names = ", ".join(sorted(numbers)[:4])
+    return [
+        f"pictures begin with {names} and have the same numbers: if they are of several cameras, put each into a "
+        "folder of its own"
+    ]

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibrations and poses that the user adds, that lie beside pictures, and that contradict what is there."""
+
+import cv2
+import numpy as np
+import pytest
+from made_sources import (
+    BODIES,
+    COUNT,
+    LEFT,
+    MODELS,
+    MOUNTS,
+    RIGHT,
+    STAMPS,
+    H,
+    W,
+    camchain_yaml,
+    camera_info_yaml,
+    euroc,
+    folder,
+    numbers,
+    video,
+    with_orientation,
+    write_picture,
+    write_tum,
+)
+
+from da3_ros.bag.sources import Reading, SourceError, find_source
+from da3_ros.geometry import CameraModel
+
+
+def said(source, words):
+    return any(words in note for note in source.notes)
+
+
+def test_nothing_is_guessed_where_nothing_is_given(tmp_path):
+    source = find_source(folder(tmp_path))
+    assert not source.is_calibrated
+    assert said(source, "cam0, cam1: no calibration: the network guesses the lens")
+
+
+def test_a_chain_in_the_folder_is_found(tmp_path):
+    folder(tmp_path)
+    (tmp_path / "rig-camchain.yaml").write_text(camchain_yaml())
+    source = find_source(tmp_path)
+    for camera in source.cameras:
+        assert camera.model == MODELS[camera.name]
+        np.testing.assert_allclose(camera.T_rig_camera, MOUNTS[camera.name], atol=1e-9)
+    assert said(source, f"cam1: the calibration is that of {tmp_path}/rig-camchain.yaml")
+    assert not said(source, "no calibration")
+
+
+@pytest.mark.parametrize("where", ["camera's folder", "by file", "by its name"])
+def test_camera_info_in_the_folder_is_found(tmp_path, where):
+    folder(tmp_path, ("left/data", "right/data"))
+    for name, model in (("left", LEFT), ("right", RIGHT)):
+        place = {
+            "camera's folder": f"{name}/camera_info.yaml",
+            "by file": f"{name}.yaml",
+            "by its name": f"{name[0]}.yaml",
+        }[where]
+        (tmp_path / place).write_text(camera_info_yaml(model, name if where == "by its name" else "x"))
+    source = find_source(tmp_path)
+    assert [camera.model.K[0, 0] for camera in source.cameras] == [LEFT.fx, RIGHT.fx]
+
+
+def test_calibrations_that_belong_to_none_for_sure_are_said_and_not_used(tmp_path):
+    folder(tmp_path, ("left", "right"))
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(camera_info_yaml(LEFT, name))
+    source = find_source(tmp_path)
+    assert not source.is_calibrated
+    assert said(source, "(a.yaml, b.yaml), and nothing tells of which camera they are: none is used")
+
+
+def test_the_calibration_beside_a_video_has_its_name(tmp_path):
+    path = video(tmp_path / "walk.mp4")
+    (tmp_path / "other.yaml").write_text(camera_info_yaml(LEFT))
+    assert not find_source(path).is_calibrated
+    (tmp_path / "walk.yaml").write_text(camera_info_yaml(LEFT))
+    assert find_source(path).cameras[0].model.fx == LEFT.fx
+
+
+def test_given_calibrations_hold_by_name_by_content_and_by_order(tmp_path):
+    folder(tmp_path / "in", ("left", "right"))
+    (tmp_path / "l.yaml").write_text(camera_info_yaml(LEFT, "left"))
+    (tmp_path / "r.yaml").write_text(camera_info_yaml(RIGHT, "other"))
+    (tmp_path / "chain.yaml").write_text(camchain_yaml())
+    for given in (
+        (f"left={tmp_path}/l.yaml", f"right={tmp_path}/r.yaml"),
+        (f"{tmp_path}/l.yaml", f"right={tmp_path}/r.yaml"),
+        (f"{tmp_path}/chain.yaml",),
+    ):
+        source = find_source(tmp_path / "in", Reading(camera_info=given))
+        assert [camera.model.fx for camera in source.cameras] == [LEFT.fx, RIGHT.fx], given
+    assert said(source, "its topics name the cameras")
+    source = find_source(folder(tmp_path / "two", ("a", "b")), Reading(camera_info=(f"{tmp_path}/chain.yaml",)))
+    assert said(source, "by their order, cam0 is a, cam1 is b")
+    np.testing.assert_allclose(source.cameras[1].T_rig_camera, MOUNTS["cam1"], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("left={0}/none.yaml", "there is no file"),
+        ("middle={0}/l.yaml", "there is no camera middle; there are left, right"),
+        ("{0}/l.yaml", "is of x; there are left, right: say which with NAME=FILE"),
+        ("left={0}/chain.yaml", "chain.yaml is of cam0, cam1: leave NAME= out"),
+        ("left={0}/in/left/000000.png", "is no YAML"),
+    ],
+)
+def test_given_files_that_do_not_fit(tmp_path, given, words):
+    folder(tmp_path / "in", ("left", "right"))
+    (tmp_path / "l.yaml").write_text(camera_info_yaml(LEFT, "x"))
+    (tmp_path / "chain.yaml").write_text(camchain_yaml())
+    with pytest.raises(SourceError, match=words):
+        find_source(tmp_path / "in", Reading(camera_info=(given.format(tmp_path),)))
+
+
+def test_a_given_calibration_that_contradicts_the_source_holds_and_is_said(tmp_path):
+    euroc(tmp_path / "in")
+    (tmp_path / "l.yaml").write_text(camera_info_yaml(RIGHT, "x"))
+    source = find_source(tmp_path / "in", Reading(camera_info=(f"cam0={tmp_path}/l.yaml",)))
+    assert source.cameras[0].model.fx == RIGHT.fx
+    np.testing.assert_allclose(source.cameras[0].T_rig_camera, MOUNTS["cam0"], atol=1e-9)
+    assert said(source, "cam0: the calibration of the source is not used: --camera-info gives that of")
+
+
+def test_a_calibration_of_another_size_is_refused(tmp_path):
+    folder(tmp_path / "in", ("",))
+    large = CameraModel.pinhole(2 * W, 2 * H, 100.0, 100.0, W, H)
+    (tmp_path / "l.yaml").write_text(camera_info_yaml(large))
+    with pytest.raises(SourceError, match=r"of camera is of 128 x 96 pixels, 000000.png has 64 x 48"):
+        find_source(tmp_path / "in", Reading(camera_info=(f"camera={tmp_path}/l.yaml",)))
+
+
+def test_pictures_stay_as_they_are_stored_where_their_calibration_is_of_that(tmp_path):
+    with_orientation(write_picture(tmp_path / "in" / "1.jpg", 1), 6)
+    (tmp_path / "l.yaml").write_text(camera_info_yaml(LEFT))
+    source = find_source(tmp_path / "in", Reading(camera_info=(f"camera={tmp_path}/l.yaml",)))
+    assert source.shots[0].turns == 0
+    assert said(source, "its calibration is of the stored pixels")
+    upright = CameraModel.pinhole(H, W, 50.0, 50.0, 24.0, 32.0)
+    (tmp_path / "l.yaml").write_text(camera_info_yaml(upright))
+    source = find_source(tmp_path / "in", Reading(camera_info=(f"camera={tmp_path}/l.yaml",)))
+    assert source.shots[0].turns == 1
+
+
+def timed(tmp_path):
+    for number, stamp in enumerate(STAMPS):
+        write_picture(tmp_path / "in" / f"{stamp}.png", number)
+    return tmp_path / "in"
+
+
+def test_poses_by_their_stamps(tmp_path):
+    source = find_source(timed(tmp_path), Reading(poses=write_tum(tmp_path / "poses.txt")))
+    np.testing.assert_allclose(source.track.T_world_rig, BODIES, atol=1e-7)
+    np.testing.assert_allclose(np.subtract(source.track.stamps_ns, STAMPS), 0, atol=500)
+    np.testing.assert_allclose(source.cameras[0].T_rig_camera, np.eye(4))
+    assert said(source, "6 of them, by their stamps")
+
+
+@pytest.mark.parametrize("kind", ["tum", "kitti"])
+def test_poses_a_line_a_picture(tmp_path, kind):
+    folder(tmp_path / "in", ("",))
+    path = tmp_path / "poses.txt"
+    if kind == "tum":
+        write_tum(path)
+    else:
+        path.write_text("\n".join(numbers(body[:3]) for body in BODIES))
+    source = find_source(tmp_path / "in", Reading(poses=path))
+    np.testing.assert_allclose(source.track.T_world_rig, BODIES, atol=1e-7)
+    assert source.track.stamps_ns.tolist() == [shot.stamp_ns for shot in source.shots]
+    assert said(source, "a line a picture")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (COUNT - 1, "has 5 poses from 1403636579.764 to 1403636579.964 s, the 6 pictures are from 1.000 to 1.500 s"),
+        (0, "has no pose"),
+        (-1, "has 3 numbers a line; poses have 8"),
+        (-2, "is no pose; wanted eight numbers"),
+        (-3, r"5 poses \(KITTI's format, a line a picture\) for 6 pictures"),
+        (-4, "there is no such file"),
+    ],
+)
+def test_poses_that_do_not_fit(tmp_path, lines, words):
+    folder(tmp_path / "in", ("",))
+    path = tmp_path / "poses.txt"
+    if lines >= 0:
+        write_tum(path, STAMPS[:lines], BODIES[:lines])
+    elif lines == -1:
+        path.write_text("1 2 3\n")
+    elif lines == -2:
+        path.write_text("1 2 3 4 0 0 0 0\n")
+    elif lines == -3:
+        path.write_text("\n".join(numbers(body[:3]) for body in BODIES[:5]))
+    with pytest.raises(SourceError, match=words):
+        find_source(tmp_path / "in", Reading(poses=path))
+
+
+def test_given_poses_hold_and_those_of_the_source_are_said(tmp_path):
+    moved = BODIES.copy()
+    moved[:, 2, 3] += 1
+    source = find_source(euroc(tmp_path / "in"), Reading(poses=write_tum(tmp_path / "poses.txt", poses=moved)))
+    np.testing.assert_allclose(source.track.T_world_rig, moved, atol=1e-7)
+    assert said(source, "the poses of the source itself are not used")
+
+
+def test_poses_of_cameras_that_nothing_places_are_the_first_one_s(tmp_path):
+    folder(tmp_path / "in", ("a", "b"))
+    source = find_source(tmp_path / "in", Reading(poses=write_tum(tmp_path / "poses.txt")))
+    np.testing.assert_allclose(source.cameras[0].T_rig_camera, np.eye(4))
+    assert source.cameras[1].T_rig_camera is None
+    assert said(source, "poses are those of a")
+
+
+@pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["fps", "metres_per_unit"])
+def test_numbers_that_make_no_sense(name, value):
+    with pytest.raises(SourceError, match=f"--{name.replace('_', '-')}"):
+        Reading(**{name: value})
+
+
+def test_a_picture_that_cannot_be_read_does_not_hide_the_others(tmp_path):
+    """The size of the calibration is compared with the first picture, which may be damaged."""
+    folder(tmp_path, ("",))
+    (tmp_path / "000000.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "camera_info.yaml").write_text(camera_info_yaml(LEFT))
+    assert len(find_source(tmp_path)) == COUNT
+    assert cv2.imread(str(tmp_path / "000001.png")).shape == (H, W, 3)
