@@ -73,6 +73,7 @@ class Recording:
         self.notes = self._findings.notes
         """What is unusual about it although nothing is lost, in words; grows while it is read."""
         self._stack = ExitStack()
+        self._given: list[Part] = []
         self.source = _source(self.path, self._reading)
         """What is no bag: a video, a folder of pictures, a data set; None for a bag."""
         self.source_part: SourcePart | None = None
@@ -106,6 +107,36 @@ class Recording:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def start_ns(self) -> int:
+        """Log time of its first message."""
+        stretches = [stretch for stretch in self._gathered.stretches if stretch.end_ns >= stretch.start_ns]
+        return min((stretch.start_ns for stretch in stretches), default=0)
+
+    def give(self, part: Part) -> None:
+        """Lay messages that are in no file beside those of the recording."""
+        self._given.append(part)
+        self._gathered.parts.append(part)
+        self._gathered.stretches.append(Stretch(part.start_ns, part.end_ns))
+        for channel in part.channels:
+            self._channels.setdefault(channel.topic, []).append(channel)
+
+    def take_back(self) -> None:
+        """Forget what `give` added."""
+        for part in self._given:
+            number = self._gathered.parts.index(part)
+            del self._gathered.parts[number], self._gathered.stretches[number]
+            for channel in part.channels:
+                self._channels[channel.topic].remove(channel)
+                if not self._channels[channel.topic]:
+                    del self._channels[channel.topic]
+                self._definitions.pop(channel.topic, None)
+        self._given.clear()
+
+    def note(self, text: str) -> None:
+        """Say what is unusual about it."""
+        self._findings.note(text)
 
     def _scratch(self) -> Path:
         """An empty folder that is there as long as the recording is open."""

@@ -83,6 +83,12 @@ class Request:
         poses = None if self.reading.poses is None else str(self.reading.poses)
         return {**asdict(self.options), "reading": {**asdict(self.reading), "poses": poses}}
 
+    def files(self, recording: Recording) -> list[Path]:
+        """What the output is made of: the files of the recording, and those that are given."""
+        given = [Path(text.rpartition("=")[2]) for text in self.reading.camera_info]
+        given += [] if self.reading.poses is None else [self.reading.poses]
+        return list(dict.fromkeys((*recording.files, *given)))
+
     def open(self) -> Recording:
         """The recording, to be used as a context manager. Raises BagError."""
         return Recording(self.source, self.reading)

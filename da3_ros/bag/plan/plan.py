@@ -12,6 +12,7 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.io.writer import OutputTopic
 from da3_ros.bag.plan.choice import find_pictures
+from da3_ros.bag.plan.given import check_reading, give_calibrations, give_poses
 from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.plan.outputs import copied_topic, copied_topics, output_topics
 from da3_ros.bag.plan.params_file import load_parameters, node_parameters, parse_assignments
@@ -58,6 +59,7 @@ def make_plan(recording: Recording, request: Request) -> Plan:
     """Decide; raises BagError and ParameterError for what cannot be. Pictures that are lost, and metric references
     that are named and not there, become problems of the recording.
     """
+    recording.take_back()
     values: dict[str, Any] = {}
     remarks: list[str] = []
     if request.params_file is not None:
@@ -68,12 +70,11 @@ def make_plan(recording: Recording, request: Request) -> Plan:
     pictures = find_pictures(recording)
     found = find_cameras(recording, pictures)
     chosen = "cameras" in values or bool(request.cameras)
-    if recording.source is not None:
-        values = {**source_values(recording, request.cameras or tuple(values.pop("cameras", ()))), **values}
-    elif "cameras" not in values:
-        values = {**camera_values(choose_cameras(found, request.cameras, pictures)), **values}
-    elif request.cameras:
-        values["cameras"] = list(request.cameras)
+    frames = {picture.topic: picture.frame_id for picture in pictures}
+    values = _with_cameras(recording, request, values, pictures, found)
+    if recording.source is None and request.reading.camera_info:
+        bare = recorded_topics(recording, node_parameters(values)[0])
+        values |= give_calibrations(recording, request.reading, bare.cameras, frames)
     parameters, unknown = node_parameters(values)
     parameters = recorded_topics(recording, parameters)
     trees = trees_of(recording, [camera.image_topic for camera in parameters.cameras])
@@ -83,6 +84,12 @@ def make_plan(recording: Recording, request: Request) -> Plan:
             values["rig_frame"] = frame
             parameters = recorded_topics(recording, node_parameters(values)[0])
         remarks += remark
+    if request.reading.poses is not None and recording.source is None:
+        first = parameters.cameras[0].image_topic
+        frame = parameters.rig_frame if "rig_frame" in values or trees.static else frames.get(first, "")
+        values |= give_poses(recording, request.reading, first, frame)
+        parameters = recorded_topics(recording, node_parameters(values)[0])
+        trees = trees_of(recording, [camera.image_topic for camera in parameters.cameras])
     remarks += unknown
     check_topics(recording, parameters)
     references, missing = find_references(recording, values, parameters)
@@ -110,6 +117,22 @@ def make_plan(recording: Recording, request: Request) -> Plan:
         tuple(remarks),
         tuple(pictures),
     )
+
+
+def _with_cameras(
+    recording: Recording,
+    request: Request,
+    values: dict[str, Any],
+    pictures: Sequence[Picture],
+    found: Sequence[CameraTopic],
+) -> dict[str, Any]:
+    """The parameters with the cameras and their topics, where the user left them open. Raises BagError."""
+    if recording.source is not None:
+        return {**source_values(recording, request.cameras or tuple(values.pop("cameras", ()))), **values}
+    check_reading(request.reading)
+    if "cameras" not in values:
+        return {**camera_values(choose_cameras(found, request.cameras, pictures)), **values}
+    return {**values, "cameras": list(request.cameras)} if request.cameras else values
 
 
 def _unused(

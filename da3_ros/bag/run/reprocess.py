@@ -72,7 +72,7 @@ def reprocess(
             log(1, remark)
         estimator = load(plan.parameters.model, plan.parameters.estimator)
         check_batch(estimator, plan, request.options)
-        job = provenance.job(recording.files, plan.values, estimator.describe(), request.as_options())
+        job = provenance.job(request.files(recording), plan.values, estimator.describe(), request.as_options())
         journal = Journal(request.output, request.options.form.suffix)
         found, resumed = _begin(journal, job, request.output, restart=restart, overwrite=overwrite)
         if found is not None:
@@ -90,7 +90,9 @@ def reprocess(
             else:
                 Worker(recording, plan, request, estimator, journal, log).run(progress)
             seconds = time.monotonic() - begin
-            summary = _finish(journal, request, plan, job, recording.files, seconds, resumed=resumed, trajectory=track)
+            summary = _finish(
+                journal, request, plan, job, request.files(recording), seconds, resumed=resumed, trajectory=track
+            )
             _write_beside(recording, plan, request, journal, summary, log)
             return summary
         finally:

@@ -41,12 +41,14 @@ def complete(source: Source, reading: Reading) -> Source:
         found.by_name = {name: known for name, known in found.by_name.items() if name in bare}
         source = _calibrated(source, found)
     source = _upright(source)
-    if len(source.cameras) == 1 or source.track is not None:
-        source = replace(source, cameras=with_rig(source.cameras))
+    placed = any(camera.T_rig_camera is not None for camera in source.cameras)
+    source = replace(source, cameras=with_rig(source.cameras))
     if reading.poses is not None:
-        source = _posed(source, reading.poses)
+        source = _posed(source, reading.poses, placed=placed)
     if reading.metres_per_unit and source.track is not None:
-        source = _scaled(source, source.track, reading.metres_per_unit)
+        factor = reading.metres_per_unit
+        note = f"lengths of its poses are taken times {factor:g}, as --metres-per-unit says"
+        source = replace(source, track=scaled(source.track, factor), notes=(*source.notes, note))
     check_sizes(source)
     return _with_gaps_said(source)
 
@@ -203,17 +205,18 @@ def _size(shot: Shot) -> tuple[int, int] | None:
     return None if image is None else (image.shape[1], image.shape[0])
 
 
-def _posed(source: Source, path: Path) -> Source:
+def _posed(source: Source, path: Path, *, placed: bool) -> Source:
+    """placed: whether it is known where the cameras sit."""
     moments = sorted({shot.stamp_ns for shot in source.shots})
     stamps, poses, how = read_track(path, moments)
     notes = [f"poses: {path}, {len(poses)} of them{how}"]
     if source.track is not None:
         notes.append(f"the poses of the source itself are not used: --poses gives those of {path}")
-    cameras = with_rig(source.cameras)
-    if all(camera.T_rig_camera is None for camera in source.cameras) and len(cameras) > 1:
-        notes.append(f"the places of the cameras to each other are not known: poses are those of {cameras[0].name}")
+    if len(source.cameras) > 1 and not placed:
+        first = source.cameras[0].name
+        notes.append(f"the places of the cameras to each other are not known: poses are those of {first}")
     track = Track(stamps, poses)
-    return replace(source, cameras=cameras, track=track, files=(*source.files, path), notes=(*source.notes, *notes))
+    return replace(source, track=track, files=(*source.files, path), notes=(*source.notes, *notes))
 
 
 def with_rig(cameras: tuple[Camera, ...]) -> tuple[Camera, ...]:
@@ -271,11 +274,11 @@ def _columns(path: Path) -> int:
     raise SourceError(f"{path} has no pose")
 
 
-def _scaled(source: Source, track: Track, factor: float) -> Source:
+def scaled(track: Track, factor: float) -> Track:
+    """Poses whose lengths are `factor` times those that they were: metres."""
     poses = track.T_world_rig.copy()
     poses[:, :3, 3] *= factor
-    note = f"lengths of its poses are taken times {factor:g}, as --metres-per-unit says"
-    return replace(source, track=Track(track.stamps_ns, poses), notes=(*source.notes, note))
+    return Track(track.stamps_ns, poses)
 
 
 def _with_gaps_said(source: Source) -> Source:
@@ -290,7 +293,8 @@ def _with_gaps_said(source: Source) -> Source:
     loose = [c.name for c in used if c.T_rig_camera is None]
     if len(used) > 1 and loose:
         notes.append(
-            f"where {', '.join(loose)} sit in the rig is not known: no metres from it (Kalibr's camchain.yaml tells it)"
+            f"where {', '.join(loose)} sits beside {used[0].name} is not known: no metres from the rig (Kalibr's "
+            "camchain.yaml tells it)"
         )
     return replace(source, notes=tuple(dict.fromkeys(notes)))
 

@@ -82,7 +82,9 @@ def test_bags_are_found_once(folder):
     assert names(folder, "**/*.mcap", "a") == [("a", a), ("b", b), ("bad", bad), ("c", c)]
     assert names(folder, "") == [("a", a), ("b", b), ("bad", bad), ("c", c)]
     for pattern in ("nothing", "*.txt", "*.db3"):
-        with pytest.raises(BagError, match=r"no recording there; a bag is a folder with metadata.yaml, or a file ending in"):
+        with pytest.raises(
+            BagError, match=r"no recording there; a bag is a folder with metadata.yaml, or a file ending in"
+        ):
             names(folder, pattern)
 
 

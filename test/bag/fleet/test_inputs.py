@@ -8,6 +8,7 @@ needs("mcap", "rosbags", "scipy")
 from pathlib import Path
 
 import bags
+import made_sources as made
 import pytest
 
 from da3_ros.bag.errors import BagError
@@ -112,3 +113,36 @@ def test_such_a_folder_is_done_as_da3_bag_does_it(tmp_path, capsys):
     said = capsys.readouterr()
     assert f"{tmp_path}/in/sub -> {tmp_path}/out/sub" in said.out
     assert "its files are one recording" in said.err
+
+
+def test_videos_and_data_sets_are_done_as_bags_are(tmp_path):
+    pytest.importorskip("fsspec")
+    folder = tmp_path / "in"
+    made.video(folder / "walk.mp4")
+    made.video(folder / "walk.avi", codec="MJPG")
+    made.euroc(folder / "MH_01")
+    made.folder(folder / "photos", ("",))
+    (folder / "notes.txt").write_text("nothing")
+    (folder / "old.da3").mkdir()
+    bags.write_bag(folder / "bag")
+    names = [("bag", "bag"), ("MH_01", "MH_01"), ("walk", "walk.avi"), ("walk_mp4", "walk.mp4")]
+    sources, _ = found(folder, "")
+    assert sorted(url for _, url in sources) == sorted(url for _, url in names)
+    assert len({name for name, _ in sources}) == 4
+    assert {url for _, url in found(folder, "*")[0]} == {"bag", "MH_01", "walk.avi", "walk.mp4", "photos"}
+    assert found(folder, "walk.mp4")[0] == [("walk", "walk.mp4")]
+    assert found(folder, "photos")[0] == [("photos", "photos")]
+    assert found(folder, "MH_01", "walk.mp4")[0] == [("MH_01", "MH_01"), ("walk", "walk.mp4")]
+
+
+def test_a_fleet_does_a_video_and_says_what_a_data_set_lacks(tmp_path):
+    pytest.importorskip("fsspec")
+    made.video(tmp_path / "in" / "walk.mp4", count=10)
+    made.folder(tmp_path / "in" / "photos", ("",), count=3)
+    sources, _ = find_inputs([str(tmp_path / "in" / "*")], str(tmp_path / "out"))
+    tasks = make_tasks(sources, str(tmp_path / "out"), REQUEST, FleetOptions())
+    results = {result.name: result for result in (process_bag(task, bags.load_fake) for task in tasks)}
+    assert {name: result.state for name, result in results.items()} == {"walk": "done", "photos": "done"}
+    assert results["walk"].sets == 5
+    assert results["photos"].sets == 3
+    assert any("no calibration" in note for note in results["photos"].notes)

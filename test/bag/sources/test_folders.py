@@ -51,7 +51,7 @@ def test_folders_are_cameras_and_equal_numbers_of_one_moment(tmp_path):
     assert stamps(source, "right") == [START_NS + n * 100_000_000 for n in (0, 2, 3)]
     assert "of 4 numbers lack: right 1" in source.notes
     assert [shot.camera for shot in source.shots[:3]] == ["left", "right", "left"]
-    assert any("where left, right sit in the rig is not known" in note for note in source.notes)
+    assert any("where right sits beside left is not known" in note for note in source.notes)
 
 
 def test_pictures_without_numbers_are_taken_in_their_order(tmp_path):
