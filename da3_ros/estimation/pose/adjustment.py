@@ -79,12 +79,14 @@ def adjust(
     noise: Noise | None = None,
     bodies: Sequence[int] | None = None,
     iterations: int = 15,
+    tolerance: float = 1e-6,
 ) -> Adjusted:
     """Poses that explain the matches best, from a first guess.
 
     poses: T_world_camera (S, 4, 4), same unit as depth. fixed: (S,), views whose pose is known; at least one. bodies:
     views with the same number are mounted on one rigid body and move together, in the arrangement of `poses`; by
-    default each view is a body of its own. Views without any match keep their guess.
+    default each view is a body of its own. tolerance: largest step (unit of depth, radians, logarithm) after which no
+    further one is taken. Views without any match keep their guess.
     """
     noise = noise or Noise()
     poses = np.array(poses, np.float64)
@@ -106,7 +108,7 @@ def adjust(
         for v in np.flatnonzero(~fixed).tolist():
             poses[v] = poses[v] @ _exp(step[7 * v : 7 * v + 6])
         scales += step[6::7]
-        if size < 1e-6:
+        if size < tolerance:
             break
     uncertainty = moves @ np.linalg.pinv(reduced) @ moves.T
     covariance = np.zeros((views, 6, 6))

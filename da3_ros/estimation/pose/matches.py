@@ -23,7 +23,8 @@ SampleDepth = Callable[[int, Array, CameraModel], Array]
 # Wide for the first guess: depth from a network may move a point by many pixels.
 _PNP_PIXELS, _PNP_ROUNDS = 8.0, 300
 _EPIPOLAR_PIXELS = 1.0
-_FEW = 4  # steps
+_FEW, _SOME = 4, 150  # steps, and matches, that tell which start is best
+_NEAR = 1e-4
 _FITS = 0.5  # weight from which on a match counts as explained
 _TWICE = 2.0  # every match stands in two links, so that its noise is counted twice
 
@@ -238,9 +239,11 @@ def pair_pose(
     fixed = np.array([True, False])
     starts = [np.stack([np.eye(4), invert(start)]) for start in _first_guesses(there, back, T_j_i)]
     # A few steps tell which start leads to the best explanation; only that way is gone to its end.
-    begun = [adjust(start, [there, back], fixed, config.noise, iterations=_FEW) for start in starts]
+    some = [_thinned(link) for link in (there, back)]
+    begun = [adjust(start, some, fixed, config.noise, iterations=_FEW) for start in starts]
     first = min(begun, key=lambda result: result.cost)
-    best = adjust(first.poses, [there, back], fixed, config.noise)
+    # All views are adjusted together afterwards.
+    best = adjust(first.poses, [there, back], fixed, config.noise, tolerance=_NEAR)
     explained = float(np.mean([(weight > _FITS).sum() for weight in best.weights]))
     if explained < config.min_matches:
         return None
@@ -258,6 +261,12 @@ def links_of(pair: PairMatches, depth: SampleDepth, least: int) -> list[Links]:
         Links(pair.i, pair.j, pair.camera_i, pair.camera_j, p_i, p_j, z_i[good]),
         Links(pair.j, pair.i, pair.camera_j, pair.camera_i, p_j, p_i, z_j[good]),
     ]
+
+
+def _thinned(link: Links) -> Links:
+    """Every so many matches."""
+    rows = slice(None, None, -(-len(link.depth_i) // _SOME))
+    return replace(link, pixels_i=link.pixels_i[rows], pixels_j=link.pixels_j[rows], depth_i=link.depth_i[rows])
 
 
 def _first_guesses(there: Links, back: Links, guess: Array | None) -> Iterator[Array]:
