@@ -45,6 +45,10 @@ _STEEP = np.radians(48)
 """How far the first look from above goes down."""
 
 
+MOSTLY = 0.5
+"""Cosine between z and the cameras' mean up from which on they agree: cameras look down by up to 60 degrees."""
+
+
 @dataclass(frozen=True)
 class Camera:
     """A camera at a moment."""
@@ -113,19 +117,20 @@ def moments_for(cameras: int) -> int:
     return min(MOST_MOMENTS, max(2 * MOST_MOMENTS // max(cameras, 1), 1))
 
 
-def up_direction(poses: Sequence[Array], *, is_ros_frame: bool) -> Array:
+def up_direction(poses: Sequence[Array], *, is_ros_frame: bool | None) -> Array:
     """Which way is up (3,), of length 1, in the world of camera poses (N, 4, 4).
 
     Nobody measures gravity here. Frames of robots (odometry, base_link) have z up by convention (REP 103); otherwise
     people and robots mostly carry their cameras upright, and up is the mean of the cameras' own: -y of an optical
-    frame.
+    frame. is_ros_frame: None where nothing tells (data sets): then z is up if the cameras mostly agree.
     """
     z = np.array([0.0, 0.0, 1.0])
     if is_ros_frame or not len(poses):
         return z
     mean = -np.mean([np.asarray(pose)[:3, 1] for pose in poses], axis=0)
     length = float(np.linalg.norm(mean))
-    return mean / length if length > 1e-3 else z
+    agrees = is_ros_frame is None and mean[2] > MOSTLY * length
+    return z if length < 1e-3 or agrees else mean / length
 
 
 def pack(

@@ -12,19 +12,16 @@ from numpy.typing import NDArray
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.scene.view import SceneView
-from da3_ros.geometry.poses import quaternion_from_matrix
-
-TIMELINE = "stamp"
-JPEG_QUALITY = 85
+from da3_ros.viewer import archetypes, errors
+from da3_ros.viewer.layout import Shown, layout
 
 
 def require_rerun() -> Any:
     """The SDK. Raises BagError where it is not installed."""
     try:
-        import rerun
-    except ImportError as error:
-        raise BagError(f"--rerun needs Rerun's SDK ({error}): `pip install rerun-sdk`") from error
-    return rerun
+        return errors.require_rerun()
+    except errors.ViewerError as error:
+        raise BagError(f"--rerun needs Rerun's SDK ({error})") from error
 
 
 def write_rerun(
@@ -41,50 +38,38 @@ def write_rerun(
     temporary = path.with_name(path.name + ".tmp")
     stream = rr.RecordingStream("da3_ros", recording_id=path.parent.name)
     stream.save(str(temporary))
-    stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-    stream.log("world/cloud", rr.Points3D(points, colors=colours), static=True)
+    names = dict.fromkeys(view.estimate.name for view in views)
+    cameras = [Shown(name, f"{archetypes.plane(name)}/rgb", True, ("confidence",)) for name in names]
+    stream.send_blueprint(layout(rr, cameras, clouds=True))
+    stream.log(archetypes.WORLD, rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    stream.log(archetypes.CLOUD, rr.Points3D(points, colors=colours), static=True)
     paths: dict[str, list[NDArray[np.float64]]] = {}
     for view in views:
         _log_view(rr, stream, view, metric)
-        paths.setdefault(view.estimate.name, []).append(view.estimate.pose.T_world_camera[:3, 3])
-        own = paths[view.estimate.name]
-        stream.log(f"world/path/{view.estimate.name}", rr.LineStrips3D([np.array(own)]))
+        name = view.estimate.name
+        paths.setdefault(name, []).append(view.estimate.pose.T_world_camera[:3, 3])
+        stream.log(archetypes.path_of(name), rr.LineStrips3D([np.array(paths[name])]))
     for record in records:
-        _set_time(rr, stream, record["stamp_ns"])
-        stream.log("scale/metres_per_unit", rr.Scalars(record["scale"]["metres_per_unit"]))
-        for name, value in record["timing_ms"].items():
-            stream.log(f"timing_ms/{name}", rr.Scalars(value))
+        log_record(rr, stream, record)
     stream.flush()
     stream.disconnect()
     temporary.replace(path)
     return path
 
 
+def log_record(rr: Any, stream: Any, record: Mapping[str, Any]) -> None:
+    """Scale and times of a set, of which `da3 bag` has noted a record."""
+    archetypes.set_time(stream, record["stamp_ns"])
+    archetypes.log_scale(rr, stream, record["scale"]["metres_per_unit"])
+    archetypes.log_timing(rr, stream, record["timing_ms"])
+
+
 def _log_view(rr: Any, stream: Any, view: SceneView, metric: bool) -> None:
     e = view.estimate
-    _set_time(rr, stream, e.stamp_ns)
-    name = f"world/{e.name}"
-    pose = e.pose.T_world_camera
-    turn = rr.Quaternion(xyzw=quaternion_from_matrix(np.asarray(pose[:3, :3], np.float64)))
-    stream.log(name, rr.Transform3D(translation=pose[:3, 3], rotation=turn))
-    camera = e.camera
-    plane = rr.Pinhole(
-        focal_length=[camera.fx, camera.fy],
-        principal_point=[camera.cx + 0.5, camera.cy + 0.5],
-        resolution=[camera.width, camera.height],
-        camera_xyz=rr.ViewCoordinates.RDF,
-    )
-    stream.log(f"{name}/image", plane)
-    stream.log(f"{name}/image/rgb", rr.Image(e.image).compress(jpeg_quality=JPEG_QUALITY))
-    depth = np.where(np.isfinite(e.depth) & (e.depth > 0), e.depth, np.float32(0))  # 0: Rerun's word for unknown
-    stream.log(f"{name}/image/depth", rr.DepthImage(depth, meter=1.0 if metric else None))
-    stream.log(f"{name}/confidence", rr.Image(_grey(e.confidence)).compress(jpeg_quality=JPEG_QUALITY))
-
-
-def _grey(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
-    low, high = np.percentile(confidence, (2, 98))
-    return (255 * np.clip((confidence - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
-
-
-def _set_time(rr: Any, stream: Any, stamp_ns: int) -> None:
-    stream.set_time(TIMELINE, timestamp=np.datetime64(stamp_ns, "ns"))
+    archetypes.set_time(stream, e.stamp_ns)
+    plane = archetypes.plane(e.name)
+    stream.log(f"{archetypes.WORLD}/{e.name}", archetypes.placed(rr, e.pose.T_world_camera))
+    stream.log(plane, archetypes.pinhole(rr, e.camera))
+    stream.log(f"{plane}/rgb", archetypes.jpeg(rr, e.image))
+    stream.log(f"{plane}/depth", archetypes.depth_image(rr, e.depth, metric=metric))
+    stream.log(f"{archetypes.WORLD}/{e.name}/confidence", archetypes.jpeg(rr, archetypes.grey(e.confidence)))

@@ -26,6 +26,7 @@ from da3_ros.bag.report.scene3d import (
 )
 from da3_ros.bag.scene.scene import Array, Fused, missing_topics, scene_views, with_small_image, world_poses
 from da3_ros.bag.scene.view import SceneView
+from da3_ros.bag.sources import RIG, WORLD
 from da3_ros.estimation import ViewEstimate
 from da3_ros.estimation.clouds import MAX_STDDEV, Cloud, fuse_views
 
@@ -114,7 +115,7 @@ def one_by_one(
     of: int,
     why: str,
     metric: bool,
-    is_ros_frame: bool,
+    is_ros_frame: bool | None,
     images: Mapping[int, Sequence[NDArray[np.uint8]]] | None = None,
     min_confidence: float = 0.0,
     max_range: float = 0.0,
@@ -157,11 +158,15 @@ def own_poses(record: Mapping[str, Any]) -> list[Array | None]:
     return [pose if view["pose_source"] != "none" else None for view, pose in zip(views, poses, strict=True)]
 
 
-def is_ros_frame(records: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the world is a frame of odometry or of a robot's body, with z up, and not that of a camera."""
+def is_ros_frame(records: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether the world is a frame of odometry or of a robot's body, with z up, and not that of a camera; None where
+    nothing tells, in the frames of what is no bag.
+    """
     sources = {view["pose_source"] for record in records for view in record["views"]}
     world = str(records[0]["world"]) if records else ""
-    return bool(sources & {"odometry", "calibrated"}) and "optical" not in world
+    if not sources & {"odometry", "calibrated"} or "optical" in world:
+        return False
+    return None if world in (RIG, WORLD) else True
 
 
 def _by_set(views: Iterable[SceneView]) -> dict[int, list[SceneView]]:

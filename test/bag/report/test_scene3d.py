@@ -159,6 +159,13 @@ def test_up_is_z_of_a_robot_and_else_that_of_the_cameras():
     tilted = np.eye(4)
     assert list(up_direction([tilted], is_ros_frame=True)) == [0, 0, 1]
     assert list(up_direction([tilted], is_ros_frame=False)) == [0, -1, 0]
+    # Where nothing tells, z is up for cameras that look ahead in a world with z up, not for one that looks along z.
+    ahead = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+    down = np.radians(40)
+    pitched = np.eye(4)
+    pitched[1:3, 1:3] = [[np.cos(down), -np.sin(down)], [np.sin(down), np.cos(down)]]
+    assert list(up_direction([ahead, ahead @ pitched], is_ros_frame=None)) == [0, 0, 1]
+    assert list(up_direction([tilted], is_ros_frame=None)) == [0, -1, 0]
     upside_down = np.diag([1.0, -1.0, -1.0, 1.0])
     assert list(up_direction([tilted, upside_down], is_ros_frame=False)) == [0, 0, 1]  # they do not tell
 

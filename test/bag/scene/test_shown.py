@@ -207,6 +207,8 @@ def test_a_recording_that_jumps_has_its_longest_stretch_in_the_view(tmp_path, ma
         (("calibrated", "calibrated"), "left_optical_frame", False),  # a rig that hangs on one of its cameras
         (("matches",), "camera_optical_relative", False),
         (("network",), "base_link", False),
+        (("calibrated",), "rig", None),  # of what is no bag
+        (("odometry",), "world", None),
     ],
 )
 def test_z_is_up_in_frames_of_robots_alone(sources, world, expected):
