@@ -5,6 +5,7 @@ import made_sources as made
 import numpy as np
 import pytest
 
+from da3_ros.cli.main import main
 from da3_ros.cli.shots import MOST, read_shots
 
 
@@ -74,3 +75,18 @@ def test_pictures_that_cannot_be_read_are_said(tmp_path):
     found = read_shots([folder], None, None)
     assert [shot.view.name for shot in found.shots] == ["a_000000", "b_000000", "b_000001"]
     assert any("000001.png" in note for note in found.notes)
+
+
+def test_the_command_takes_a_recording_with_its_lenses_and_poses(tmp_path, capsys):
+    """The poses that come out are those that the data set has, and COLMAP's files want images without distortion."""
+    source = made.euroc(tmp_path / "in")
+    out = tmp_path / "out"
+    words = ["images", str(source), "-o", str(out), "--size", "56", "--format"]
+    assert main([*words, "npz"]) == 0
+    said = capsys.readouterr()
+    assert "note: poses of the body: state_groundtruth_estimate0, 6 of them" in said.err
+    for number, stamp in enumerate(made.STAMPS):
+        arrays = np.load(out / f"cam0_{stamp}.npz")
+        np.testing.assert_allclose(arrays["T_world_camera"], made.BODIES[number] @ made.T_BODY_LEFT, atol=1e-6)
+    assert main([*words, "colmap"]) == 1
+    assert "`da3 bag ... --colmap` writes such beside its model" in capsys.readouterr().err

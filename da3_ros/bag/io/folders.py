@@ -17,6 +17,7 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.containers import SUFFIXES, is_recording, looks_like_one, unpacked_name
 from da3_ros.bag.io.findings import Findings
 from da3_ros.bag.sources import KINDS
+from da3_ros.files.images import SUFFIXES as PICTURES
 
 METADATA = "metadata.yaml"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -47,8 +48,9 @@ def find_members(path: Path, findings: Findings) -> Members:
         )
     if path.is_file():
         if not is_recording(path.name) and not looks_like_one(path):
+            image = "; it may be an image: `da3 images` takes those" if path.suffix.lower() in PICTURES else ""
             raise BagError(
-                f"{path}: {path.suffix or 'no'} suffix; bags end in {', '.join(SUFFIXES)}, and it is no video either"
+                f"{path}: {path.suffix or 'no'} suffix; bags end in {', '.join(SUFFIXES)}, and it is no video{image}"
             )
         _note_siblings(path, findings)
         return Members([path])

@@ -263,7 +263,8 @@ def _provenance(summary: Mapping[str, Any]) -> str:
     hashes = summary.get("input_sha256", {})
     rows: list[tuple[str, str]] = []
     for file in job["input"]:
-        text = f"{file['path']}, {file['bytes']} bytes"
+        several = f" in {file['files']} files" if "files" in file else ""
+        text = f"{file['path']}, {file['bytes']} bytes{several}"
         rows.append(("input", text + (f", sha256 {hashes[file['path']]}" if file["path"] in hashes else "")))
     rows += [(f"engine: {name}", str(value)) for name, value in job["engine"].items()]
     rows += [(f"version: {name}", str(value)) for name, value in summary["versions"].items()]

@@ -246,3 +246,22 @@ def test_copied_topics_are_those_of_the_source(tmp_path):
     assert infos[0].distortion_model == "plumb_bob"
     assert len(bags.read(tmp_path / "out", "/cam1/image_raw/compressed")) == made.COUNT
     assert len(bags.read(tmp_path / "out", "/tf")) == made.COUNT
+
+
+def test_an_image_is_told_where_to_go(tmp_path, capsys):
+    path = made.write_picture(tmp_path / "a.png", 1)
+    assert main(["bag", str(path), "--dry-run"]) == 1
+    assert "it may be an image: `da3 images` takes those" in capsys.readouterr().err
+
+
+def test_the_report_names_folders_with_many_pictures_once(tmp_path):
+    made.folder(tmp_path / "in", ("",), count=25)
+    summary = Ran(tmp_path / "in", tmp_path / "out").summary
+    (entry,) = summary["job"]["input"]
+    assert (entry["path"], entry["files"]) == (str(tmp_path / "in"), 25)
+    assert len(summary["input_sha256"][entry["path"]]) == 64
+    page = (tmp_path / "out.da3" / "report.html").read_text()
+    assert f"{entry['bytes']} bytes in 25 files" in page
+    made.write_picture(tmp_path / "in" / "000003.png", 40)
+    with pytest.raises(BagError, match="with another input"):
+        Ran(tmp_path / "in", tmp_path / "out")
