@@ -59,7 +59,7 @@ def once(estimator: Estimator, video: Path, output: Path, fps: float) -> tuple[f
     """Seconds of a run from the first byte to the page."""
     engine = estimator.engine
     noting = Noting(engine)
-    estimator.engine = noting  # type: ignore[assignment]  # it passes all else on
+    estimator.engine = noting  # it passes all else on
 
     def load(model: str, config: EstimatorConfig) -> Estimator:
         estimator.reconfigure(config)

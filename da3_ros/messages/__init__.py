@@ -13,7 +13,7 @@ from da3_ros.messages.cameras import (
     encode_calibration,
     encode_camera_info,
 )
-from da3_ros.messages.clouds import CloudEncoder, decode_cloud
+from da3_ros.messages.clouds import CloudEncoder, decode_cloud, encode_points
 from da3_ros.messages.errors import MessageError, Say, quiet
 from da3_ros.messages.images import (
     decode_depth,
@@ -52,6 +52,7 @@ __all__ = [
     "encode_float",
     "encode_odometry",
     "encode_packed",
+    "encode_points",
     "encode_pose",
     "encode_pose_stamped",
     "encode_rgb",

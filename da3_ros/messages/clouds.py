@@ -85,6 +85,24 @@ class CloudEncoder:
         )
 
 
+def encode_points(types: MessageTypes, points: NDArray[np.float32], header: Any) -> Any:
+    """PointCloud2 of points (N, 3) in metres, and nothing but x y z."""
+    kind, field = types[CLOUD], types["sensor_msgs/msg/PointField"]
+    values = np.ascontiguousarray(points, "<f4")
+    fields = [field(name=name, offset=4 * i, datatype=_FLOAT32, count=1) for i, name in enumerate("xyz")]
+    return kind(
+        header=header,
+        height=1,
+        width=len(values),
+        fields=fields,
+        is_bigendian=False,
+        point_step=12,
+        row_step=12 * len(values),
+        data=types.octets(kind, values),
+        is_dense=bool(np.isfinite(values).all()),
+    )
+
+
 def _pack(points: NDArray, image: NDArray, confidence: NDArray, packed: NDArray[np.float32]) -> None:
     """Fields of every point into `packed` (1, N, 5). OpenCV interleaves planes in one pass; NumPy would go once over
     the whole cloud for each field, with steps of a point.

@@ -184,6 +184,24 @@ def numbers(values):
 BASELINES = {0: 0.0, 1: 0.54, 2: -0.06, 3: 0.48}
 
 
+T_LEFT_VELO = pose(np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]]), 0.0, -0.08, -0.27)
+"""LiDAR: x forward, y left, z up; camera: x right, y down, z forward."""
+
+
+def scan_of(number):
+    """Points (N, 3) of a wall that far from the left camera, in the LiDAR's axes."""
+    x, y = np.meshgrid(np.linspace(-2, 2, 40), np.linspace(-1, 1, 20))
+    wall = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, 4.0 + number), np.ones(x.size)])
+    return (wall @ invert(T_LEFT_VELO).T)[:, :3].astype(np.float32)
+
+
+def write_scans(folder, digits):
+    folder.mkdir(parents=True)
+    for number in range(COUNT):
+        points = scan_of(number)
+        np.column_stack([points, np.zeros(len(points))]).astype("<f4").tofile(folder / f"{number:0{digits}d}.bin")
+
+
 def kitti_odometry(root, cameras=(0, 1, 2, 3), *, poses=True):
     """``sequences/07`` below a folder, and ``poses/07.txt``; returns the sequence."""
     sequence = Path(root) / "sequences" / "07"
@@ -191,8 +209,9 @@ def kitti_odometry(root, cameras=(0, 1, 2, 3), *, poses=True):
         for number in range(COUNT):
             write_picture(sequence / f"image_{camera}" / f"{number:06d}.png", number, camera)
     lines = [f"P{camera}: {numbers(projection(BASELINES[camera]))}" for camera in range(4)]
-    (sequence / "calib.txt").write_text("\n".join([*lines, f"Tr: {numbers(np.eye(4)[:3])}"]) + "\n")
+    (sequence / "calib.txt").write_text("\n".join([*lines, f"Tr: {numbers(T_LEFT_VELO[:3])}"]) + "\n")
     (sequence / "times.txt").write_text("".join(f"{0.1 * number:.6e}\n" for number in range(COUNT)))
+    write_scans(sequence / "velodyne", 6)
     if poses:
         (Path(root) / "poses").mkdir()
         (Path(root) / "poses" / "07.txt").write_text("".join(numbers(body[:3]) + "\n" for body in BODIES))
@@ -212,10 +231,11 @@ def kitti_raw(root, cameras=(2, 3)):
     lines = ["calib_time: 09-Jan-2012 13:57:47", f"R_rect_00: {numbers(np.eye(3))}"]
     lines += [f"P_rect_0{camera}: {numbers(projection(BASELINES[camera]))}" for camera in range(4)]
     (day / "calib_cam_to_cam.txt").write_text("\n".join(lines))
-    # LiDAR: x forward, y left, z up; camera: x right, y down, z forward. The IMU sits 0.8 m behind the LiDAR.
-    turn = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
-    velo = f"calib_time: x\nR: {numbers(turn)}\nT: {numbers([0.0, -0.08, -0.27])}\n"
+    velo = f"calib_time: x\nR: {numbers(T_LEFT_VELO[:3, :3])}\nT: {numbers(T_LEFT_VELO[:3, 3])}\n"
     (day / "calib_velo_to_cam.txt").write_text(velo)
+    write_scans(drive / "velodyne_points" / "data", 10)
+    (drive / "velodyne_points" / "timestamps.txt").write_text("\n".join(times) + "\n")
+    # The IMU sits 0.8 m behind the LiDAR.
     (day / "calib_imu_to_velo.txt").write_text(
         f"calib_time: x\nR: {numbers(np.eye(3))}\nT: {numbers([-0.8, 0.3, -0.8])}\n"
     )

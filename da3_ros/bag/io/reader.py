@@ -83,7 +83,7 @@ class Recording:
             self.files = [*self._members.files, *self._members.others]
         else:
             self._findings.take(self.source.notes, self.source.problems)
-            self.files = list(dict.fromkeys((*self.source.files, *(shot.path for shot in self.source.every_shot()))))
+            self.files = self.source.every_file()
 
     def __enter__(self) -> Recording:
         try:

@@ -13,11 +13,19 @@ from da3_ros.bag.io.channels import Channel
 from da3_ros.bag.io.definitions import standard_store, standard_types
 from da3_ros.bag.io.findings import Findings
 from da3_ros.bag.io.qos import LATCHED
-from da3_ros.bag.sources.pixels import packed_bytes, read_depth, read_pixels
+from da3_ros.bag.sources.pixels import packed_bytes, read_depth, read_pixels, read_scan
 from da3_ros.bag.sources.source import RIG, WORLD, Array, Camera, Shot, Source
-from da3_ros.messages import encode_calibration, encode_float, encode_packed, encode_rgb, encode_transform
+from da3_ros.messages import (
+    encode_calibration,
+    encode_float,
+    encode_packed,
+    encode_points,
+    encode_rgb,
+    encode_transform,
+)
 
 IMAGE, PACKED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CLOUD = "sensor_msgs/msg/PointCloud2"
 INFO, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
 
 
@@ -34,6 +42,10 @@ def info_topic(camera: str) -> str:
 def depth_topics(camera: str) -> tuple[str, str]:
     """Topics of measured depth in a camera's pixels, and of its calibration."""
     return f"/{camera}/depth/image_raw", f"/{camera}/depth/camera_info"
+
+
+SCANS, LIDAR = "/lidar/points", "lidar"
+"""Topic and frame of a LiDAR's scans."""
 
 
 def optical_frame(camera: str) -> str:
@@ -59,6 +71,7 @@ class SourcePart:
         self._streams = list(self._make_streams())
         self.channels = [stream.channel for stream in self._streams]
         stamps = [shot.stamp_ns for shot in source.shots]
+        stamps += [] if source.scans is None else source.scans.stamps_ns
         if source.track is not None:
             stamps += [int(source.track.stamps_ns[0]), int(source.track.stamps_ns[-1])]
         self.start_ns, self.end_ns = min(stamps), max(stamps)
@@ -91,6 +104,8 @@ class SourcePart:
             name, count = source.depth.camera, len(source.depth.shots)
             for topic, kind, what in zip(depth_topics(name), (IMAGE, INFO), ("depth", "depth info"), strict=True):
                 yield stream(topic, kind, count, name, what)
+        if source.scans is not None:
+            yield stream(SCANS, CLOUD, len(source.scans.paths), "", "scans")
 
     def messages(self, keys: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
         """Key, log time (ns) and bytes of the messages of some channels, in the order of log times."""
@@ -107,6 +122,7 @@ class SourcePart:
             "info": self._infos,
             "depth": self._depths,
             "depth info": self._infos,
+            "scans": self._scans,
         }
         shots: Sequence[Shot] = source.of(stream.camera) if stream.camera else ()
         if stream.what.startswith("depth") and source.depth is not None:
@@ -116,11 +132,10 @@ class SourcePart:
 
     def _static(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
         del camera, shots
-        mounts = {c.name: c.T_rig_camera for c in self._source.cameras if c.T_rig_camera is not None}
-        yield (
-            self.start_ns,
-            self._transforms([(RIG, optical_frame(name), at) for name, at in mounts.items()], self.start_ns),
-        )
+        cameras, scans = self._source.cameras, self._source.scans
+        places = [(RIG, optical_frame(c.name), c.T_rig_camera) for c in cameras if c.T_rig_camera is not None]
+        places += [] if scans is None else [(RIG, LIDAR, scans.T_rig_sensor)]
+        yield self.start_ns, self._transforms(places, self.start_ns)
 
     def _track(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
         del camera, shots
@@ -173,6 +188,18 @@ class SourcePart:
                 continue
             header = self._types.header(shot.stamp_ns, optical_frame(camera))
             yield shot.stamp_ns, encode_float(self._types, metres, header)
+
+    def _scans(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
+        del camera, shots
+        scans = self._source.scans
+        assert scans is not None
+        for stamp, path in zip(scans.stamps_ns, scans.paths, strict=True):
+            try:
+                points = read_scan(path)
+            except (ValueError, OSError) as error:
+                self._findings.lost(str(error))
+                continue
+            yield stamp, encode_points(self._types, points, self._types.header(stamp, LIDAR))
 
 
 def _log_time(item: tuple[int, int, bytes]) -> tuple[int, int]:

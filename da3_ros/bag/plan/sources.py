@@ -11,7 +11,7 @@ from typing import Any
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.io.source_part import PACKED, SourcePart, depth_topics, image_topic, info_topic
+from da3_ros.bag.io.source_part import PACKED, SCANS, SourcePart, depth_topics, image_topic, info_topic
 from da3_ros.bag.plan.options import Request
 from da3_ros.bag.plan.params_file import load_parameters, parse_assignments
 from da3_ros.bag.sources import RIG, WORLD, Source
@@ -44,6 +44,8 @@ def source_values(recording: Recording, names: Sequence[str]) -> dict[str, Any]:
         values["odometry_frame"] = WORLD
     if source.depth is not None and source.depth.camera in chosen:
         values["scale.depth_topic"], values["scale.depth_info_topic"] = depth_topics(source.depth.camera)
+    if source.scans is not None:
+        values["scale.points_topic"] = SCANS
     return values
 
 

@@ -2,8 +2,8 @@
 """What was recorded without ROS, each kind by a small reader of one shape: pictures in order, cameras, poses, depth.
 
 Read `source` (the shape), `find` (which reader a path is for), `given` (calibrations and poses that the user adds);
-then the readers: `video`, `folders`, `colmap`, `euroc`, `kitti`, `tum_rgbd`; what they share: `calibration` (files of
-calibrations), `stamps` (times that names tell), `pixels` (pictures, read).
+then the readers: `video`, `folders`, `colmap`, `euroc`, `kitti`, `kitti_raw`, `tum_rgbd`; what they share:
+`calibration` (files of calibrations), `stamps` (times that names tell), `pixels` (pictures, depth and scans, read).
 """
 
 from da3_ros.bag.sources.find import KINDS, find_source

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from da3_ros.bag.sources import colmap, euroc, kitti, tum_rgbd, video
+from da3_ros.bag.sources import colmap, euroc, kitti, kitti_raw, tum_rgbd, video
 from da3_ros.bag.sources.folders import camera_folders, natural, read_folder
 from da3_ros.bag.sources.given import complete
 from da3_ros.bag.sources.source import Reading, Source, SourceError
@@ -18,7 +18,7 @@ KINDS = "a video, a folder of pictures (or of folders, one a camera), COLMAP, Eu
 _LAYOUTS: tuple[tuple[Callable[[Path], object], Callable[[Path, Reading], Source]], ...] = (
     (euroc.find_root, euroc.read_euroc),
     (tum_rgbd.is_tum_rgbd, tum_rgbd.read_tum_rgbd),
-    (kitti.is_raw, kitti.read_raw),
+    (kitti_raw.is_raw, kitti_raw.read_raw),
     (kitti.is_odometry, kitti.read_odometry),
     (colmap.find_model, colmap.read_colmap),
 )

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KITTI: sequences of the odometry benchmark (``image_0`` to ``image_3``, ``calib.txt``, ``times.txt``) and raw drives
-(``image_00/data`` to ``image_03/data``, ``oxts``, with the calibration of their day). Pictures are rectified.
+"""KITTI: sequences of the odometry benchmark (``image_0`` to ``image_3``, ``calib.txt``, ``times.txt``, ``velodyne``),
+and what raw drives (`kitti_raw`) share with them. Pictures are rectified.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from da3_ros.bag.sources.source import (
     Array,
     Camera,
     Reading,
+    Scans,
     Shot,
     Source,
     SourceError,
@@ -28,35 +28,28 @@ from da3_ros.bag.sources.source import (
 from da3_ros.bag.sources.stamps import counted
 from da3_ros.files.images import find_images
 from da3_ros.geometry import CameraModel
-from da3_ros.geometry.poses import from_rotation_translation, invert
+from da3_ros.geometry.poses import from_rotation_translation
 from da3_ros.messages.pictures import structure
 
-_EARTH = 6_378_137.0
-"""Radius in metres of the sphere whose Mercator projection KITTI's positions are in."""
-_ODOMETRY, _RAW = re.compile(r"image_([0-3])"), re.compile(r"image_0([0-3])")
+_ODOMETRY = re.compile(r"image_([0-3])")
 _HEAD = 1 << 16
 
 
 def is_odometry(root: Path) -> bool:
     """Whether a folder is a sequence of the odometry benchmark."""
-    return bool(_folders(root, _ODOMETRY)) and ((root / "calib.txt").exists() or (root / "times.txt").exists())
-
-
-def is_raw(root: Path) -> bool:
-    """Whether a folder is a raw drive."""
-    return any((folder / "data").is_dir() for folder in _folders(root, _RAW).values())
+    return bool(camera_folders(root, _ODOMETRY)) and ((root / "calib.txt").exists() or (root / "times.txt").exists())
 
 
 def read_odometry(root: Path, reading: Reading) -> Source:
     """A sequence, with poses of its left grey camera from ``poses/NN.txt`` two folders above. Raises SourceError."""
-    folders = _folders(root, _ODOMETRY)
+    folders = camera_folders(root, _ODOMETRY)
     files, notes = [], []
     times = root / "times.txt"
-    seconds = _column(times) if times.exists() else None
+    seconds = read_column(times) if times.exists() else None
     files += [times] if times.exists() else []
     rate = reading.fps or NOMINAL_FPS
     calib = root / "calib.txt"
-    matrices = _matrices(calib) if calib.exists() else {}
+    matrices = read_matrices(calib) if calib.exists() else {}
     files += [calib] if calib.exists() else []
     shots, cameras = [], []
     for number, folder in folders.items():
@@ -71,10 +64,10 @@ def read_odometry(root: Path, reading: Reading) -> Source:
             else [counted(rate, n) for n in range(len(paths))]
         )
         shots += [Shot(folder.name, stamp, path) for stamp, path in zip(stamps, paths, strict=True)]
-        cameras.append(_camera(folder.name, matrices.get(f"P{number}"), paths[0], _is_spare(number, folders)))
+        cameras.append(rectified_camera(folder.name, matrices.get(f"P{number}"), paths[0], is_spare(number, folders)))
     if seconds is None:
         notes.append(f"there is no {times.name}: stamps are those of {rate:g} pictures a second")
-    notes += _said(cameras)
+    notes += said(cameras)
     truth = root.parent.parent / "poses" / f"{root.absolute().name}.txt"
     track = None
     if truth.exists():
@@ -87,51 +80,32 @@ def read_odometry(root: Path, reading: Reading) -> Source:
             )
         track = Track(np.array(stamps, np.int64), poses)
     names = [camera.name for camera in cameras]
+    scans, more = _scans(root / "velodyne", sorted({shot.stamp_ns for shot in shots}), matrices.get("Tr"))
     return Source(
         "a KITTI odometry sequence",
         root,
         tuple(cameras),
         in_order(shots, names),
         track,
+        scans=scans,
         files=tuple(files),
-        notes=tuple(notes),
+        notes=(*notes, *more),
     )
 
 
-def read_raw(root: Path, reading: Reading) -> Source:
-    """A drive, with the calibration of the folder above it and the poses of its GPS and IMU (``oxts``): the rig is that
-    of the left grey camera. Raises SourceError.
-    """
-    del reading
-    folders = _folders(root, _RAW)
-    files, notes, shots, cameras = [], [], [], []
-    calib = next((p for p in (root.parent / "calib_cam_to_cam.txt", root / "calib_cam_to_cam.txt") if p.exists()), None)
-    matrices = _matrices(calib) if calib is not None else {}
-    files += [calib] if calib is not None else []
-    if calib is None:
-        notes.append(
-            f"calib_cam_to_cam.txt is not in {root.parent}: the drive has no calibration; unpack that of its day there"
-        )
-    for number, folder in folders.items():
-        paths, _ = find_images([folder / "data"])
-        times = folder / "timestamps.txt"
-        stamps = _timestamps(times)
-        files.append(times)
-        # Drives have gaps; files are named by their number in the list of times.
-        shots += [Shot(folder.name, stamps[_place(path, stamps)], path) for path in paths]
-        cameras.append(_camera(folder.name, matrices.get(f"P_rect_0{number}"), paths[0], _is_spare(number, folders)))
-    notes += _said(cameras)
-    track, more, words = _oxts(root, matrices)
-    names = [camera.name for camera in cameras]
-    return Source(
-        "a KITTI raw drive",
-        root,
-        tuple(cameras),
-        in_order(shots, names),
-        track,
-        files=(*files, *more),
-        notes=(*notes, *words),
-    )
+def _scans(folder: Path, stamps: Sequence[int], placed: NDArray[np.float64] | None) -> tuple[Scans | None, list[str]]:
+    """A scan a picture; placed: the upper rows of T_rig_sensor."""
+    paths = sorted(folder.glob("*.bin")) if folder.is_dir() else []
+    if not paths:
+        return None, []
+    if placed is None or placed.size != 12:
+        return None, [
+            f"{folder.name} has scans, but calib.txt no line Tr that tells where its LiDAR sits: they are not used"
+        ]
+    if len(paths) != len(stamps):
+        raise SourceError(f"{folder} has {len(paths)} scans for {len(stamps)} pictures: unpack it again")
+    T_rig_sensor = np.vstack([placed.reshape(3, 4), [0, 0, 0, 1]])
+    return Scans(tuple(stamps), tuple(paths), T_rig_sensor), [f"its LiDAR measures: {len(paths)} scans"]
 
 
 def read_poses(path: Path) -> Array:
@@ -157,19 +131,21 @@ def read_poses(path: Path) -> Array:
     return poses
 
 
-def _folders(root: Path, name: re.Pattern[str]) -> dict[int, Path]:
+def camera_folders(root: Path, name: re.Pattern[str]) -> dict[int, Path]:
+    """The folders of cameras by their number, which is the first group of `name`."""
     if not root.is_dir():
         return {}
     found = {int(m.group(1)): p for p in root.iterdir() if p.is_dir() and (m := name.fullmatch(p.name))}
     return dict(sorted(found.items()))
 
 
-def _is_spare(number: int, folders: dict[int, Path]) -> bool:
+def is_spare(number: int, folders: dict[int, Path]) -> bool:
     """Whether it is a grey camera beside the colour ones, which sit almost at the same places."""
     return number < 2 and any(other >= 2 for other in folders)
 
 
-def _said(cameras: Sequence[Camera]) -> list[str]:
+def said(cameras: Sequence[Camera]) -> list[str]:
+    """What is to be said of cameras that are left aside."""
     spare = [camera.name for camera in cameras if camera.spare]
     return (
         [f"{' and '.join(spare)} are grey, beside colour ones of the same places: named with --cameras they are used"]
@@ -178,7 +154,8 @@ def _said(cameras: Sequence[Camera]) -> list[str]:
     )
 
 
-def _camera(name: str, projection: NDArray[np.float64] | None, first: Path, spare: bool) -> Camera:
+def rectified_camera(name: str, projection: NDArray[np.float64] | None, first: Path, spare: bool) -> Camera:
+    """A camera of rectified pictures by its P (12,), None: without calibration; its size is that of a picture."""
     if projection is None:
         return Camera(name, spare=spare)
     with first.open("rb") as file:
@@ -190,7 +167,7 @@ def _camera(name: str, projection: NDArray[np.float64] | None, first: Path, spar
     return Camera(name, model, np.asarray(from_rotation_translation(np.eye(3), -t)), spare)
 
 
-def _matrices(path: Path) -> dict[str, NDArray[np.float64]]:
+def read_matrices(path: Path) -> dict[str, NDArray[np.float64]]:
     """Lines ``NAME: numbers``; others are left out."""
     found = {}
     for line in path.read_text().splitlines():
@@ -202,81 +179,9 @@ def _matrices(path: Path) -> dict[str, NDArray[np.float64]]:
     return {name: values for name, values in found.items() if values.size}
 
 
-def _column(path: Path) -> list[float]:
+def read_column(path: Path) -> list[float]:
+    """The numbers of a file. Raises SourceError."""
     try:
         return [float(word) for word in path.read_text().split()]
     except ValueError as error:
         raise SourceError(f"{path}: {error}; wanted seconds, a line a picture") from None
-
-
-def _timestamps(path: Path) -> list[int]:
-    if not path.exists():
-        raise SourceError(f"{path} is missing, which tells when the pictures were taken: unpack the drive again")
-    stamps = []
-    for line in path.read_text().splitlines():
-        if not line.strip():
-            continue
-        whole, _, rest = line.strip().partition(".")
-        try:
-            moment = datetime.strptime(whole, "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)
-        except ValueError:
-            raise SourceError(f"{path}: {line!r}: wanted a time as 2011-09-26 13:02:25.964389445") from None
-        stamps.append(int(moment.timestamp()) * 1_000_000_000 + int(rest[:9].ljust(9, "0") or 0))
-    return stamps
-
-
-def _place(path: Path, stamps: Sequence[int]) -> int:
-    number = int(path.stem) if path.stem.isdecimal() else -1
-    if not 0 <= number < len(stamps):
-        raise SourceError(f"{path}: its name is no number below {len(stamps)}, the lines of timestamps.txt")
-    return number
-
-
-def _oxts(root: Path, matrices: dict[str, NDArray[np.float64]]) -> tuple[Track | None, list[Path], list[str]]:
-    """Poses of the left grey camera's rectified frame, from latitude, longitude, altitude and angles (see KITTI's
-    development kit: a Mercator projection scaled by the first latitude), through the IMU's and the LiDAR's places.
-    """
-    folder = root / "oxts"
-    names = ("calib_imu_to_velo.txt", "calib_velo_to_cam.txt")
-    if not (folder / "data").is_dir():
-        return None, [], []
-    places = [root.parent / name for name in names]
-    if not all(place.exists() for place in places) or "R_rect_00" not in matrices:
-        return (
-            None,
-            [],
-            [f"oxts has poses, but not all of calib_cam_to_cam.txt, {', '.join(names)} are there: they are not used"],
-        )
-    T_velo_imu, T_cam_velo = (_rigid(_matrices(place), place) for place in places)
-    T_rect_cam = from_rotation_translation(matrices["R_rect_00"].reshape(3, 3), np.zeros(3))
-    T_imu_rig = invert(np.asarray(T_rect_cam) @ T_cam_velo @ T_velo_imu)
-    stamps = _timestamps(folder / "timestamps.txt")
-    paths = sorted((folder / "data").glob("*.txt"))
-    rows = np.array([_column(path)[:6] for path in paths])
-    shrunk = np.cos(np.radians(rows[0, 0]))
-    lat, lon = np.radians(rows[:, 0]), np.radians(rows[:, 1])
-    position = np.stack(
-        [shrunk * _EARTH * lon, shrunk * _EARTH * np.log(np.tan(np.pi / 4 + lat / 2)), rows[:, 2]], axis=1
-    )
-    position -= position[0]
-    poses = np.tile(np.eye(4), (len(rows), 1, 1))
-    poses[:, :3, :3] = [_turned(*angles) for angles in rows[:, 3:6]]
-    poses[:, :3, 3] = position
-    order = np.array([stamps[_place(path, stamps)] for path in paths], np.int64)
-    track = Track(order, np.asarray(poses @ T_imu_rig))
-    return track, [*places, folder / "timestamps.txt"], [f"poses of its GPS and IMU (oxts): {len(rows)}"]
-
-
-def _rigid(found: dict[str, NDArray[np.float64]], path: Path) -> Array:
-    if not {"R", "T"} <= found.keys():
-        raise SourceError(f"{path} has no lines R: and T:: unpack it again")
-    return np.asarray(from_rotation_translation(found["R"].reshape(3, 3), found["T"]))
-
-
-def _turned(roll: float, pitch: float, yaw: float) -> Array:
-    """Rz(yaw) Ry(pitch) Rx(roll)."""
-    (cr, cp, cy), (sr, sp, sy) = np.cos([roll, pitch, yaw]), np.sin([roll, pitch, yaw])
-    x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-    z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    return np.asarray(z @ y @ x)

@@ -72,6 +72,14 @@ def packed_bytes(shot: Shot) -> bytes | None:
     return data if data.startswith((_JPEG, _PNG)) else None
 
 
+def read_scan(path: Path) -> NDArray[np.float32]:
+    """(N, 3) points in metres of a LiDAR's file. Raises ValueError, with the file."""
+    values = np.frombuffer(path.read_bytes(), np.uint8)
+    if not len(values) or len(values) % 16:
+        raise ValueError(f"{path} has {len(values)} bytes; a scan has 16 of each point: it is left out")
+    return values.view("<f4").reshape(-1, 4)[:, :3].astype(np.float32)
+
+
 def read_depth(shot: Shot, units_per_metre: float) -> NDArray[np.float32]:
     """(H, W) metres of a depth image of 16 bits; NaN where there is none. Raises ValueError, with the file."""
     data = np.frombuffer(shot.path.read_bytes(), np.uint8)

@@ -124,6 +124,16 @@ class DepthImages:
 
 
 @dataclass(frozen=True)
+class Scans:
+    """What a LiDAR measured: files of float32, x y z and intensity of each point, in metres."""
+
+    stamps_ns: tuple[int, ...]
+    paths: tuple[Path, ...]
+    T_rig_sensor: Array
+    """(4, 4)."""
+
+
+@dataclass(frozen=True)
 class Source:
     """What was recorded, however it is stored: `len` and index give its pictures."""
 
@@ -135,6 +145,7 @@ class Source:
     """In the order of their stamps, those of one stamp in that of the cameras."""
     track: Track | None = None
     depth: DepthImages | None = None
+    scans: Scans | None = None
     files: tuple[Path, ...] = ()
     """What was read beside the pictures: indexes, calibrations, poses."""
     notes: tuple[str, ...] = ()
@@ -150,9 +161,11 @@ class Source:
     def __getitem__(self, number: int) -> Shot:
         return self.shots[number]
 
-    def every_shot(self) -> tuple[Shot, ...]:
-        """Pictures and depth images."""
-        return (*self.shots, *(self.depth.shots if self.depth is not None else ()))
+    def every_file(self) -> list[Path]:
+        """All that is read, each once."""
+        depth = self.depth.shots if self.depth is not None else ()
+        scans = self.scans.paths if self.scans is not None else ()
+        return list(dict.fromkeys((*self.files, *(shot.path for shot in (*self.shots, *depth)), *scans)))
 
     def camera(self, name: str) -> Camera:
         """The camera of a name. Raises KeyError."""

@@ -75,7 +75,15 @@ def read_tum_rgbd(root: Path, reading: Reading) -> Source:
     mount = None if track is None and depth is None else np.eye(4)
     camera = Camera(NAME, model, mount)
     return Source(
-        "a TUM RGB-D folder", root, (camera,), shots, track, depth, tuple(files), tuple(notes), tuple(problems)
+        "a TUM RGB-D folder",
+        root,
+        (camera,),
+        shots,
+        track,
+        depth,
+        files=tuple(files),
+        notes=tuple(notes),
+        problems=tuple(problems),
     )
 
 

@@ -95,6 +95,8 @@ def test_kitti_with_the_cameras_of_its_reader_or_of_the_user(tmp_path, names, ca
             views = ran.of(f"image_{camera}")
             check_images(views, camera)
             check_poses(views, made.BODIES @ made.pose(np.eye(3), made.BASELINES[camera], 0, 0))
+            for number, view in enumerate(views):  # the LiDAR's wall, in the camera's own axes
+                np.testing.assert_allclose(np.asarray(view.measured)[:, 2], 4.0 + number, atol=1e-4)
 
 
 def test_tum_s_depth_is_measured(tmp_path):

@@ -14,6 +14,7 @@ from made_sources import (
     RIGHT,
     STAMPS,
     START,
+    T_LEFT_VELO,
     H,
     W,
     camchain_yaml,
@@ -21,11 +22,12 @@ from made_sources import (
     euroc,
     kitti_odometry,
     kitti_raw,
+    scan_of,
     tum_rgbd,
 )
 
 from da3_ros.bag.sources import Reading, SourceError, find_source
-from da3_ros.bag.sources.pixels import read_depth
+from da3_ros.bag.sources.pixels import read_depth, read_scan
 from da3_ros.bag.sources.source import START_NS
 from da3_ros.bag.sources.tum_rgbd import associate
 from da3_ros.geometry.poses import invert
@@ -199,6 +201,33 @@ def test_kitti_raw_without_the_calibration_of_its_day(tmp_path):
     text = " ".join(source.notes)
     assert "calib_cam_to_cam.txt is not in" in text
     assert "they are not used" in text
+
+
+@pytest.mark.parametrize("make", [kitti_odometry, kitti_raw])
+def test_kitti_s_lidar(tmp_path, make):
+    source = find_source(make(tmp_path))
+    np.testing.assert_allclose(source.scans.T_rig_sensor, T_LEFT_VELO, atol=1e-9)
+    assert len(source.scans.paths) == COUNT
+    assert source.scans.stamps_ns[2] - source.scans.stamps_ns[0] == 200_000_000
+    np.testing.assert_array_equal(read_scan(source.scans.paths[3]), scan_of(3))
+    assert "its LiDAR measures: 6 scans" in source.notes
+    assert set(source.scans.paths) <= set(source.every_file())
+
+
+def test_scans_that_do_not_fit(tmp_path):
+    root = kitti_odometry(tmp_path)
+    scan = root / "velodyne" / "000002.bin"
+    scan.write_bytes(scan.read_bytes()[:-3])
+    with pytest.raises(ValueError, match="bytes; a scan has 16 of each point"):
+        read_scan(scan)
+    scan.unlink()
+    with pytest.raises(SourceError, match="has 5 scans for 6 pictures"):
+        find_source(root)
+    calib = root / "calib.txt"
+    calib.write_text(calib.read_text().replace("Tr:", "T:"))
+    source = find_source(root)
+    assert source.scans is None
+    assert any("no line Tr" in note for note in source.notes)
 
 
 def test_metres_per_unit_scales_the_poses(tmp_path):
