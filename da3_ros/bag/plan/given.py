@@ -13,7 +13,8 @@ from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.io.source_part import INFO, TRANSFORMS
 from da3_ros.bag.plan.trees import moving_frames, transform_topics
 from da3_ros.bag.sources import WORLD, Reading, SourceError, Track
-from da3_ros.bag.sources.given import models_of, read_track, scaled
+from da3_ros.bag.sources.given import read_track, scaled
+from da3_ros.bag.sources.matching import models_of
 from da3_ros.messages import encode_calibration, encode_transform
 from da3_ros.stream.parameters import CameraParameters
 

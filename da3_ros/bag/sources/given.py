@@ -3,31 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.bag.sources.calibration import Calibrated, is_calibration, read_calibrations, together
-from da3_ros.bag.sources.folders import camera_name
+from da3_ros.bag.sources.calibration import together
 from da3_ros.bag.sources.kitti import read_poses
+from da3_ros.bag.sources.matching import Known, are_unlike, find_beside, focal_words, named_calibrations
 from da3_ros.bag.sources.pixels import read_pixels
 from da3_ros.bag.sources.source import Array, Camera, Reading, Shot, Source, SourceError, Track
 from da3_ros.files.tum import read_tum
-from da3_ros.geometry import CameraModel
 
 _KITTI, _TUM = 12, 8
 """Numbers in a line of poses."""
-
-
-@dataclass
-class _Known:
-    """Calibrations by the camera that they are of, with their files."""
-
-    by_name: dict[str, tuple[Path, Calibrated]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
 
 def complete(source: Source, reading: Reading) -> Source:
@@ -35,11 +25,7 @@ def complete(source: Source, reading: Reading) -> Source:
     SourceError for files that do not fit it.
     """
     source = _calibrated(source, named_calibrations(reading.camera_info, [camera.name for camera in source.cameras]))
-    if not source.is_calibrated:
-        found = _beside(source)
-        bare = {c.name for c in source.cameras if any(source.model_of(shot) is None for shot in source.of(c.name))}
-        found.by_name = {name: known for name, known in found.by_name.items() if name in bare}
-        source = _calibrated(source, found)
+    source = _with_those_beside(source)
     source = _upright(source)
     placed = any(camera.T_rig_camera is not None for camera in source.cameras)
     source = replace(source, cameras=with_rig(source.cameras))
@@ -53,101 +39,22 @@ def complete(source: Source, reading: Reading) -> Source:
     return _with_gaps_said(source)
 
 
-def named_calibrations(given: tuple[str, ...], names: list[str]) -> _Known:
-    """The calibrations of ``NAME=FILE`` and ``FILE``, for cameras of these names."""
-    known = _Known()
-    for text in given:
-        name, sign, rest = text.partition("=")
-        path = Path(rest if sign else text)
-        if not path.is_file():
-            raise SourceError(f"--camera-info {text}: there is no file {path}")
-        found = read_calibrations(path)
-        if sign:
-            if name not in names:
-                raise SourceError(f"--camera-info {text}: there is no camera {name}; there are {', '.join(names)}")
-            one = found[0] if len(found) == 1 else next((each for each in found if each.name == name), None)
-            if one is None:
-                raise SourceError(
-                    f"--camera-info {text}: {path} is of {', '.join(c.name for c in found)}: leave NAME= out"
-                )
-            known.by_name[name] = (path, one)
-            continue
-        matched, how = _matched(found, names)
-        if not matched:
-            its = ", ".join(each.name or "a camera without a name" for each in found)
-            raise SourceError(
-                f"--camera-info {text} is of {its}; there are {', '.join(names)}: say which with NAME=FILE"
-            )
-        known.by_name.update({name: (path, each) for name, each in matched.items()})
-        known.notes += [f"{path}: {how}"] if how else []
-    return known
+def _with_those_beside(source: Source) -> Source:
+    """With the calibrations that lie beside the pictures, for the cameras that have none."""
+    found = find_beside(source)
+    for name in list(found.by_name):
+        path, beside = found.by_name[name]
+        own = [source.model_of(shot) for shot in source.of(name)]
+        if all(model is not None for model in own):
+            del found.by_name[name]
+            first = own[0] if own else None
+            if first is not None and are_unlike(first, beside.model):
+                told = f"({focal_words(beside.model)}, {focal_words(first)})"
+                found.notes.append(f"{name}: {path} contradicts the calibration that is used {told}")
+    return _calibrated(source, found)
 
 
-def _matched(found: list[Calibrated], names: list[str]) -> tuple[dict[str, Calibrated], str]:
-    """Which camera each calibration is of, and how that was told, where it is not by name."""
-    by_name = {camera_name(each.name): each for each in found if each.name}
-    same = {name: by_name[name] for name in names if name in by_name}
-    if same:
-        return same, ""
-    by_topic = {name: [each for each in found if name in each.topic.split("/")] for name in names}
-    if found and all(len(its) == 1 for its in by_topic.values()):
-        return {name: its[0] for name, its in by_topic.items()}, "its topics name the cameras"
-    if len(found) == len(names):
-        told = ", ".join(f"{each.name or 'its camera'} is {name}" for each, name in zip(found, names, strict=True))
-        return dict(zip(names, found, strict=True)), f"by their order, {told}"
-    return {}, ""
-
-
-def _beside(source: Source) -> _Known:
-    """Calibrations that lie in the folder of a source, or in those of its cameras."""
-    known = _Known()
-    root = source.root if source.root.is_dir() else source.root.parent
-    names = [camera.name for camera in source.cameras]
-    for camera in source.cameras:
-        its = [shot.path.parent for shot in source.of(camera.name)[:1] if shot.path.is_relative_to(root)]
-        own = [p for folder in {f for each in its for f in (each, each.parent)} - {root} for p in _files(folder)]
-        if len(own) == 1:
-            found = read_calibrations(own[0])
-            if len(found) == 1:
-                known.by_name[camera.name] = (own[0], found[0])
-    # Other things than this video lie beside one.
-    own = [p for p in _files(root) if source.root.is_dir() or p.stem == source.root.stem]
-    left = []
-    for path in own:
-        found = [
-            replace(each, name=each.name if each.name and len(own) == 1 else _called(each, path, names))
-            for each in read_calibrations(path)
-        ]
-        matched, how = _matched(found, names)
-        if not matched or (how and len(own) > 1):
-            left.append(path)
-            continue
-        known.by_name.update({name: (path, each) for name, each in matched.items()})
-        known.notes += [f"{path}: {how}"] if how else []
-    if left and not known.by_name:
-        known.notes.append(
-            f"calibrations lie beside the pictures ({', '.join(p.name for p in left)}), and nothing tells of which "
-            "camera they are: none is used; say so with --camera-info NAME=FILE"
-        )
-    return known
-
-
-def _called(found: Calibrated, path: Path, names: list[str]) -> str:
-    """The name of a calibration, or that of its file where the source has a camera of that name."""
-    if camera_name(found.name) in names if found.name else False:
-        return found.name
-    stem = camera_name(path.stem)
-    return next(
-        (name for name in names if stem in (name, f"{name}_camera_info", f"{name}_info", f"{name}_intrinsics")),
-        found.name,
-    )
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if is_calibration(path))
-
-
-def _calibrated(source: Source, known: _Known) -> Source:
+def _calibrated(source: Source, known: Known) -> Source:
     mounted = together(known.by_name)
     cameras, notes = [], list(known.notes)
     for camera in source.cameras:
@@ -297,8 +204,3 @@ def _with_gaps_said(source: Source) -> Source:
             "camchain.yaml tells it)"
         )
     return replace(source, notes=tuple(dict.fromkeys(notes)))
-
-
-def models_of(given: tuple[str, ...], names: list[str]) -> Mapping[str, tuple[Path, CameraModel]]:
-    """Calibrations of ``--camera-info`` by camera, for recordings that have cameras of these names."""
-    return {name: (path, each.model) for name, (path, each) in named_calibrations(given, names).by_name.items()}

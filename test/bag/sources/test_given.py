@@ -73,6 +73,31 @@ def test_calibrations_that_belong_to_none_for_sure_are_said_and_not_used(tmp_pat
     assert said(source, "(a.yaml, b.yaml), and nothing tells of which camera they are: none is used")
 
 
+def test_calibrations_that_contradict_each_other_are_said(tmp_path):
+    folder(tmp_path, ("left",))
+    other = CameraModel.pinhole(W, H, 60.0, 60.0, 32.0, 24.0)
+    (tmp_path / "left" / "camera_info.yaml").write_text(camera_info_yaml(LEFT, "left"))
+    (tmp_path / "left.yaml").write_text(camera_info_yaml(other, "left"))
+    source = find_source(tmp_path)
+    assert source.cameras[0].model.fx == LEFT.fx
+    both = f"{tmp_path}/left.yaml contradicts {tmp_path}/left/camera_info.yaml"
+    assert said(source, f"left: {both} (fx 60.0 of 64 x 48, fx 50.0 of 64 x 48): that holds")
+    (tmp_path / "left.yaml").write_text(camera_info_yaml(LEFT, "left"))
+    assert not said(find_source(tmp_path), "contradicts")
+
+
+def test_a_calibration_beside_a_data_set_that_contradicts_it_is_said(tmp_path):
+    euroc(tmp_path)
+    chain = tmp_path / "mav0" / "camchain.yaml"
+    chain.write_text(camchain_yaml().replace("intrinsics: [50.0", "intrinsics: [58.0"))
+    source = find_source(tmp_path / "mav0")
+    assert source.cameras[0].model == LEFT
+    assert said(
+        source, f"cam0: {chain} contradicts the calibration that is used (fx 58.0 of 64 x 48, fx 50.0 of 64 x 48)"
+    )
+    assert not said(source, "cam1:")
+
+
 def test_the_calibration_beside_a_video_has_its_name(tmp_path):
     path = video(tmp_path / "walk.mp4")
     (tmp_path / "other.yaml").write_text(camera_info_yaml(LEFT))
