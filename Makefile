@@ -37,7 +37,7 @@ mutants: env ## Put one fault after another into copies of the package, and see 
 lint: env ## ruff, format, types, licence lines; workflows, where EXTRAS=workflows or the machine has actionlint
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy && $(VENV)/bin/mypy benchmark/accuracy && $(VENV)/bin/mypy benchmark/performance && $(VENV)/bin/mypy benchmark/refinement
+	@$(VENV)/bin/mypy && $(VENV)/bin/mypy benchmark/accuracy && $(VENV)/bin/mypy benchmark/performance && $(VENV)/bin/mypy benchmark/refinement && $(VENV)/bin/mypy benchmark/consumers
 	@$(RUN) tools/check_headers.py
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; if command -v actionlint > /dev/null; then actionlint; \
 		else echo "no actionlint (make env EXTRAS=workflows): .github/workflows is not checked"; fi
