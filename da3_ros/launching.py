@@ -29,7 +29,10 @@ PARAMS_FILE = Argument("params_file", "", "YAML file of parameters; empty: the d
 PARAMETERS = Argument("parameters", "{}", "YAML mapping of further parameters by their full names.")
 REMAPPINGS = Argument("remappings", "{}", "YAML mapping of topic names, such as {/da3/camera/points: /points}.")
 USE_SIM_TIME = Argument("use_sim_time", "false", "Take the time from /clock.")
+VIEWER = Argument("viewer", "none", "none, or rerun: started here; elsewhere, in a browser, to a file: viewer.mode.")
 DRIVER = Argument("driver", "true", "Start the driver, too.")
+
+VIEWERS = ("none", "rerun")
 
 Actions = Callable[[Any, dict[str, str]], list[Any]]
 
@@ -81,6 +84,15 @@ def mapping(name: str, text: str) -> dict[str, Any]:
     return found
 
 
+def viewer(values: Mapping[str, str]) -> dict[str, Any]:
+    """Parameters of the node for the argument ``viewer``, of which further ``parameters`` may think otherwise; raises
+    ValueError for a viewer that is not known.
+    """
+    if values["viewer"] not in VIEWERS:
+        raise ValueError(f"viewer:={values['viewer']} is unknown: choose one of {', '.join(VIEWERS)}")
+    return {} if values["viewer"] == "none" else {"viewer.mode": "spawn"}
+
+
 def with_driver(
     context: Any,
     values: Mapping[str, str],
@@ -91,8 +103,8 @@ def with_driver(
 ) -> list[Any]:
     """A camera's driver, unless ``driver`` is false, and the node with the parameters for it.
 
-    values: of `DRIVER`, `MODEL`, `PARAMS_FILE` and `PARAMETERS`. config: file in `config/` that stands in for an empty
-    ``params_file``. package, file, options: the driver's launch file and what it is given.
+    values: of `DRIVER`, `MODEL`, `PARAMS_FILE`, `PARAMETERS` and `VIEWER`. config: file in `config/` that stands in for
+    an empty ``params_file``. package, file, options: the driver's launch file and what it is given.
     """
     actions = []
     if is_true(values, "driver"):
@@ -101,6 +113,6 @@ def with_driver(
         driver = IncludeLaunchDescription(source, launch_arguments=dict(options).items())
         # What its launch file sets, such as a namespace or the clock, is not meant for our node.
         actions.append(GroupAction([driver], scoped=True))
-    passed = {name: values[name] for name in ("model", "parameters")}
+    passed = {name: values[name] for name in ("model", "parameters", "viewer")}
     passed["params_file"] = values["params_file"] or config_file(context, config)
     return [*actions, include(context, "multi_cam", passed)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from da3_ros import launching
-from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, REMAPPINGS, TRANSPORT, USE_SIM_TIME, Argument
+from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, REMAPPINGS, TRANSPORT, USE_SIM_TIME, VIEWER, Argument
 
 if TYPE_CHECKING:
     from launch.action import Action
@@ -32,6 +32,7 @@ ARGUMENTS = (
     PARAMETERS,
     REMAPPINGS,
     USE_SIM_TIME,
+    VIEWER,
 )
 
 
@@ -43,7 +44,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
         "camera.transport": values["transport"],
         **launching.mapping("parameters", values["parameters"]),
     }
-    passed = {name: values[name] for name in ("model", "params_file", "remappings", "use_sim_time")}
+    passed = {name: values[name] for name in ("model", "params_file", "remappings", "use_sim_time", "viewer")}
     passed.update(cameras="[camera]", parameters=yaml.safe_dump(camera))
     return [launching.include(context, "multi_cam", passed)]
 

@@ -17,7 +17,7 @@ from launch.actions import SetEnvironmentVariable
 from launch_ros.actions import Node
 
 from da3_ros import launching
-from da3_ros.launching import CAMERAS, PARAMETERS, PARAMS_FILE, REMAPPINGS, USE_SIM_TIME, Argument
+from da3_ros.launching import CAMERAS, PARAMETERS, PARAMS_FILE, REMAPPINGS, USE_SIM_TIME, VIEWER, Argument
 
 if TYPE_CHECKING:
     from launch.action import Action
@@ -38,6 +38,7 @@ ARGUMENTS = (
     REMAPPINGS,
     Argument("namespace", "da3", "Namespace of the node and of its outputs."),
     USE_SIM_TIME,
+    VIEWER,
     Argument(
         "fastdds_transports",
         FASTDDS_TRANSPORTS,
@@ -49,6 +50,7 @@ ARGUMENTS = (
 def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     """Actions for the arguments of this launch."""
     overrides: dict[str, Any] = {"use_sim_time": launching.is_true(values, "use_sim_time")}
+    overrides.update(launching.viewer(values))
     overrides.update(launching.mapping("parameters", values["parameters"]))
     if values["model"]:
         overrides["model"] = values["model"]

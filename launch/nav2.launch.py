@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from da3_ros import launching
-from da3_ros.launching import MODEL, PARAMETERS, TRANSPORT, USE_SIM_TIME, Argument
+from da3_ros.launching import MODEL, PARAMETERS, TRANSPORT, USE_SIM_TIME, VIEWER, Argument
 
 if TYPE_CHECKING:
     from launch.action import Action
@@ -33,6 +33,7 @@ ARGUMENTS = (
     Argument("min_confidence", "1.0", "Least confidence of a point; the network's starts at 1."),
     PARAMETERS,
     USE_SIM_TIME,
+    VIEWER,
 )
 
 
@@ -45,7 +46,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
         "/da3/camera/depth/image_rect": values["depth"],
         "/da3/camera/depth/camera_info": values["depth"].rsplit("/", 1)[0] + "/camera_info",
     }
-    passed = {name: values[name] for name in ("image", "camera_info", "transport", "model", "use_sim_time")}
+    passed = {name: values[name] for name in ("image", "camera_info", "transport", "model", "use_sim_time", "viewer")}
     passed.update(parameters=yaml.safe_dump(parameters), remappings=yaml.safe_dump(remappings))
     return [launching.include(context, "mono_cam", passed)]
 

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from launch.launch_context import LaunchContext
     from launch.launch_description import LaunchDescription
 
-VIEWERS = ("none", "rviz", "foxglove")
+VIEWERS = ("none", "rviz", "foxglove", "rerun")
 ARGUMENTS = (
     Argument("bag", "", "Recording: a folder or file that `ros2 bag play` takes."),
     Argument("rate", "1.0", "Speed of the recording."),
     Argument("loop", "false", "Play it again and again."),
     Argument("delay", "3.0", "Seconds before it starts: the model is loaded in the meantime."),
-    Argument("viewer", "rviz", "rviz, foxglove (foxglove_bridge; open config/multi_cam.foxglove.json there), or none."),
+    Argument(
+        "viewer", "rviz", "rviz, foxglove (foxglove_bridge; open config/multi_cam.foxglove.json there), rerun, or none."
+    ),
     PARAMS_FILE,
     MODEL,
     CAMERAS,
@@ -44,6 +46,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
         raise ValueError(f"viewer:={values['viewer']} is unknown: choose one of {', '.join(VIEWERS)}")
     passed = {name: values[name] for name in ("params_file", "model", "cameras", "parameters")}
     passed["use_sim_time"] = "true"
+    passed["viewer"] = "rerun" if values["viewer"] == "rerun" else "none"
     actions = [launching.include(context, "multi_cam", passed)]
     if values["viewer"] == "rviz":
         layout = launching.config_file(context, "multi_cam.rviz")

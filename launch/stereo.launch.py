@@ -16,7 +16,7 @@ import yaml
 from launch_ros.actions import Node
 
 from da3_ros import launching
-from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, TRANSPORT, USE_SIM_TIME, Argument
+from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, TRANSPORT, USE_SIM_TIME, VIEWER, Argument
 
 if TYPE_CHECKING:
     from launch.action import Action
@@ -37,6 +37,7 @@ ARGUMENTS = (
     PARAMS_FILE,
     PARAMETERS,
     USE_SIM_TIME,
+    VIEWER,
 )
 
 
@@ -64,7 +65,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
             }
         )
     parameters.update(launching.mapping("parameters", values["parameters"]))
-    passed = {name: values[name] for name in ("model", "params_file", "use_sim_time")}
+    passed = {name: values[name] for name in ("model", "params_file", "use_sim_time", "viewer")}
     passed.update(cameras="[left, right]", parameters=yaml.safe_dump(parameters))
     return [*actions, launching.include(context, "multi_cam", passed)]
 

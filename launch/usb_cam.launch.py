@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from launch_ros.actions import Node
 
 from da3_ros import launching
-from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, Argument
+from da3_ros.launching import MODEL, PARAMETERS, PARAMS_FILE, VIEWER, Argument
 
 if TYPE_CHECKING:
     from launch.action import Action
@@ -33,6 +33,7 @@ ARGUMENTS = (
     MODEL,
     PARAMS_FILE,
     PARAMETERS,
+    VIEWER,
 )
 
 
@@ -53,7 +54,7 @@ def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
     passed = {
         "image": "/camera/image_raw",
         "camera_info": "/camera/camera_info" if has_calibration else "",
-        **{name: values[name] for name in ("model", "params_file", "parameters")},
+        **{name: values[name] for name in ("model", "params_file", "parameters", "viewer")},
     }
     return [
         Node(package="usb_cam", executable="usb_cam_node_exe", name="usb_cam", namespace="camera", parameters=[driver]),

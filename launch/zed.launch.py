@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from da3_ros import launching
-from da3_ros.launching import DRIVER, MODEL, PARAMETERS, PARAMS_FILE, Argument
+from da3_ros.launching import DRIVER, MODEL, PARAMETERS, PARAMS_FILE, VIEWER, Argument
 
 if TYPE_CHECKING:
     from launch.action import Action
@@ -25,6 +25,7 @@ ARGUMENTS = (
     MODEL,
     PARAMS_FILE._replace(description="YAML file of parameters; empty: config/zed.yaml."),
     PARAMETERS,
+    VIEWER,
 )
 
 

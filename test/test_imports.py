@@ -21,6 +21,7 @@ HOUSES = {
         {"messages", "engines"},
         {"estimation", "network"},
         {"stream", "files", "render"},
+        {"viewer"},
         {"node", "bag", "export"},
         {"cli"},
     ),

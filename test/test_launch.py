@@ -138,6 +138,14 @@ def test_arguments(bench, tmp_path):
     assert node.remappings == {"/rig/points": "/cloud"}
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_has_a_viewer(bench, name):
+    assert bench.node(name, viewer="rerun", **REQUIRED.get(name, {})).parameters["viewer.mode"] == "spawn"
+    assert "viewer.mode" not in bench.node(name, **REQUIRED.get(name, {})).parameters
+    node = bench.node(name, viewer="rerun", parameters="{viewer.mode: serve}", **REQUIRED.get(name, {}))
+    assert node.parameters["viewer.mode"] == "serve"
+
+
 def test_a_parameter_file_that_is_not_there_is_refused(bench):
     with pytest.raises(LaunchFailed, match=r"params_file:=/no/rig\.yaml is no file"):
         bench.start("multi_cam", params_file="/no/rig.yaml")
@@ -148,7 +156,9 @@ def test_what_is_no_mapping_is_refused(bench):
         bench.start("multi_cam", parameters="max_range=8")
 
 
-def test_what_is_neither_true_nor_false_is_refused(bench):
+def test_what_is_not_among_the_choices_is_refused(bench):
+    with pytest.raises(LaunchFailed, match="viewer:=rviz is unknown: choose one of none, rerun"):
+        bench.start("multi_cam", viewer="rviz")
     with pytest.raises(LaunchFailed, match="use_sim_time:=yes must be true or false"):
         bench.start("multi_cam", use_sim_time="yes")
     with pytest.raises(LaunchFailed, match="driver:=no must be true or false"):
@@ -242,7 +252,7 @@ def test_replay_with_other_viewers(bench):
     assert programs == {"da3_ros/multi_cam", "ros2"}
     with pytest.raises(LaunchFailed, match="name the recording"):
         bench.start("replay")
-    with pytest.raises(LaunchFailed, match="viewer:=xv is unknown: choose one of none, rviz, foxglove"):
+    with pytest.raises(LaunchFailed, match="viewer:=xv is unknown: choose one of none, rviz, foxglove, rerun"):
         bench.start("replay", bag="walk/", viewer="xv")
 
 

@@ -8,12 +8,13 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from da3_ros.cli import bag, build, doctor, export, fleet, images, models, render, report
+from da3_ros.cli import bag, build, doctor, export, fleet, images, models, render, report, view
 
-VERBS = (models, images, render, bag, fleet, report, export, build, doctor)
+VERBS = (models, images, render, bag, fleet, report, view, export, build, doctor)
 _BAGS = "rosbags mcap tqdm"
 REMEDIES = {
     "bag": f"pip install {_BAGS}",
+    "view": f"pip install {_BAGS} rerun-sdk",
     "fleet": f"pip install {_BAGS} ray fsspec",
     "models": "pip install safetensors huggingface-hub",
 }

@@ -3,5 +3,6 @@
 
 Read `multi_cam` (parameters and lifecycle), `session` (what lives while it is configured), `worker` (the threads that
 estimate and publish), `listener` (transforms), `latched` (calibrations that were sent once), `watchdog` (what should
-come and does not), `compat` (distributions), `memory`; `__main__` starts it.
+come and does not), `viewing` (what shows it, where that was asked for), `compat` (distributions), `memory`; `__main__`
+starts it.
 """

@@ -9,13 +9,24 @@ from typing import Any
 from da3_ros.node.compat import incompatible_qos_callback, qos_profile
 from da3_ros.stream.transforms import TransformTree, add_transforms
 
+KIND = "tf2_msgs/msg/TFMessage"
+
 
 class TransformListener:
     """Feeds a tree from /tf and /tf_static of a node; `close` ends it."""
 
-    def __init__(self, node: Any, kind: type, tree: TransformTree, say: Callable[[str], None]) -> None:
-        """kind: class of tf2_msgs/msg/TFMessage; say: told of a publisher of /tf_static that keeps nothing."""
-        self._node, self._kind, self._tree, self._say = node, kind, tree, say
+    def __init__(
+        self,
+        node: Any,
+        kind: type,
+        tree: TransformTree,
+        say: Callable[[str], None],
+        heard: Callable[[str, str, Any], None] = lambda topic, kind, message: None,
+    ) -> None:
+        """kind: class of tf2_msgs/msg/TFMessage; say: told of a publisher of /tf_static that keeps nothing;
+        heard: given all that comes, as (topic, type, message).
+        """
+        self._node, self._kind, self._tree, self._say, self._heard = node, kind, tree, say, heard
         self._refused: set[str] = set()
         self._hears_volatile = False
         latched, events = qos_profile(100, latched=True), incompatible_qos_callback(self._on_volatile)
@@ -45,9 +56,11 @@ class TransformListener:
 
     def _on_moving(self, message: Any) -> None:
         self._add(message, static=False)
+        self._heard("/tf", KIND, message)
 
     def _on_static(self, message: Any) -> None:
         self._add(message, static=True)
+        self._heard("/tf_static", KIND, message)
 
     def _add(self, message: Any, *, static: bool) -> None:
         for parent, child, error in add_transforms(self._tree, message, static=static):

@@ -20,7 +20,9 @@ from da3_ros.estimation import Estimator
 from da3_ros.messages import MessageTypes, stamp_to_ns
 from da3_ros.node.compat import incompatible_qos_callback, incompatible_subscriber_callback, qos_profile, steady_timer
 from da3_ros.node.latched import LatchedSubscriptions
+from da3_ros.node.listener import KIND as TRANSFORMS
 from da3_ros.node.listener import TransformListener
+from da3_ros.node.viewing import viewer_of
 from da3_ros.node.watchdog import Watchdog
 from da3_ros.node.worker import Worker
 from da3_ros.stream.diagnostics import ERROR, WARN, Health, encode_diagnostics
@@ -32,6 +34,7 @@ from da3_ros.sync import FrameBuffer, FrameSet
 
 PATIENCE_S = 0.05
 """An image waits so long for the CameraInfo of its stamp, where each has one: some drivers send it just after."""
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 
 def _log(logger: Any, level: int, text: str) -> None:
@@ -75,7 +78,11 @@ class Session:
             self._transforms = TransformTree()
             self._publishers: list[Any] = []
             entities.callback(self._destroy_publishers)
-            self._outputs = Outputs(self._advertise, types, parameters, reuse=True)
+            self._viewer = viewer_of(parameters, self._health, node.get_logger())
+            shown = {} if self._viewer is None else {"on_set": self._viewer.on_set}
+            self._outputs = Outputs(self._advertise, types, parameters, reuse=True, **shown)
+            if self._viewer is not None:
+                entities.callback(self._viewer.close)
             self._pipeline = Pipeline(
                 parameters,
                 estimator,
@@ -88,9 +95,10 @@ class Session:
             )
             self._listener = TransformListener(
                 node,
-                types["tf2_msgs/msg/TFMessage"],
+                types[TRANSFORMS],
                 self._transforms,
                 lambda text: self._health.report("", "tf_static", text, WARN, keep_s=KEPT_S),
+                self._heard,
             )
             entities.callback(self._listener.close)
             self._report_timer = steady_timer(node, parameters.checks.period, self._report)
@@ -122,10 +130,12 @@ class Session:
     def _start(self) -> None:
         node = self._node
         self._worker.begin()
+        if self._viewer is not None:
+            self._viewer.begin()
         self._is_active = True
         for camera in self._parameters.cameras:
             self._subscribe(camera)
-        self._latched = LatchedSubscriptions(node, self._types["sensor_msgs/msg/CameraInfo"], self._info_callbacks())
+        self._latched = LatchedSubscriptions(node, self._types[CAMERA_INFO], self._info_callbacks())
         self._subscribe_reference()
         self._watchdog.start()
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
@@ -167,7 +177,12 @@ class Session:
         events = incompatible_subscriber_callback(partial(self._on_incompatible_subscriber, topic))
         publisher = self._node.create_lifecycle_publisher(self._types[kind], topic, profile, event_callbacks=events)
         self._publishers.append(publisher)
-        return publisher
+        return publisher if self._viewer is None else self._viewer.tee(publisher, topic, kind)
+
+    def _heard(self, topic: str, kind: str, message: Any) -> None:
+        """What came in is shown, too, where there is a viewer."""
+        if self._viewer is not None:
+            self._viewer.heard(topic, kind, message)
 
     def reconfigure(self, parameters: NodeParameters) -> None:
         """Go by other values of the parameters that may change now; what the worker uses changes with its next set.
@@ -194,8 +209,9 @@ class Session:
         if camera.camera_info_topic:
             # Before the image: of messages that wait side by side the executor takes the older subscription's first,
             # and an image may complete a set, which the worker then begins without waiting for the calibration.
-            info = types["sensor_msgs/msg/CameraInfo"]
-            wanted.insert(0, (info, camera.camera_info_topic, partial(self._pipeline.set_camera_info, camera.name)))
+            info = types[CAMERA_INFO]
+            topic = camera.camera_info_topic
+            wanted.insert(0, (info, topic, partial(self._set_infos, topic, [camera.name])))
         for message, topic, callback in wanted:
             events = incompatible_qos_callback(partial(self._on_incompatible_qos, camera.name, topic))
             subscription = node.create_subscription(message, topic, callback, profile, event_callbacks=events)
@@ -207,11 +223,12 @@ class Session:
         for camera in self._parameters.cameras:
             if camera.camera_info_topic:
                 cameras[camera.camera_info_topic].append(camera.name)
-        return {topic: partial(self._set_infos, names) for topic, names in cameras.items()}
+        return {topic: partial(self._set_infos, topic, names) for topic, names in cameras.items()}
 
-    def _set_infos(self, cameras: Sequence[str], message: Any) -> None:
+    def _set_infos(self, topic: str, cameras: Sequence[str], message: Any) -> None:
         for camera in cameras:
             self._pipeline.set_camera_info(camera, message)
+        self._heard(topic, CAMERA_INFO, message)
 
     def _input_profile(self) -> Any:
         qos = self._parameters.input_qos
@@ -281,4 +298,6 @@ class Session:
         self._worker.say()
         statuses = self._health.statuses(self._buffer.counters.snapshot(), note)
         stamp_ns = self._node.get_clock().now().nanoseconds
-        self._diagnostics.publish(encode_diagnostics(self._types, statuses, self._node.get_name(), stamp_ns))
+        message = encode_diagnostics(self._types, statuses, self._node.get_name(), stamp_ns)
+        self._diagnostics.publish(message)
+        self._heard("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", message)

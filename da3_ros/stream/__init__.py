@@ -6,5 +6,6 @@ Read `pipeline` (a set from messages to outputs), `work` (what it carries), `win
 views stand), `mounts` (whether they can), `twins` (two cameras, one picture), `reference` (metric points of other
 sensors), `presenter` (frames and words), `outputs` (messages), `diagnostics` (health), `partners` (frames that find
 none, stamps that go wrong) and `refinements` (what of it tells of refined depth); and what the node is told: `specs`
-(the table), `reading` (checks), `names` (what topics tell), `parameters` (the result).
+(the table), `reading` (checks), `names` (what topics tell), `viewing` (whether and where it is shown), `parameters`
+(the result).
 """

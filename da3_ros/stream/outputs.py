@@ -24,6 +24,7 @@ from da3_ros.messages import (
     encode_transform,
 )
 from da3_ros.stream.parameters import NodeParameters
+from da3_ros.sync import FrameSet
 from da3_ros.visual import depth_to_color
 
 Matrix = NDArray[np.float64]
@@ -139,10 +140,19 @@ class Outputs:
     """All topics that are published."""
 
     def __init__(
-        self, advertise: Advertise, types: MessageTypes, parameters: NodeParameters, *, reuse: bool = False
+        self,
+        advertise: Advertise,
+        types: MessageTypes,
+        parameters: NodeParameters,
+        *,
+        reuse: bool = False,
+        on_set: Callable[[FrameSet[Any]], None] = lambda _: None,
     ) -> None:
-        """reuse: whether publishers are done with a message when `publish` returns, so that it may be filled again."""
+        """reuse: whether publishers are done with a message when `publish` returns, so that it may be filled again.
+        on_set: told which set publishers are asked about next by the thread that it is called in.
+        """
         self._types, self._parameters = types, parameters
+        self._on_set = on_set
         self.cameras = {
             name: CameraOutputs(advertise, types, name, parameters, reuse=reuse) for name in parameters.names
         }
@@ -168,6 +178,10 @@ class Outputs:
     def recall(self, memory: int | None) -> None:
         """Go on where `memory` was asked for."""
         self._last_fused_ns = memory
+
+    def turn_to(self, frames: FrameSet[Any]) -> None:
+        """What is asked and published from here on by this thread is of this set."""
+        self._on_set(frames)
 
     def wanted(self) -> bool:
         """Whether any output has a subscriber; /tf always counts where it was asked for."""

@@ -16,6 +16,7 @@ from da3_ros.estimation.scale import FITS, SOURCES
 from da3_ros.stream.names import COMPRESSED, is_rectified, says_raw
 from da3_ros.stream.reading import ParameterError, Reader
 from da3_ros.stream.specs import CONDITIONING, QOS, RECTIFIED, RESOLUTIONS, SPECS, TRANSPORTS, Spec, camera_specs
+from da3_ros.stream.viewing import ViewerParameters, read_viewer
 from da3_ros.sync import POLICIES, SyncConfig
 
 __all__ = ["SPECS", "NodeParameters", "ParameterError", "Spec", "camera_names", "camera_specs", "read_parameters"]
@@ -120,6 +121,7 @@ class NodeParameters:
     publish_tf: bool
     tf_prefix: str
     checks: CheckParameters
+    viewer: ViewerParameters
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -194,6 +196,7 @@ def read_parameters(get: Callable[[str], Any]) -> NodeParameters:
             reader.number("diagnostics.rig_tolerance", 0, above=True),
             reader.number("watchdog.timeout", 0, above=True),
         ),
+        "viewer": read_viewer(reader),
     }
     sync: dict[str, Any] = {
         "policy": reader.choice("sync.policy", POLICIES),

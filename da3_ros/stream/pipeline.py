@@ -101,6 +101,7 @@ class Pipeline:
         `finish` and `publish` are the further ones. Each takes the sets in their order, one at a time; different steps
         may run beside each other.
         """
+        self._outputs.turn_to(frames)
         if not self._outputs.wanted():
             self._drop(frames, "unwanted")
             return None

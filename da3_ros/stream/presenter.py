@@ -108,6 +108,7 @@ class Presenter:
     def publish(self, work: Work) -> dict[str, float]:
         """Send what is subscribed to; returns the milliseconds of every stage."""
         begin = time.perf_counter()
+        self._outputs.turn_to(work.frames)
         self._publish(work)
         frames, estimate = work.frames, work.estimate
         stages = {

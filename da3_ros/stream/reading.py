@@ -40,8 +40,11 @@ class Reader:
             self.refuse(name, value, "true, false")
         return bool(value)
 
-    def text(self, name: str, *, empty: bool = False) -> str:
+    def text(self, name: str, *, empty: bool = False, number: bool = False) -> str:
+        """number: a whole number will do, as `-p name:=9090` gives it."""
         value = self._get(name)
+        if number and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
         if not isinstance(value, str) or (not value and not empty):
             self.refuse(name, value, "a text" if empty else "a text that is not empty")
             return "?"

@@ -16,6 +16,7 @@ RECTIFIED = ("auto", "true", "false")
 QOS = ("SENSOR_DATA", "DEFAULT", "SYSTEM_DEFAULT")
 CONDITIONING = {"auto": None, "always": True, "never": False}
 RESOLUTIONS = ("network", "camera")
+VIEWERS = ("none", "spawn", "connect", "serve", "save")
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,22 @@ SPECS = (
         "diagnostics.rig_tolerance", 2.0, "Degrees by which cameras may seem turned; and 5 % of depth for each.", "> 0"
     ),
     Spec("watchdog.timeout", 2.0, "A camera silent for longer is not waited for, in seconds.", "> 0"),
+    Spec(
+        "viewer.mode",
+        "none",
+        "Show it in Rerun: start a viewer, connect to one, serve it to browsers, or save a file.",
+        ", ".join(VIEWERS),
+        False,
+    ),
+    Spec(
+        "viewer.address",
+        "",
+        "For connect the viewer's URL, for save the file, else a port; empty: Rerun's own.",
+        "a URL, NAME.rrd, a port, or empty",
+        False,
+    ),
+    Spec("viewer.rate", 5.0, "Sets a second that are shown, at most.", "> 0", False),
+    Spec("viewer.size", 480, "Longest side of what is shown, in pixels; 0: all of it.", "0 or >= 64", False),
 )
 
 

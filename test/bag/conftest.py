@@ -17,10 +17,10 @@ def features():
     """Many runs are of the same recordings."""
     from known_features import remembered
 
-    from da3_ros.bag.motion import chunks, loops
+    from da3_ros.bag.motion import chunks
     from da3_ros.estimation.pose import matches
 
-    with remembered(chunks, loops, matches):
+    with remembered(chunks, matches):
         yield
 
 

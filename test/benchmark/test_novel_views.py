@@ -8,7 +8,6 @@ needs("safetensors", "scipy", "skimage", "torch", "tqdm")
 import subprocess
 import sys
 import types
-from functools import cache
 from pathlib import Path
 
 import cv2

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from da3_ros.estimation import (
     ViewSet,
 )
 from da3_ros.estimation.lens import rectify
-from da3_ros.estimation.pose.features import Features, detect, match
+from da3_ros.estimation.pose.features import FeatureConfig, Features, detect, match
 from da3_ros.estimation.pose.matches import MatchesConfig, PairMatches, poses_from_matches, sample_by
 from da3_ros.estimation.refinement import Refined
 from da3_ros.estimation.steps import Stages
@@ -105,12 +106,20 @@ class Seen:
 class ChunkEstimator:
     """Estimates chunks; remembers features of the sets that the next chunk has in common."""
 
-    def __init__(self, estimator: Estimator, config: MatchesConfig, refinement: RefinementConfig | None = None) -> None:
+    def __init__(
+        self,
+        estimator: Estimator,
+        config: MatchesConfig,
+        refinement: RefinementConfig | None = None,
+        pool: Executor | None = None,
+    ) -> None:
         """estimator: asked for depth only (`pose.source: network`, no range, no confidence filter, no refinement);
-        refinement: of a chunk's views with each other, once their poses are known.
+        refinement: of a chunk's views with each other, once their poses are known; pool: finds features while the
+        engine works, None: they are found when they are needed.
         """
         self._estimator, self.config, self._refinement = estimator, config, refinement
-        self._features: dict[Key, Features] = {}
+        self._pool = pool
+        self._features: dict[Key, Features | Future[Features]] = {}
 
     def __call__(self, track: int, sets: Sequence[tuple[int, Sequence[View]]]) -> Chunk:
         """Geometry of sets, each with its number and views. The chunk's frame is that of the first set's poses."""
@@ -128,6 +137,10 @@ class ChunkEstimator:
                 replace(view, body=place, pose=view.pose if fixed or view.pose_source == "odometry" else None)
                 for view in own
             ]
+        if self._pool is not None and not all(view.pose is not None for view in views):
+            for view, key in zip(views, keys, strict=True):
+                if key not in self._features:
+                    self._features[key] = self._pool.submit(_find_features, view, self.config.features)
         self._estimator.reset()  # a chunk depends on nothing before it
         return Seen(track, tuple(views), tuple(keys), self._estimator(ViewSet(views)))
 
@@ -168,13 +181,12 @@ class ChunkEstimator:
         return Chunk(seen.track, chunk, mounts, known, estimate.scale, milliseconds)
 
     def _matches(self, views: Sequence[View], keys: Sequence[Key], cameras: Sequence[CameraModel]) -> list[PairMatches]:
-        features = {}
-        for view, key, camera in zip(views, keys, cameras, strict=True):
-            kept = self._features.get(key)
-            image = rectify(view.image, view.camera)[0]
-            large = view.straight_camera() or camera.scaled(image.shape[1], image.shape[0])
-            features[key] = kept if kept is not None else detect(image, large, self.config.features)
-        self._features = features
+        features = {
+            key: self.features(view, key, camera) for view, key, camera in zip(views, keys, cameras, strict=True)
+        }
+        begin = min(number for number, _ in keys)
+        for key in [key for key in self._features if key[0] < begin]:
+            del self._features[key]  # no later chunk has it
         pairs = []
         for i, j in _partners(views):
             a, b = features[keys[i]], features[keys[j]]
@@ -183,6 +195,15 @@ class ChunkEstimator:
                 at_i, at_j = matches.T
                 pairs.append(PairMatches(i, j, a.pixels[at_i], b.pixels[at_j], a.camera, b.camera))
         return pairs
+
+    def features(self, view: View, key: Key, camera: CameraModel) -> Features:
+        """Of a view; camera: what it is taken for where its own is not known."""
+        kept = self._features.get(key)
+        found = kept.result() if isinstance(kept, Future) else kept
+        if found is None:
+            found = _find_features(view, self.config.features)
+        self._features[key] = found
+        return replace(found, camera=(view.straight_camera() or camera).scaled(found.camera.width, found.camera.height))
 
     def _poses(
         self,
@@ -199,6 +220,14 @@ class ChunkEstimator:
         return [
             None if pose is None else PoseEstimate(pose.T_world_camera, "matches", pose.covariance) for pose in matched
         ]
+
+
+def _find_features(view: View, config: FeatureConfig) -> Features:
+    """Of the view without distortion, at a size that its camera has; the lens is another's business."""
+    image = rectify(view.image, view.camera)[0]
+    height, width = image.shape[:2]
+    any_lens = CameraModel.pinhole(width, height, width, width, width / 2, height / 2)
+    return detect(image, view.straight_camera() or any_lens, config)
 
 
 def _chunk_view(key: Key, view: ViewEstimate, pose: Array, better: Refined | None, *, found: bool) -> ChunkView:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from da3_ros.bag.motion.chunks import Chunk, ChunkView
 from da3_ros.bag.motion.similarity import Similarity
 from da3_ros.bag.motion.trajectory import Edge
-from da3_ros.estimation.pose.features import Features, detect, match
+from da3_ros.estimation.pose.features import Features, match
 from da3_ros.estimation.pose.matches import MatchesConfig, PairMatches, SampleDepth, pair_pose, sample_by
 from da3_ros.geometry import AlignmentError, CameraModel, align_scale_shift
 
@@ -45,9 +45,9 @@ class KeyFrame:
     few: Features
 
 
-def key_frame(chunk: Chunk, image: NDArray[np.uint8], camera: CameraModel, config: MatchesConfig) -> KeyFrame:
-    """image: (H, W, 3) RGB without distortion of the view that `key_view` names; camera: of that image."""
-    return _key_frame(key_view(chunk), detect(image, camera, config.features))
+def key_frame(chunk: Chunk, features: Features) -> KeyFrame:
+    """features: of the view that `key_view` names."""
+    return _key_frame(key_view(chunk), features)
 
 
 def _key_frame(view: ChunkView, features: Features) -> KeyFrame:

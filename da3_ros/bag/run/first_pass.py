@@ -30,11 +30,13 @@ from da3_ros.bag.plan.plan import Plan, most_sets
 from da3_ros.bag.run.journal import Journal
 from da3_ros.bag.run.worker import Log, Progress
 from da3_ros.estimation import Estimate, Estimator, EstimatorConfig, InOneStep, PoseEstimate, ScaleEstimate
-from da3_ros.estimation.lens import rectify
 from da3_ros.estimation.views import View, ViewEstimate, ViewSet
 from da3_ros.geometry import CameraModel
 from da3_ros.stream.diagnostics import Health
 from da3_ros.sync import FrameCounters
+
+_DETECTORS = 2
+"""Threads that find features while the engine is at the pictures."""
 
 
 def chunk_files(folder: Path) -> list[Path]:
@@ -59,7 +61,8 @@ def make_chunks(
     config = plan.parameters.estimator
     estimator.reconfigure(_uncut(config))
     share = range(rank, 1 << 62, options.processes)
-    chunks = ChunkEstimator(estimator, config.pose.matches, config.refinement)
+    pool = ThreadPoolExecutor(_DETECTORS, "da3 features", step_back)
+    chunks = ChunkEstimator(estimator, config.pose.matches, config.refinement, pool)
     collector = Collector(chunks, journal.chunks, options.chunk, options.overlap, share)
     try:
         _pass_over(recording, plan, collector, progress)
@@ -67,6 +70,8 @@ def make_chunks(
         if is_disk_full(error):
             raise disk_full(journal.folder, error, "it goes on after the last finished chunk") from error
         raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _uncut(config: EstimatorConfig) -> EstimatorConfig:
@@ -200,9 +205,8 @@ class Collector(InOneStep):
     def _remember(self, path: Path, chunk: Chunk, sets: Sequence[tuple[int, Sequence[View]]]) -> None:
         view = key_view(chunk)
         source = next(v for number, views in sets for v in views if (number, v.name) == view.key)
-        image = rectify(source.image, source.camera)[0]
-        camera = source.straight_camera() or view.camera.scaled(image.shape[1], image.shape[0])
-        write_key_frame(features_file(path), key_frame(chunk, image, camera, self._estimate.config))
+        features = self._estimate.features(source, view.key, view.camera)
+        write_key_frame(features_file(path), key_frame(chunk, features))
 
     def memory(self) -> None:
         return None

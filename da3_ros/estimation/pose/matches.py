@@ -25,6 +25,7 @@ _PNP_PIXELS, _PNP_ROUNDS = 8.0, 300
 _EPIPOLAR_PIXELS = 1.0
 _FEW, _SOME = 4, 150  # steps, and matches, that tell which start is best
 _NEAR = 1e-4
+_ABOUT_PIXELS = 8.0  # poses that hang on each other in a row are off by this, before all are adjusted together
 _FITS = 0.5  # weight from which on a match counts as explained
 _TWICE = 2.0  # every match stands in two links, so that its noise is counted twice
 
@@ -155,10 +156,12 @@ def poses_from_matches(
         lost = np.zeros(views, bool)
     else:
         starts = None if guess is None else dict(enumerate(guess))
-        measured = {(pair.i, pair.j): found for pair in pairs if (found := pair_pose(pair, depth, starts, config))}
-        _place(poses, measured, mounts)
+        measured = _place(poses, pairs, mounts, lambda pair: pair_pose(pair, depth, starts, config))
         lost = np.array([pose is None for pose in poses])
-        active = [link for (i, j), found in measured.items() if not (lost[i] or lost[j]) for link in found.links]
+        active = [link for found in measured.values() if found is not None for link in found.links]
+        for pair in pairs:
+            if (pair.i, pair.j) not in measured and not (lost[pair.i] or lost[pair.j]):
+                active += _agreeing(pair, poses, depth, config)
     start = np.stack([np.eye(4) if pose is None else pose for pose in poses])
     out = [MatchedPose(pose, np.zeros((6, 6)), 0) if at else None for pose, at in zip(start, fixed, strict=True)]
     if active:
@@ -195,21 +198,46 @@ def _carry(poses: list[Array | None], mounts: Sequence[tuple[int, Array] | None]
 
 def _place(
     poses: list[Array | None],
-    relative: Mapping[tuple[int, int], PairPose],
+    pairs: Sequence[PairMatches],
     mounts: Sequence[tuple[int, Array] | None],
-) -> None:
-    """Absolute poses along the strongest pairs (a maximum spanning tree from the known views)."""
+    solve: Callable[[PairMatches], PairPose | None],
+) -> dict[tuple[int, int], PairPose | None]:
+    """Absolute poses along the pairs with the most matches (a maximum spanning tree from the known views); returns the
+    pairs that were solved for it, None for those in which too few matches agree.
+    """
+    solved: dict[tuple[int, int], PairPose | None] = {}
     while True:
-        reach = [pair for pair in relative if (poses[pair[0]] is None) != (poses[pair[1]] is None)]
+        reach = [p for p in pairs if (poses[p.i] is None) != (poses[p.j] is None) and (p.i, p.j) not in solved]
         if not reach:
-            return
-        i, j = max(reach, key=lambda pair: relative[pair].explained)
-        T_i_j, pose_i, pose_j = relative[i, j].T_i_j, poses[i], poses[j]
+            return solved
+        pair = max(reach, key=lambda pair: len(pair.pixels_i))
+        found = solved[pair.i, pair.j] = solve(pair)
+        if found is None:
+            continue
+        pose_i, pose_j = poses[pair.i], poses[pair.j]
         if pose_i is not None:
-            poses[j] = pose_i @ T_i_j
+            poses[pair.j] = pose_i @ found.T_i_j
         elif pose_j is not None:
-            poses[i] = pose_j @ invert(T_i_j)
+            poses[pair.i] = pose_j @ invert(found.T_i_j)
         _carry(poses, mounts)
+
+
+def _agreeing(
+    pair: PairMatches, poses: Sequence[Array | None], depth: SampleDepth, config: MatchesConfig
+) -> list[Links]:
+    """The matches of a pair whose views are placed by others; none where too few of them fit these poses, about."""
+    links = links_of(pair, depth, config.min_matches)
+    if not links:
+        return []
+    both = np.stack([pose for pose in (poses[pair.i], poses[pair.j]) if pose is not None])
+    own = [replace(links[0], i=0, j=1), replace(links[1], i=1, j=0)]
+    noise = replace(config.noise, pixel=_ABOUT_PIXELS)
+    found = adjust(both, own, np.array([True, True]), noise, iterations=_FEW)
+    return links if _mean_explained(found) >= config.min_matches else []
+
+
+def _mean_explained(found: Adjusted) -> float:
+    return float(np.mean([(weight > _FITS).sum() for weight in found.weights]))
 
 
 @dataclass(frozen=True)
@@ -244,7 +272,7 @@ def pair_pose(
     first = min(begun, key=lambda result: result.cost)
     # All views are adjusted together afterwards.
     best = adjust(first.poses, [there, back], fixed, config.noise, tolerance=_NEAR)
-    explained = float(np.mean([(weight > _FITS).sum() for weight in best.weights]))
+    explained = _mean_explained(best)
     if explained < config.min_matches:
         return None
     return PairPose(best.poses[1], _TWICE * best.covariance[1], (found[0], found[1]), explained)

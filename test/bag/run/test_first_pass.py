@@ -6,6 +6,7 @@ from needs import needs
 needs("mcap", "rosbags", "scipy")
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import bags
@@ -13,13 +14,15 @@ import numpy as np
 import pytest
 from wrong_depth import events, wall
 
-from da3_ros.bag.motion.chunks import Chunk, ChunkView
+from da3_ros.bag.motion import chunks as chunks_module
+from da3_ros.bag.motion.chunks import Chunk, ChunkEstimator, ChunkView
 from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run import first_pass as module
 from da3_ros.bag.run import long_windows
 from da3_ros.bag.run.first_pass import Collector, chunk_files, features_file
 from da3_ros.bag.run.reprocess import reprocess
 from da3_ros.estimation import EstimatorConfig, ScaleEstimate, View, ViewSet
+from da3_ros.estimation.pose.features import Features
 from da3_ros.estimation.pose.matches import MatchesConfig
 from da3_ros.geometry import CameraModel
 from da3_ros.stream.presenter import Presenter
@@ -41,6 +44,9 @@ class Chunks:
 
     def settle(self, seen):
         return seen
+
+    def features(self, view, key, camera):
+        return view, key, camera
 
 
 @pytest.fixture
@@ -139,10 +145,7 @@ def test_files_of_chunks_are_those_with_numbers(tmp_path):
     assert features_file(tmp_path / "000002.npz") == tmp_path / "000002_features.npz"
 
 
-@pytest.mark.parametrize("kind", ["straight", "distorted", "none"])
-def test_the_key_frame_is_the_middle_set_s_first_view_without_distortion(tmp_path, monkeypatch, kind):
-    lens = ((0.1, 0.0, 0.0, 0.0), "plumb_bob") if kind == "distorted" else ()
-    camera = None if kind == "none" else CameraModel(16, 12, 15.0, 14.0, 7.0, 5.0, *lens)
+def test_the_key_frame_is_that_of_the_middle_set_s_first_view(tmp_path, monkeypatch):
     small = CameraModel.pinhole(8, 6, 7.0, 7.0, 3.5, 2.5)
     made = []
     monkeypatch.setattr(module, "key_frame", lambda *arguments: made.append(arguments) or "frame")
@@ -159,16 +162,49 @@ def test_the_key_frame_is_the_middle_set_s_first_view_without_distortion(tmp_pat
 
     collector = Collector(Estimates(), tmp_path, 3, 1, EVERY)
     for number in range(3):
-        collector(view_set(10 * number, ("left", "right"), camera))
+        collector(view_set(10 * number, ("left", "right")))
     collector.end_track()
-    (chunk, image, straight, config), kept = made
+    (chunk, (view, key, camera)), kept = made
     assert chunk.track == 0
-    assert image.shape == (12, 16, 3)
-    assert int(np.median(image)) == 10
-    # Where the camera is not known, what the network thinks it is.
-    assert straight == (view_set(0, camera=camera).views[0].straight_camera() if camera else small.scaled(16, 12))
-    assert config is Chunks.config
+    assert (view.name, int(np.median(view.image))) == ("left", 10)
+    assert (key, camera) == ((1, "left"), small)
     assert kept == (tmp_path / "000000_features.npz", "frame")
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("kind", ["straight", "distorted", "none"])
+def test_features_are_those_of_the_view_without_distortion_each_found_once(monkeypatch, kind, pooled):
+    lens = ((0.1, 0.0, 0.0, 0.0), "plumb_bob") if kind == "distorted" else ()
+    camera = None if kind == "none" else CameraModel(16, 12, 15.0, 14.0, 7.0, 5.0, *lens)
+    seen = []
+
+    def find(image, camera, config):
+        seen.append((image, camera))
+        return Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32), camera.scaled(8, 6))
+
+    class Estimates:
+        def reset(self):
+            pass
+
+        def __call__(self, views):
+            return "estimate"
+
+    monkeypatch.setattr(chunks_module, "detect", find)
+    sets = [(number, view_set(number, camera=camera).views) for number in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        chunks = ChunkEstimator(Estimates(), MatchesConfig(), pool=pool if pooled else None)
+        for some in (sets[:3], sets[1:]):
+            assert chunks.see(0, some).estimate == "estimate"
+        guess = CameraModel.pinhole(32, 24, 40.0, 40.0, 16.0, 12.0)
+        found = [chunks.features(views[0], (number, "left"), guess) for number, views in (*sets, sets[2])]
+    assert len(seen) == 4
+    straight = sets[0][1][0].straight_camera()
+    for image, used in seen:
+        assert image.shape == (12, 16, 3)
+        assert (used.width, used.height) == (16, 12)
+        assert straight is None or used == straight
+    # Where the camera is not known, what the network thinks it is.
+    assert {features.camera for features in found} == {(straight or guess).scaled(8, 6)}
 
 
 class Asked(bags.FakeEstimator):

@@ -165,10 +165,11 @@ def test_a_network_s_guess_of_a_pair_is_its_relative_pose(monkeypatch):
     starts = module._first_guesses
     monkeypatch.setattr(module, "_first_guesses", lambda *given: told.append(given[2]) or starts(*given))
     guess = np.stack([pose([0, 9, 0], [1, 0, 0]) @ T for T in POSES])
-    poses_from_matches([pair(0, 1), pair(2, 3)], depth, [None] * 4, guess)
+    poses_from_matches([pair(0, 1), pair(2, 3)], depth, [None, None, POSES[2], None], guess)
+    poses_from_matches([pair(0, 1)], depth, [None] * 2, guess[:2])
     poses_from_matches([pair(0, 1)], depth, [None] * 4)
-    assert off(told[0], invert(POSES[1])) < 1e-9
-    assert off(told[1], invert(POSES[3]) @ POSES[2]) < 1e-9
+    assert off(told[0], invert(POSES[3]) @ POSES[2]) < 1e-9
+    assert off(told[1], invert(POSES[1])) < 1e-9
     assert told[2] is None
 
 
@@ -184,28 +185,41 @@ def test_a_pair_s_covariance_and_a_view_s_are_twice_the_adjustment_s():
 
 
 def test_a_view_hangs_on_the_pair_with_the_most_matches():
-    """The first pair's weak way to view 2 is wrong by a turn of its pose."""
+    """The first pair's weak way to view 2 is wrong by a turn of its pose; the strongest of all agrees on nothing."""
     astray = pose([0, 0, 20], [0.5, 0, 0])
+    told = {(0, 2): astray, (0, 1): POSES[1], (1, 2): invert(POSES[1]) @ POSES[2], (0, 3): None}
+    pairs = [pair(0, 2, 30), pair(0, 1, 90), pair(1, 2, 50), pair(0, 3, 99)]
 
-    def told(T_i_j, explained):
-        return module.PairPose(T_i_j, np.eye(6), (), explained)
+    def solve(pair):
+        T_i_j = told[pair.i, pair.j]
+        return None if T_i_j is None else module.PairPose(T_i_j, np.eye(6), (), 30)
 
-    relative = {(0, 2): told(astray, 30), (0, 1): told(POSES[1], 90), (1, 2): told(invert(POSES[1]) @ POSES[2], 50)}
     poses = [np.eye(4), None, None, None]
-    module._place(poses, relative, [None] * 4)
+    solved = module._place(poses, pairs, [None] * 4, solve)
     assert off(poses[1], POSES[1]) < 1e-12
     assert off(poses[2], POSES[2]) < 1e-12
     assert poses[3] is None
+    assert list(solved) == [(0, 3), (0, 1), (1, 2)]  # what the others placed already is not solved
+    assert solved[0, 3] is None
+
+
+def test_matches_between_views_that_others_placed_count_where_they_fit():
+    config = MatchesConfig()
+    good, few = pair(1, 2, 60), pair(1, 2, 10)
+    assert len(module._agreeing(good, POSES, depth, config)) == 2
+    assert module._agreeing(few, POSES, depth, config) == []
+    moved = [*POSES[:2], POSES[2] @ pose([0, 15, 0], [0.3, 0, 0]), POSES[3]]
+    assert module._agreeing(good, moved, depth, config) == []
 
 
 def test_a_pair_leads_both_ways_and_a_placed_view_places_its_body():
     bodies = [None, (7, POSES[1]), (7, POSES[2]), None]
-    relative = {
-        (0, 2): module.PairPose(invert(POSES[0]) @ POSES[2], np.eye(6), (), 20),
-        (1, 3): module.PairPose(invert(POSES[1]) @ POSES[3], np.eye(6), (), 20),
-    }
+
+    def solve(pair):
+        return module.PairPose(invert(POSES[pair.i]) @ POSES[pair.j], np.eye(6), (), 20)
+
     poses = [None, None, None, POSES[3]]
-    module._place(poses, relative, bodies)
+    module._place(poses, [pair(0, 2, 20), pair(1, 3, 20)], bodies, solve)
     for found, truth in zip(poses, POSES, strict=True):
         assert off(found, truth) < 1e-9
 
