@@ -78,7 +78,7 @@ def assembly_line(
     def work(items: Callable[[], Iterable[Any]], target: queue.Queue[Any], *, back: bool) -> None:
         end: Any = _END
         if back:
-            step_back()
+            _step_back()
         try:
             for item in items():
                 if not put(target, item):
@@ -118,7 +118,7 @@ def _applied(stage: Stage, taken: Callable[[Any], Iterator[Any]], origin: Any) -
     return stage(taken(origin))
 
 
-def step_back() -> None:
+def _step_back() -> None:
     """Give this thread a lower priority, where the system knows priorities of threads."""
     if sys.platform == "linux":
         thread = threading.get_native_id()

@@ -20,7 +20,6 @@ import numpy as np
 from da3_ros.bag.errors import BagError, disk_full, is_disk_full
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.line.intake import Intake
-from da3_ros.bag.line.line import step_back
 from da3_ros.bag.line.orders import Order
 from da3_ros.bag.line.stages import Item, Stages
 from da3_ros.bag.motion.chunks import Chunk, ChunkEstimator, Seen, write_chunk
@@ -61,7 +60,7 @@ def make_chunks(
     config = plan.parameters.estimator
     estimator.reconfigure(_uncut(config))
     share = range(rank, 1 << 62, options.processes)
-    pool = ThreadPoolExecutor(_DETECTORS, "da3 features", step_back)
+    pool = ThreadPoolExecutor(_DETECTORS, "da3 features")
     chunks = ChunkEstimator(estimator, config.pose.matches, config.refinement, pool)
     collector = Collector(chunks, journal.chunks, options.chunk, options.overlap, share)
     try:
@@ -139,7 +138,8 @@ class Collector(InOneStep):
         self._begun = False  # whether the track has a chunk already
         self._count = 0
         """Chunks so far."""
-        self._behind = ThreadPoolExecutor(1, "da3 chunks", step_back)
+        # Neither steps back for the engine: it waits for them at the end of its next chunk.
+        self._behind = ThreadPoolExecutor(1, "da3 chunks")
         self._pending: Future[None] | None = None
         self.unwritten: OSError | None = None
         """Why a chunk could not be kept: whoever calls takes what fails here for a failure of the model."""
