@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUSY = (
     "export", "bag", "training", "estimation", "tools", "stream", "benchmark", "engines", "cli", "parity", "render",
-    "test_imports.py", "network", "examples", "files", "geometry", "messages", "sync", "test_launch.py",
+    "viewer", "test_imports.py", "network", "examples", "files", "geometry", "messages", "sync", "test_launch.py",
     "test_launch_api.py", "test_rooms.py",
 )  # fmt: skip
 """Folders and files of `test` that only compute, the longest ones first: what is short fills up the end."""
