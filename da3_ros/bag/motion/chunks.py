@@ -120,6 +120,7 @@ class ChunkEstimator:
         self._estimator, self.config, self._refinement = estimator, config, refinement
         self._pool = pool
         self._features: dict[Key, Features | Future[Features]] = {}
+        self._matched: dict[tuple[Key, Key], NDArray[np.int64]] = {}
 
     def __call__(self, track: int, sets: Sequence[tuple[int, Sequence[View]]]) -> Chunk:
         """Geometry of sets, each with its number and views. The chunk's frame is that of the first set's poses."""
@@ -185,12 +186,17 @@ class ChunkEstimator:
             key: self.features(view, key, camera) for view, key, camera in zip(views, keys, cameras, strict=True)
         }
         begin = min(number for number, _ in keys)
-        for key in [key for key in self._features if key[0] < begin]:
-            del self._features[key]  # no later chunk has it
+        for key in list(self._features):  # at once: `see` adds those of the next chunk meanwhile
+            if key[0] < begin:
+                del self._features[key]  # no later chunk has it
+        known = {pair: found for pair, found in self._matched.items() if min(pair[0][0], pair[1][0]) >= begin}
+        self._matched = {}
         pairs = []
         for i, j in _partners(views):
             a, b = features[keys[i]], features[keys[j]]
-            matches = match(a, b, self.config.features.ratio)
+            pair = (keys[i], keys[j])
+            matches = known[pair] if pair in known else match(a, b, self.config.features.ratio)
+            self._matched[pair] = matches
             if len(matches) >= self.config.min_matches:
                 at_i, at_j = matches.T
                 pairs.append(PairMatches(i, j, a.pixels[at_i], b.pixels[at_j], a.camera, b.camera))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from da3_ros.estimation import ViewEstimate
 from da3_ros.estimation.clouds import Cloud, doubt, fuse_views
+from da3_ros.estimation.refinement.side_by_side import side_by_side
 from da3_ros.geometry import voxel_downsample
 from da3_ros.geometry.poses import invert
 
@@ -60,7 +61,7 @@ class Fusion:
         merged: Cloud | None = None
         for begin in range(0, len(self._views), _BATCH):
             numbers = range(begin, min(begin + _BATCH, len(self._views)))
-            kept = [self._filtered(number) for number in numbers]
+            kept = side_by_side(self._filtered, numbers)
             poses = [view.pose.T_world_camera for view in kept]
             cloud = fuse_views(kept, poses, max_range=self._max_range, max_stddev=self._max_stddev)
             cloud = cloud._replace(view=cloud.view + begin)
