@@ -151,8 +151,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--fps",
         type=float,
         default=0.0,
-        help="pictures a second to take of a video (default: 5), or at which pictures "
-        "without stamps were taken (default: 10)",
+        help="pictures a second to take at most (default: of a video 5, else all), or at which pictures without stamps "
+        "were taken (default: 10)",
     )
     group.add_argument(
         "--camera-info",

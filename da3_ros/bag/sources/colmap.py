@@ -115,6 +115,7 @@ def read_colmap(root: Path, reading: Reading) -> Source:
         files=tuple(path for path in names if path.is_file()),
         notes=tuple(notes),
         problems=tuple(problems),
+        is_timed=False,
         defaults=defaults,
     )
 

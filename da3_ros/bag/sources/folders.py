@@ -19,6 +19,7 @@ _INNER = ("data", "images", "image", "rgb", "color", "colour")
 """Folders that recorders put between a camera's folder and its pictures."""
 _PREFIX = re.compile(r"\d+$")
 _LEAST_PAIRS = 3
+NAMED = "the names of the pictures are their stamps"
 
 
 def holds_pictures(folder: Path) -> bool:
@@ -57,7 +58,8 @@ def read_folder(root: Path, reading: Reading) -> Source:
         ]
     what = "a folder of pictures" if len(found) == 1 else f"folders of pictures of {len(found)} cameras"
     cameras = tuple(Camera(name) for name in found)
-    return Source(what, root, cameras, in_order(shots, list(found)), notes=tuple(notes))
+    is_timed = NAMED in notes
+    return Source(what, root, cameras, in_order(shots, list(found)), notes=tuple(notes), is_timed=is_timed)
 
 
 def camera_folders(root: Path) -> dict[str, Path]:
@@ -101,10 +103,8 @@ def _stamps(found: dict[str, list[Path]], reading: Reading) -> tuple[dict[str, l
     common, or only the order.
     """
     timed = {name: stamps_of_names([path.stem for path in paths]) for name, paths in found.items()}
-    if not reading.fps and all(stamps is not None for stamps in timed.values()):
-        return {name: list(stamps or ()) for name, stamps in timed.items()}, [
-            "the names of the pictures are their stamps"
-        ]
+    if all(stamps is not None for stamps in timed.values()):
+        return {name: list(stamps or ()) for name, stamps in timed.items()}, [NAMED]
     fps = reading.fps or NOMINAL_FPS
     rate = f"{fps:g} pictures a second, " + ("as --fps says" if reading.fps else "which nothing tells (--fps)")
     numbers = {name: [last_number(path) for path in paths] for name, paths in found.items()}

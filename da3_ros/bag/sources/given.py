@@ -14,6 +14,7 @@ from da3_ros.bag.sources.kitti import read_poses
 from da3_ros.bag.sources.matching import Known, are_unlike, find_beside, focal_words, named_calibrations
 from da3_ros.bag.sources.pixels import read_pixels
 from da3_ros.bag.sources.source import Array, Camera, Reading, Shot, Source, SourceError, Track
+from da3_ros.bag.sources.stamps import taken_at
 from da3_ros.files.tum import read_tum
 
 _KITTI, _TUM = 12, 8
@@ -36,7 +37,24 @@ def complete(source: Source, reading: Reading) -> Source:
         note = f"lengths of its poses are taken times {factor:g}, as --metres-per-unit says"
         source = replace(source, track=scaled(source.track, factor), notes=(*source.notes, note))
     check_sizes(source)
+    if reading.fps and source.is_timed and source.shots and source.shots[0].frame < 0:
+        source = _thinned(source, reading.fps)
     return _with_gaps_said(source)
+
+
+def _thinned(source: Source, fps: float) -> Source:
+    """So many pictures a second of the first camera, and those of the others that are next to them in time. (A video
+    has been thinned by its reader.)
+    """
+    first = next(camera.name for camera in source.cameras if not camera.spare)
+    moments = np.array([shot.stamp_ns for shot in source.of(first)], np.int64)
+    taken = set(taken_at((moments - moments[0]) / 1e9, fps))
+    if len(taken) == len(moments):
+        return source
+    middles = (moments[1:] + moments[:-1]) // 2
+    kept = tuple(shot for shot in source.shots if int(np.searchsorted(middles, shot.stamp_ns)) in taken)
+    note = f"{len(taken)} of the {len(moments)} pictures of {first} are taken, {fps:g} a second, as --fps says"
+    return replace(source, shots=kept, notes=(*source.notes, note))
 
 
 def _with_those_beside(source: Source) -> Source:

@@ -90,6 +90,7 @@ def read_odometry(root: Path, reading: Reading) -> Source:
         scans=scans,
         files=tuple(files),
         notes=(*notes, *more),
+        is_timed=seconds is not None,
     )
 
 

@@ -33,8 +33,8 @@ class Reading:
     """What the user adds to a source; can be pickled. Raises SourceError for a value that makes no sense."""
 
     fps: float = 0.0
-    """Of a video: pictures a second that are taken, at most; of pictures without stamps: how many were taken a second.
-    0: `VIDEO_FPS` and `NOMINAL_FPS`."""
+    """Pictures a second that are taken, at most; of pictures without stamps: how many were taken a second. 0: of videos
+    `VIDEO_FPS`, of other recordings with stamps all; `NOMINAL_FPS`."""
     camera_info: tuple[str, ...] = ()
     """Files of calibrations, as ``NAME=FILE``, or ``FILE`` where it tells its cameras itself."""
     poses: Path | None = None
@@ -152,6 +152,8 @@ class Source:
     """What is assumed, in words."""
     problems: tuple[str, ...] = ()
     """What of it is lost, in words."""
+    is_timed: bool = True
+    """Whether the stamps are those that the pictures were taken at, and not counted."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the node that suit it, by their dotted names; the user's win."""
 

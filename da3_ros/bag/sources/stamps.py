@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When pictures were taken, as far as their names tell: recorders name them after their stamps."""
+"""When pictures were taken, as far as their names tell (recorders name them after their stamps), and which of many to
+take.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from da3_ros.bag.sources.source import START_NS
@@ -48,3 +51,16 @@ def last_number(path: Path) -> int | None:
     """The last number in a file's name: 3 of ``left03.jpg``; None where there is none."""
     match = _NUMBER.search(path.stem)
     return int(match.group(1)) if match else None
+
+
+def taken_at(times: Sequence[float], fps: float) -> list[int]:
+    """Numbers of the pictures, of rising times in seconds, that come nearest to each of `fps` moments a second."""
+    period = 1.0 / fps
+    taken, due = [], times[0]
+    last = 2 * times[-1] - times[-2] if len(times) > 1 else times[0] + period
+    for number, (now, following) in enumerate(pairwise([*times, last])):
+        if due - now <= 0.5 * (following - now):
+            taken.append(number)
+            # After a gap one is due soon, and not many at once.
+            due = max(due + period, now + 0.8 * period)
+    return taken

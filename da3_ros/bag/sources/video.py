@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.bag.sources.source import START_NS, VIDEO_FPS, Camera, Reading, Shot, Source, SourceError
+from da3_ros.bag.sources.stamps import taken_at
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".m2ts")
 _MATROSKA, _OGG, _FLV, _ASF = b"\x1aE\xdf\xa3", b"OggS", b"FLV\x01", b"0&\xb2u"
@@ -47,7 +48,7 @@ def read_video(path: Path, reading: Reading) -> Source:
     """The pictures of a video, so many a second. Raises SourceError for one that cannot be decoded."""
     times, size, turned, told = _times(path)
     wanted = reading.fps or VIDEO_FPS
-    taken = _taken(times, wanted)
+    taken = taken_at(times, wanted)
     begin = times[0]
     shots = tuple(Shot("camera", START_NS + round(1e9 * (times[n] - begin)), path, n) for n in taken)
     length = times[-1] - begin
@@ -113,19 +114,6 @@ def _mended(times: list[float], rate: float) -> list[float]:
         step = now - before
         out.append(out[-1] + (step if 0 < step < _JUMP_S else usual))
     return out
-
-
-def _taken(times: list[float], fps: float) -> list[int]:
-    """Numbers of the pictures that come nearest to each of `fps` moments a second."""
-    period = 1.0 / fps
-    taken, due = [], times[0]
-    last = 2 * times[-1] - times[-2] if len(times) > 1 else times[0] + period
-    for number, (now, following) in enumerate(pairwise([*times, last])):
-        if due - now <= 0.5 * (following - now):
-            taken.append(number)
-            # After a gap one is due soon, and not many at once.
-            due = max(due + period, now + 0.8 * period)
-    return taken
 
 
 class VideoReader:

@@ -237,6 +237,21 @@ def test_metres_per_unit_scales_the_poses(tmp_path):
     np.testing.assert_allclose(source.cameras[0].T_rig_camera, MOUNTS["cam0"], atol=1e-9)
 
 
+def test_fewer_pictures_a_second_are_taken_where_they_are_asked_for(tmp_path):
+    """Of every camera those of the same moments, though they come a little apart."""
+    euroc(tmp_path)
+    for number, stamp in enumerate(STAMPS):
+        path = tmp_path / "mav0/cam1/data" / f"{stamp}.png"
+        path.rename(path.with_name(f"{stamp + (-1) ** number * 3_000_000}.png"))
+    (tmp_path / "mav0/cam1/data.csv").unlink()
+    source = find_source(tmp_path, Reading(fps=7))
+    assert stamps(source, "cam0") == [STAMPS[0], STAMPS[3]]
+    assert stamps(source, "cam1") == [STAMPS[0] + 3_000_000, STAMPS[3] - 3_000_000]
+    assert "2 of the 6 pictures of cam0 are taken, 7 a second, as --fps says" in source.notes
+    assert len(find_source(tmp_path, Reading(fps=100))) == 2 * COUNT
+    assert len(source.track.stamps_ns) == COUNT
+
+
 def test_a_track_is_known_between_its_poses_and_not_beyond(tmp_path):
     track = find_source(euroc(tmp_path)).track
     half = track.at(START + 25_000_000)
