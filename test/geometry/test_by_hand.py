@@ -129,23 +129,28 @@ def test_harmonics_are_orthonormal_and_have_the_signs_of_splatting():
     phi = np.arange(16) * 2 * np.pi / 16
     r = np.sqrt(1 - z**2)
     directions = np.stack([np.outer(r, np.cos(phi)), np.outer(r, np.sin(phi)), np.outer(z, np.ones(16))], -1)
-    basis = harmonic_basis(directions, 2)
+    basis = harmonic_basis(directions, 3)
     area = (weights * 2 * np.pi / 16)[:, None, None, None]
-    np.testing.assert_allclose((area * basis[..., :, None] * basis[..., None, :]).sum((0, 1)), np.eye(9), atol=1e-12)
+    np.testing.assert_allclose((area * basis[..., :, None] * basis[..., None, :]).sum((0, 1)), np.eye(16), atol=1e-12)
     # As the reference implementation has them: SH_C0, -SH_C1 y, SH_C1 z, -SH_C1 x, then degree 2.
     x, y, z = 0.6, 0.48, 0.64
     expected = [0.28209479177387814, -0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x,
                 1.0925484305920792 * x * y, -1.0925484305920792 * y * z,
                 0.31539156525252005 * (2 * z * z - x * x - y * y),
-                -1.0925484305920792 * x * z, 0.5462742152960396 * (x * x - y * y)]  # fmt: skip
-    for degree, n in ((0, 1), (1, 4), (2, 9)):
+                -1.0925484305920792 * x * z, 0.5462742152960396 * (x * x - y * y),
+                -0.5900435899266435 * y * (3 * x * x - y * y), 2.890611442640554 * x * y * z,
+                -0.4570457994644658 * y * (4 * z * z - x * x - y * y),
+                0.3731763325901154 * z * (2 * z * z - 3 * x * x - 3 * y * y),
+                -0.4570457994644658 * x * (4 * z * z - x * x - y * y), 1.445305721320277 * z * (x * x - y * y),
+                -0.5900435899266435 * x * (x * x - 3 * y * y)]  # fmt: skip
+    for degree, n in ((0, 1), (1, 4), (2, 9), (3, 16)):
         np.testing.assert_allclose(harmonic_basis(np.array([x, y, z]), degree), expected[:n], rtol=1e-12)
     assert expected[0] == DC
 
 
-@pytest.mark.parametrize("degree", [-1, 3])
+@pytest.mark.parametrize("degree", [-1, 4])
 def test_other_degrees_are_refused(degree):
-    with pytest.raises(ValueError, match=f"degree {degree} are not built in: allowed are 0 to 2"):
+    with pytest.raises(ValueError, match=f"degree {degree} are not built in: allowed are 0 to 3"):
         harmonic_basis(np.ones(3), degree)
 
 

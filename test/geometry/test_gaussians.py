@@ -65,5 +65,5 @@ def test_harmonics():
     rotation, harmonics = matrix_from_quaternion(rng.normal(size=(5, 4))), rng.normal(size=(5, 3, 9))
     ours, theirs = (rotate_harmonics(*x) for x in both(harmonics, rotation))
     np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-9, atol=1e-12)
-    with pytest.raises(ValueError, match="0 to 2"):
-        harmonic_basis(np.ones((1, 3)), 3)
+    with pytest.raises(ValueError, match="0 to 3"):
+        harmonic_basis(np.ones((1, 3)), 4)

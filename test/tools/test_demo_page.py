@@ -23,6 +23,8 @@ DEMO = Path(__file__).resolve().parents[2] / "tools" / "demo"
 @pytest.fixture
 def demo(monkeypatch):
     """Modules of the demo, whose names are not to stay in the way of others."""
+    for path in DEMO.glob("*.py"):  # as other programs' modules may be called
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(DEMO))
     import pages

@@ -35,9 +35,9 @@ UP = POSES["left"][:3, :3]
 """Rotation of a camera that looks along x of the rig, which the ground lies below."""
 LIVE = {
     "autostart", "input_qos", "input_qos_depth", "output_qos", "output_qos_depth", "diagnostics.period",
-    "diagnostics.max_latency",
+    "diagnostics.max_latency", "viewer.mode", "viewer.address", "viewer.rate", "viewer.size",
 }  # fmt: skip
-"""Of the live node: test/node/test_parameters.py."""
+"""Of the live node: test/node/test_parameters.py, test/node/test_viewing.py."""
 
 
 class Engine(KnownDepthEngine):
