@@ -24,6 +24,15 @@ def features():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _without_a_3d_view(request, monkeypatch):
+    """Hundreds of runs here nobody looks at: what their pages show is tested in test/bag/scene and test/bag/report."""
+    if request.path.parent.name in ("line", "run"):
+        from da3_ros.bag.run import reprocess
+
+        monkeypatch.setattr(reprocess, "write_view", lambda *_: None)
+
+
 @pytest.fixture
 def make(tmp_path):
     """Reprocess a bag with an estimator that has a memory; returns output and summary."""
