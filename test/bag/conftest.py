@@ -27,7 +27,7 @@ def features():
 @pytest.fixture(autouse=True)
 def _without_a_3d_view(request, monkeypatch):
     """Hundreds of runs here nobody looks at: what their pages show is tested in test/bag/scene and test/bag/report."""
-    if request.path.parent.name in ("line", "run"):
+    if request.node.nodeid.startswith(("test/bag/line/", "test/bag/run/")):
         from da3_ros.bag.run import reprocess
 
         monkeypatch.setattr(reprocess, "write_view", lambda *_: None)

@@ -64,9 +64,7 @@ def read_video(path: Path, reading: Reading) -> Source:
             f"{path.name} has {rate:.3g} pictures a second, --fps {reading.fps:g} asks for more: all are taken"
         )
     if turned:
-        notes.append(
-            f"{path.name} is turned by {turned} degrees, as it says; {size[0]} x {size[1]} pixels are its upright ones"
-        )
+        notes.append(f"{path.name} is turned upright, as it says; {size[0]} x {size[1]} pixels are its upright ones")
     notes.append(f"{path.name} says nothing of when it was taken: its first picture has the stamp {START_NS / 1e9:g} s")
     problems = []
     if len(times) < (1 - _MISSING) * told:
