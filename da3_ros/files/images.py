@@ -91,7 +91,10 @@ def find_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     results: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted((p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")), key=_natural)
+            inside = sorted(
+                (p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")),
+                key=lambda p: natural_key(str(p)),
+            )
             images = [p for p in inside if p.suffix.lower() in SUFFIXES]
             if not images:
                 folders = sorted(p.name for p in path.iterdir() if p.is_dir())
@@ -104,7 +107,7 @@ def find_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
             found += kept
         elif not path.exists() and re.search(r"[*?\[]", str(path)):
             folder = Path(path.anchor or ".")
-            images = sorted(folder.glob(str(path.relative_to(path.anchor))), key=_natural)
+            images = sorted(folder.glob(str(path.relative_to(path.anchor))), key=lambda p: natural_key(str(p)))
             if not images:
                 raise ValueError(f"no file fits the pattern {path}")
             kept, words = _photographs(path, images)
@@ -139,10 +142,10 @@ def _photographs(path: Path, images: list[Path]) -> tuple[list[Path], str]:
     return [image for image in images if image in kept], f"; left out: {words}{more}" if words else ""
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """A key by which img_2 comes before img_10."""
-    parts = re.split(r"(\d+)", str(path).casefold())
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A key by which img_2 comes before img_10, whatever the case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
 
 
 def _check(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from da3_ros.bag.sources.source import NOMINAL_FPS, Camera, Reading, Shot, Source, SourceError, Track
 from da3_ros.bag.sources.stamps import counted
+from da3_ros.files.images import natural_key
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.poses import invert
 
@@ -72,7 +73,7 @@ def read_colmap(root: Path, reading: Reading) -> Source:
     if not images:
         raise SourceError(f"{model} is a model without one image that has a pose: let COLMAP reconstruct first")
     folder = _pictures(root, model, [image.name for image in images])
-    there = sorted((i for i in images if (folder / i.name).is_file()), key=lambda i: _natural(i.name))
+    there = sorted((i for i in images if (folder / i.name).is_file()), key=lambda i: natural_key(i.name))
     problems = []
     if len(there) < len(images):
         missing = next(i.name for i in images if not (folder / i.name).is_file())
@@ -186,10 +187,3 @@ def _median_distance(content: Any, images: list[Any]) -> float:
         found = (points @ row[:3] + row[3]).tolist()
     ahead = [value for value in found if value > 0]
     return float(np.median(ahead)) if ahead else 0.0
-
-
-def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    import re
-
-    parts = re.split(r"(\d+)", name.casefold())
-    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)

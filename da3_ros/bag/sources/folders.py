@@ -11,7 +11,7 @@ from pathlib import Path
 from da3_ros.bag.sources.source import NOMINAL_FPS, Camera, Reading, Shot, Source, SourceError, in_order
 from da3_ros.bag.sources.stamps import counted, last_number, stamps_of_names
 from da3_ros.files.exif import QUARTER_TURNS, read_orientation
-from da3_ros.files.images import SUFFIXES, find_images
+from da3_ros.files.images import SUFFIXES, find_images, natural_key
 
 _HEAD = 1 << 16
 """Bytes of a file in which Exif data lie."""
@@ -90,8 +90,7 @@ def camera_name(text: str, taken: Sequence[str] | dict[str, Path] = ()) -> str:
 
 def natural(path: Path) -> tuple[tuple[int, int, str], ...]:
     """A key by which ``cam2`` comes before ``cam10``."""
-    parts = re.split(r"(\d+)", path.name.casefold())
-    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
+    return natural_key(path.name)
 
 
 def _is_picture(path: Path) -> bool:
