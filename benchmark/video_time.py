@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import da3_ros.cli  # noqa: F401  # isort: skip  # as the command does: it has NumPy leave the cores to the engine
+
 import cv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))

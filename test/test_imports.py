@@ -17,7 +17,7 @@ PACKAGE = ROOT / "da3_ros"
 # From the ground up, what stands on one floor beside each other: a room imports from lower floors only.
 HOUSES = {
     "da3_ros": (
-        {"geometry", "sync", "models", "atomic", "hub", "visual", "launching"},
+        {"geometry", "sync", "models", "atomic", "blas", "hub", "visual", "launching"},
         {"messages", "engines"},
         {"estimation", "network"},
         {"stream", "files", "render"},

@@ -6,3 +6,7 @@ estimate and publish), `listener` (transforms), `latched` (calibrations that wer
 come and does not), `viewing` (what shows it, where that was asked for), `compat` (distributions), `memory`; `__main__`
 starts it.
 """
+
+from da3_ros.blas import one_thread
+
+one_thread()  # before the node imports NumPy

@@ -180,10 +180,11 @@ def _moves(poses: Array, fixed: NDArray[np.bool_], bodies: Sequence[int]) -> Arr
 
 
 def _adjoint(T: Array) -> Array:
-    """(6, 6): a motion (translation, rotation) in frame b as one in frame a, for ``T_a_b``."""
-    out = np.kron(np.eye(2), T[:3, :3])
-    out[:3, 3:] = _cross(T[None, :3, 3])[0] @ T[:3, :3]
-    return np.asarray(out)
+    """(..., 6, 6): a motion (translation, rotation) in frame b as one in frame a, for ``T_a_b`` (..., 4, 4)."""
+    out = np.zeros((*T.shape[:-2], 6, 6))
+    rotation = out[..., :3, :3] = out[..., 3:, 3:] = T[..., :3, :3]
+    out[..., :3, 3:] = _cross(T[..., :3, 3]) @ rotation
+    return out
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,8 @@ class _Points:
     """The matches of all links in one row, so that the way to the normal equations is gone once, not link by link."""
 
     links: Sequence[Links]
-    of: NDArray[np.intp]
-    """(N,), number of the link of each point."""
+    of_i: NDArray[np.intp]
+    """(N,), view i of each point."""
     ranges: tuple[slice, ...]
     """Points of each link."""
     rays: Array
@@ -214,7 +215,7 @@ class _Points:
         lenses = [(link.camera_j.fx, link.camera_j.fy, link.camera_j.cx, link.camera_j.cy) for link in links]
         return _Points(
             links,
-            np.repeat(np.arange(len(links)), counts),
+            np.repeat([link.i for link in links], counts),
             tuple(slice(int(begin), int(end)) for begin, end in pairwise(ends)),
             np.concatenate([link.camera_i.rays(link.pixels_i)[:, :2] for link in links]).T.copy(),
             np.concatenate([link.pixels_j for link in links]).T.copy(),
@@ -234,82 +235,72 @@ def _normal_equations(
     index = np.arange(views) * 7 + 6
     normal[index, index] += 1 / noise.view**2
     gradient[index] += scales / noise.view**2
-    residual, jacobian, corrections[:] = _linearise(poses, scales, corrections, points, noise)
+    ends = np.array([(link.i, link.j) for link in points.links], int).reshape(-1, 2)
+    between = _inverted(poses)[ends[:, 1]] @ poses[ends[:, 0]]
+    residual, jacobian, corrections[:] = _linearise(between, scales, corrections, points, noise)
     squared = (residual**2).sum(axis=0)
     weight = 1 / (1 + squared / noise.outlier**2)
     weighted = jacobian * weight
-    for link, own in zip(points.links, points.ranges, strict=True):
-        block, slope = np.zeros((14, 14)), np.zeros(14)
-        for row in (0, 1):
-            block += weighted[row, :, own] @ jacobian[row, :, own].T
-            slope += weighted[row, :, own] @ residual[row, own]
-        i, j = slice(7 * link.i, 7 * link.i + 7), slice(7 * link.j, 7 * link.j + 7)
-        normal[i, i] += block[:7, :7]
-        normal[i, j] += block[:7, 7:]
-        normal[j, i] += block[7:, :7]
-        normal[j, j] += block[7:, 7:]
-        gradient[i] += slope[:7]
-        gradient[j] += slope[7:]
+    blocks, slopes = np.empty((len(ends), 7, 7)), np.empty((len(ends), 7))
+    for block, slope, own in zip(blocks, slopes, points.ranges, strict=True):
+        block[:] = weighted[0, :, own] @ jacobian[0, :, own].T + weighted[1, :, own] @ jacobian[1, :, own].T
+        slope[:] = weighted[0, :, own] @ residual[0, own] + weighted[1, :, own] @ residual[1, own]
+    # Only how j stands to i moves a point: a motion of i is the opposite one of j, in the axes of j.
+    both = np.zeros((len(ends), 7, 14))
+    both[:, :6, :6], both[:, 6, 6], both[:, :6, 7:13] = -_adjoint(between), 1.0, np.eye(6)
+    back = np.swapaxes(both, 1, 2)
+    places = (7 * ends[..., None] + np.arange(7)).reshape(-1, 14)
+    for place, block, slope in zip(places, back @ blocks @ both, (back @ slopes[..., None])[..., 0], strict=True):
+        normal[place[:, None], place] += block
+        gradient[place] += slope
     cost = float(np.log1p(squared / noise.outlier**2).sum()) / max(len(squared), 1)
     return normal, gradient, cost, weight
 
 
 def _linearise(
-    poses: Array, scales: Array, correction: Array, points: _Points, noise: Noise
+    between: Array, scales: Array, correction: Array, points: _Points, noise: Noise
 ) -> tuple[Array, Array, Array]:
-    """Whitened residuals (2, N), along the way of a pixel with depth and across it, their Jacobians (2, 14, N) by views
-    i and j, and the corrections (N,) of log depth that explain the residuals best.
+    """Whitened residuals (2, N), along the way of a pixel with depth and across it, their Jacobians (2, 7, N) by a
+    motion of view j and the log scale of view i, and the corrections (N,) of log depth that explain the residuals best.
+    between: T_j_i (L, 4, 4) of the links.
 
     Linear in log depth at the corrected depth, not at the estimated one: the way of a pixel with depth is curved, and
     the bias of a straight line would far exceed the noise.
     """
-    inverse = _inverted(poses)
-    between = np.array([inverse[link.j] @ poses[link.i] for link in points.links]).reshape(-1, 4, 4)
-    T_j_i = np.moveaxis(between[:, :3], 0, -1)[..., points.of]  # (3, 4, N)
-    rotation, moved = T_j_i[:, :3], T_j_i[:, 3]
-    scale = scales[np.array([link.i for link in points.links], int)][points.of]
-    z = points.depth * np.exp(scale + correction)
+    z = points.depth * np.exp(scales[points.of_i] + correction)
     x_i = np.stack([points.rays[0] * z, points.rays[1] * z, z])
-    rotated = (rotation * x_i).sum(axis=1)
-    x_j = rotated + moved
+    rotated, x_j = np.empty_like(x_i), np.empty_like(x_i)
+    for T_j_i, own in zip(between, points.ranges, strict=True):
+        rotated[:, own] = T_j_i[:3, :3] @ x_i[:, own]
+        x_j[:, own] = rotated[:, own] + T_j_i[:3, 3:]
     fx, fy, cx, cy = points.lens_j
     depth = np.maximum(x_j[2], 1e-2 * z)  # behind the camera: far off, and finite
     u, v = x_j[0] / depth, x_j[1] / depth
     fx_z, fy_z = fx / depth, fy / depth
-    off = np.stack([fx * u + cx, fy * v + cy]) - points.pixels_j
-    # The way of the pixel with log depth (2, N), its length and direction: whitened by the covariance above along it
-    # and across it, which is a turn of the residuals and nothing else.
-    way = np.stack([fx_z * (rotated[0] - u * rotated[2]), fy_z * (rotated[1] - v * rotated[2])])
-    length = np.hypot(way[0], way[1])
+    off_u, off_v = fx * u + cx - points.pixels_j[0], fy * v + cy - points.pixels_j[1]
+    # The way of the pixel with log depth, its length and direction: whitened by the covariance above along it and
+    # across it, which is a turn of the residuals and nothing else.
+    way_u, way_v = fx_z * (rotated[0] - u * rotated[2]), fy_z * (rotated[1] - v * rotated[2])
+    length = np.sqrt(way_u * way_u + way_v * way_v)
     still = length < _STILL  # depth moves no pixel: any direction will do
-    e_u, e_v = np.where(still, [[1.0], [0.0]], way / np.maximum(length, _STILL))
+    reach = np.where(still, 1.0, length)
+    e_u, e_v = np.where(still, 1.0, way_u / reach), np.where(still, 0.0, way_v / reach)
     along = 1 / np.sqrt(noise.pixel**2 + (noise.depth * length) ** 2)
     across = 1 / noise.pixel
-    residual = np.stack(
-        [along * (e_u * off[0] + e_v * off[1] - length * correction), across * (e_u * off[1] - e_v * off[0])]
-    )
-    better = -(noise.depth**2) * along * length * residual[0]
-    a_u, a_v, b_u, b_v = along * e_u * fx_z, along * e_v * fy_z, -across * e_v * fx_z, across * e_u * fy_z
-    project = np.array([[a_u, a_v, -(a_u * u + a_v * v)], [b_u, b_v, -(b_u * u + b_v * v)]])  # (2, 3, N)
-    turned = (project[:, :, None] * rotation).sum(axis=1)
-    jacobian = np.empty((2, 14, len(z)))
-    jacobian[:, 0:3], jacobian[:, 3:6] = turned, _crossed(x_i[None], turned)
+    lengthwise = along * (e_u * off_u + e_v * off_v - length * correction)
+    residual = np.stack([lengthwise, across * (e_u * off_v - e_v * off_u)])
+    better = -(noise.depth**2) * along * length * lengthwise
+    jacobian = np.empty((2, 7, len(z)))
+    for row, (by_u, by_v) in zip(
+        jacobian, ((along * e_u * fx_z, along * e_v * fy_z), (-across * e_v * fx_z, across * e_u * fy_z)), strict=True
+    ):
+        by_z = -(by_u * u + by_v * v)
+        np.negative((by_u, by_v, by_z), out=row[:3])
+        row[3] = by_v * x_j[2] - by_z * x_j[1]
+        row[4] = by_z * x_j[0] - by_u * x_j[2]
+        row[5] = by_u * x_j[1] - by_v * x_j[0]
     jacobian[0, 6], jacobian[1, 6] = along * length, 0.0
-    jacobian[:, 7:10], jacobian[:, 10:13] = -project, _crossed(project, x_j[None])
-    jacobian[:, 13] = 0.0
     return residual, jacobian, np.clip(better, -_MOST, _MOST)
-
-
-def _crossed(a: Array, b: Array) -> Array:
-    """Cross products of (..., 3, N) along the last axis but one."""
-    return np.stack(
-        [
-            a[..., 1, :] * b[..., 2, :] - a[..., 2, :] * b[..., 1, :],
-            a[..., 2, :] * b[..., 0, :] - a[..., 0, :] * b[..., 2, :],
-            a[..., 0, :] * b[..., 1, :] - a[..., 1, :] * b[..., 0, :],
-        ],
-        axis=-2,
-    )
 
 
 def _inverted(poses: Array) -> Array:
@@ -322,10 +313,10 @@ def _inverted(poses: Array) -> Array:
 
 
 def _cross(v: Array) -> Array:
-    """Matrices (N, 3, 3) with ``_cross(v) w = v x w``."""
-    out = np.zeros((len(v), 3, 3))
-    out[:, 0, 1], out[:, 0, 2], out[:, 1, 2] = -v[:, 2], v[:, 1], -v[:, 0]
-    out[:, 1, 0], out[:, 2, 0], out[:, 2, 1] = v[:, 2], -v[:, 1], v[:, 0]
+    """Matrices (..., 3, 3) with ``_cross(v) w = v x w``."""
+    out = np.zeros((*v.shape, 3))
+    out[..., 0, 1], out[..., 0, 2], out[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
+    out[..., 1, 0], out[..., 2, 0], out[..., 2, 1] = v[..., 2], -v[..., 1], v[..., 0]
     return out
 
 
@@ -333,7 +324,7 @@ def _exp(step: Array) -> Array:
     """Exponential map of SE(3): rigid motion (4, 4) of a translation and a rotation vector (6,)."""
     out = np.eye(4)
     angle = float(np.linalg.norm(step[3:]))
-    w = _cross(step[None, 3:])[0]
+    w = _cross(step[3:])
     squared = w @ w
     if angle < 1e-4:
         sine, a, b = 1.0, 0.5, 1 / 6

@@ -61,16 +61,13 @@ def match(a: Features, b: Features, ratio: float) -> NDArray[np.int64]:
     """Indices (M, 2) into the keypoints of `a` and `b`: mutual nearest neighbours that pass the ratio test."""
     if len(a.pixels) < 2 or len(b.pixels) < 2:
         return np.zeros((0, 2), np.int64)
-    # The matrix product tells the order in a fraction of the time that all distances take.
-    apart = a.descriptors @ b.descriptors.T
-    apart *= -2
-    apart += np.square(a.descriptors).sum(axis=1)[:, None]
-    apart += np.square(b.descriptors).sum(axis=1)
-    back = apart.argmin(axis=0)
-    rows = np.arange(len(apart))
-    first = apart.argmin(axis=1)
-    apart[rows, first] = np.inf
-    second = apart.argmin(axis=1)
+    # Between descriptors of unit length the product tells the order, in a fraction of the time that distances take.
+    alike = a.descriptors @ b.descriptors.T
+    back = alike.argmax(axis=0)
+    rows = np.arange(len(alike))
+    first = alike.argmax(axis=1)
+    alike[rows, first] = -np.inf
+    second = alike.argmax(axis=1)
     near, next_near = (np.linalg.norm(a.descriptors - b.descriptors[at], axis=1) for at in (first, second))
     kept = (near < ratio * next_near) & (back[first] == rows)
     found = np.stack([rows[kept], first[kept]], axis=1)
