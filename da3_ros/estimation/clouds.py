@@ -37,6 +37,16 @@ class Cloud(NamedTuple):
         """Some of the points, in this order."""
         return Cloud(self.points[rows], self.colours[rows], self.confidence[rows], self.view[rows], self.doubt[rows])
 
+    def surest_first(self) -> NDArray[np.intp]:
+        """Rows (N,) in order: those with the least doubt, and those of higher confidence among ones that are alike in
+        that. Points that are alike in both come in any order.
+        """
+        # Floats that are not negative are in the order of their bits, and one key sorts many times faster than two.
+        doubt, confidence = (
+            (np.fmax(each, 0) + np.float32(0)).view(np.uint32) for each in (self.doubt, self.confidence)
+        )
+        return np.argsort(doubt.astype(np.uint64) << np.uint64(32) | (~confidence).astype(np.uint64))
+
 
 def fuse_views(
     views: Sequence[ViewEstimate],

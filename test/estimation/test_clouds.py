@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from da3_ros.estimation import PoseEstimate, ViewEstimate
-from da3_ros.estimation.clouds import MAX_STDDEV, doubt, fuse_views
+from da3_ros.estimation.clouds import MAX_STDDEV, Cloud, doubt, fuse_views
 from da3_ros.estimation.refinement.uncertainty import NETWORK
 from da3_ros.geometry import CameraModel
 from da3_ros.stream.specs import SPECS
@@ -58,3 +58,25 @@ def test_the_node_leaves_out_what_is_worse_than_a_network_alone():
     """A view of which nothing is measured keeps all of its points."""
     assert MAX_STDDEV > 1.2 * NETWORK
     assert {spec.name: spec.default for spec in SPECS}["cloud.max_stddev"] == MAX_STDDEV
+
+
+def test_the_surest_points_come_first():
+    doubt, confidence = (0.2, np.inf, 0.1, 0.2, np.inf, 0.0, -0.0, 0.1), (1.0, 3.0, 1.0, 5.0, np.inf, 2.0, 1.0, np.nan)
+    size = len(doubt)
+    cloud = Cloud(
+        np.zeros((size, 3), np.float32),
+        np.zeros((size, 3), np.uint8),
+        np.array(confidence, np.float32),
+        np.zeros(size, np.intp),
+        np.array(doubt, np.float32),
+    )
+    assert cloud.surest_first().tolist() == [5, 6, 2, 7, 3, 0, 4, 1]
+
+
+def test_the_order_of_many_points_is_that_of_both_keys():
+    rng = np.random.default_rng(3)
+    shares = rng.choice(np.append(rng.random(50), np.inf), 3000).astype(np.float32)
+    confidence = rng.permutation(3000).astype(np.float32)
+    nothing = np.zeros((3000, 3))
+    cloud = Cloud(nothing.astype(np.float32), nothing.astype(np.uint8), confidence, np.arange(3000), shares)
+    np.testing.assert_array_equal(cloud.surest_first(), np.lexsort((-confidence, shares)))

@@ -116,7 +116,7 @@ def relate(frames: Sequence[KeyFrame], number_a: int, number_b: int, config: Mat
     for _ in range(3):  # pose and ratio of the two units depend on each other
         depths = [a.view.depth, (b.view.depth * np.float32(ratio)).astype(np.float32)]
         sample = sample_by(depths)
-        found = pair_pose(pair, sample, None, config)
+        found = pair_pose(pair, sample, None, config, None if found is None else found.T_i_j)
         if found is None or found.explained < 2 * config.min_matches:
             return None
         change = _depth_ratio(pair, sample, found.T_i_j)

@@ -167,13 +167,10 @@ def align(shared: list[Shared], noise: AlignmentNoise | None = None) -> Similari
         raise ValueError("two chunks without a common view cannot be aligned")
     noise = noise or AlignmentNoise()
     start = _first_guess(shared)
-    terms = [_Terms.of(view, noise) for view in shared]
-
-    def residuals(vector: Array) -> Array:
-        guess = Similarity.from_vector(vector)
-        return np.concatenate([part for term in terms for part in term.residuals(guess)])
-
-    found = least_squares(residuals, start.vector(), x_scale="jac", max_nfev=30)
+    terms = _Terms.of(shared, noise)
+    found = least_squares(
+        lambda vector: terms.residuals(Similarity.from_vector(vector)), start.vector(), x_scale="jac", max_nfev=30
+    )
     return Similarity.from_vector(found.x)
 
 
@@ -216,35 +213,44 @@ def _good(view: Shared) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class _Terms:
-    """What one shared view says."""
+    """What the shared views say, in one row: a residual is asked for hundreds of times."""
 
     points_a: Array
+    """(N, 3), of all views, each in its chunk's frame and unit."""
     points_b: Array
-    sigma: Array
-    share: float
-    """Of each point's residual: neighbours say the same."""
+    weight: Array
+    """(N, 1), the inverse of each point's standard deviation."""
+    share: Array
+    """(N, 1), of each point's residual: neighbours say the same."""
     T_a_camera: Array
+    """(V, 4, 4)."""
     T_b_camera: Array
     rotation_sigma: float
-    position_sigma: float
+    position_sigma: Array
+    """(V, 1)."""
 
     @classmethod
-    def of(cls, view: Shared, noise: AlignmentNoise) -> _Terms:
-        good = _good(view)
-        rays, a, b = view.rays[good], view.depth_a[good].astype(np.float64), view.depth_b[good].astype(np.float64)
-        weight = view.confidence[good].astype(np.float64)
-        weight = weight / max(weight.mean(), 1e-12) if len(weight) else weight
-        sigma = noise.depth * a / np.sqrt(np.maximum(weight, 1e-3))
-        points_a = (rays * a[:, None]) @ view.T_a_camera[:3, :3].T + view.T_a_camera[:3, 3]
-        points_b = (rays * b[:, None]) @ view.T_b_camera[:3, :3].T + view.T_b_camera[:3, 3]
-        reach = float(np.median(a)) if len(a) else 1.0
-        share = min(1.0, np.sqrt(noise.points / max(len(a), 1)))
-        position = noise.position * reach
-        return cls(points_a, points_b, sigma, share, view.T_a_camera, view.T_b_camera, noise.rotation, position)
+    def of(cls, shared: Sequence[Shared], noise: AlignmentNoise) -> _Terms:
+        rows = []
+        for view in shared:
+            good = _good(view)
+            rays, a, b = view.rays[good], view.depth_a[good].astype(np.float64), view.depth_b[good].astype(np.float64)
+            weight = view.confidence[good].astype(np.float64)
+            weight = weight / max(weight.mean(), 1e-12) if len(weight) else weight
+            sigma = noise.depth * a / np.sqrt(np.maximum(weight, 1e-3))
+            points_a = (rays * a[:, None]) @ view.T_a_camera[:3, :3].T + view.T_a_camera[:3, 3]
+            points_b = (rays * b[:, None]) @ view.T_b_camera[:3, :3].T + view.T_b_camera[:3, 3]
+            share = min(1.0, np.sqrt(noise.points / max(len(a), 1)))
+            reach = float(np.median(a)) if len(a) else 1.0
+            rows.append((points_a, points_b, 1 / sigma[:, None], np.full((len(a), 1), share), noise.position * reach))
+        *points, position = zip(*rows, strict=True)
+        poses = (np.stack([getattr(view, name) for view in shared]) for name in ("T_a_camera", "T_b_camera"))
+        return cls(*map(np.concatenate, points), *poses, noise.rotation, np.array(position)[:, None])
 
-    def residuals(self, guess: Similarity) -> list[Array]:
-        gap = self.share * cauchy((guess.points(self.points_b) - self.points_a) / self.sigma[:, None])
-        turn = self.T_a_camera[:3, :3].T @ guess.rotation @ self.T_b_camera[:3, :3]
-        shift = guess.points(self.T_b_camera[:3, 3]) - self.T_a_camera[:3, 3]
+    def residuals(self, guess: Similarity) -> Array:
+        """(3 N + 6 V,): of points, of the cameras' rotations and of their positions."""
+        gap = self.share * cauchy((guess.points(self.points_b) - self.points_a) * self.weight)
+        turn = np.swapaxes(self.T_a_camera[:, :3, :3], 1, 2) @ guess.rotation @ self.T_b_camera[:, :3, :3]
+        shift = guess.points(self.T_b_camera[:, :3, 3]) - self.T_a_camera[:, :3, 3]
         turned = _vector(turn) / self.rotation_sigma
-        return [gap.ravel(), turned, shift / self.position_sigma]
+        return np.concatenate([gap.ravel(), turned.ravel(), (shift / self.position_sigma).ravel()])

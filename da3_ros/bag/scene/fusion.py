@@ -71,7 +71,7 @@ class Fusion:
 
     def _thinned(self, cloud: Cloud) -> Cloud:
         """The surest point of each voxel."""
-        order = np.lexsort((-cloud.confidence, cloud.doubt))
+        order = cloud.surest_first()
         rows = order[voxel_downsample(cloud.points[order], self.voxel)]
         return cloud.part(rows)
 

@@ -61,8 +61,10 @@ def match(a: Features, b: Features, ratio: float) -> NDArray[np.int64]:
     """Indices (M, 2) into the keypoints of `a` and `b`: mutual nearest neighbours that pass the ratio test."""
     if len(a.pixels) < 2 or len(b.pixels) < 2:
         return np.zeros((0, 2), np.int64)
-    # Between descriptors of unit length the product tells the order, in a fraction of the time that distances take.
-    alike = a.descriptors @ b.descriptors.T
+    # One matrix product tells the order in a fraction of the time that all distances take: -|a - b|^2 / 2.
+    half_a, half_b = (-0.5 * np.square(each.descriptors).sum(axis=1, keepdims=True) for each in (a, b))
+    ones_a, ones_b = np.ones_like(half_a), np.ones_like(half_b)
+    alike = np.hstack([a.descriptors, half_a, ones_a]) @ np.hstack([b.descriptors, ones_b, half_b]).T
     back = alike.argmax(axis=0)
     rows = np.arange(len(alike))
     first = alike.argmax(axis=1)

@@ -254,24 +254,32 @@ class PairPose:
 
 
 def pair_pose(
-    pair: PairMatches, depth: SampleDepth, guess: Mapping[int, Array] | None, config: MatchesConfig
+    pair: PairMatches,
+    depth: SampleDepth,
+    guess: Mapping[int, Array] | None,
+    config: MatchesConfig,
+    begin: Array | None = None,
 ) -> PairPose | None:
     """Pose between the two views of a pair; None where too few matches agree on one. guess: T_world_camera (4, 4) of
-    both views, tried as a start besides those from the matches.
+    both views, tried as a start besides those from the matches. begin: T_i_j (4, 4) by other depth of the same matches,
+    which is adjusted, instead of one being sought anew.
     """
     found = links_of(pair, depth, config.min_matches)
     if not found:
         return None
     there, back = replace(found[0], i=0, j=1), replace(found[1], i=1, j=0)
-    T_j_i = None if guess is None else invert(guess[pair.j]) @ guess[pair.i]
     fixed = np.array([True, False])
-    starts = [np.stack([np.eye(4), invert(start)]) for start in _first_guesses(there, back, T_j_i)]
-    # A few steps tell which start leads to the best explanation; only that way is gone to its end.
-    some = [_thinned(link) for link in (there, back)]
-    begun = [adjust(start, some, fixed, config.noise, iterations=_FEW) for start in starts]
-    first = min(begun, key=lambda result: result.cost)
+    if begin is None:
+        T_j_i = None if guess is None else invert(guess[pair.j]) @ guess[pair.i]
+        starts = [np.stack([np.eye(4), invert(start)]) for start in _first_guesses(there, back, T_j_i)]
+        # A few steps tell which start leads to the best explanation; only that way is gone to its end.
+        some = [_thinned(link) for link in (there, back)]
+        begun = [adjust(start, some, fixed, config.noise, iterations=_FEW) for start in starts]
+        first = min(begun, key=lambda result: result.cost).poses
+    else:
+        first = np.stack([np.eye(4), begin])
     # All views are adjusted together afterwards.
-    best = adjust(first.poses, [there, back], fixed, config.noise, tolerance=_NEAR)
+    best = adjust(first, [there, back], fixed, config.noise, tolerance=_NEAR)
     explained = _mean_explained(best)
     if explained < config.min_matches:
         return None
