@@ -143,9 +143,9 @@ def _photographs(path: Path, images: list[Path]) -> tuple[list[Path], str]:
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A key by which img_2 comes before img_10, whatever the case."""
+    """A key by which img_2 comes before img_10, whatever the case; names that differ in nothing else by that."""
     parts = re.split(r"(\d+)", name.casefold())
-    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
+    return (*((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts), (0, 0, name))
 
 
 def _check(path: Path, data: bytes) -> None:

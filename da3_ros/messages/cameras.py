@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.messages.errors import MessageError, Say, guarded, quiet
+from da3_ros.messages.kinds import CAMERA_INFO
 from da3_ros.messages.lenses import decode_lens
 from da3_ros.messages.types import MessageTypes, is_generated
 
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _CALIBRATE = "calibrate the camera (camera_calibration) and let its driver publish the result"
 _LEAST_FOCAL = 0.04
 """Of the longer side of the image: a pinhole camera of 170 degrees, a fisheye of 1400."""

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.messages.errors import MessageError, guarded
+from da3_ros.messages.kinds import CLOUD
 from da3_ros.messages.types import MessageTypes
 
-CLOUD = "sensor_msgs/msg/PointCloud2"
 FIELDS = ("x", "y", "z", "rgb", "confidence")
 POINT_STEP = 4 * len(FIELDS)
 _FLOAT32 = 7  # PointField.FLOAT32

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.messages.errors import MessageError, Say, guarded, quiet
+from da3_ros.messages.kinds import COMPRESSED, IMAGE
 from da3_ros.messages.pictures import MOST_PIXELS, decode_picture, values_of
 from da3_ros.messages.types import MessageTypes
 
 MAX_DEPTH_16UC1 = 65.535  # metres: the largest number of millimetres in 16 bits
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from da3_ros.messages.kinds import TRANSFORMS
 from da3_ros.node.compat import incompatible_qos_callback, qos_profile
 from da3_ros.stream.transforms import TransformTree, add_transforms
-
-KIND = "tf2_msgs/msg/TFMessage"
 
 
 class TransformListener:
@@ -56,11 +55,11 @@ class TransformListener:
 
     def _on_moving(self, message: Any) -> None:
         self._add(message, static=False)
-        self._heard("/tf", KIND, message)
+        self._heard("/tf", TRANSFORMS, message)
 
     def _on_static(self, message: Any) -> None:
         self._add(message, static=True)
-        self._heard("/tf_static", KIND, message)
+        self._heard("/tf_static", TRANSFORMS, message)
 
     def _add(self, message: Any, *, static: bool) -> None:
         for parent, child, error in add_transforms(self._tree, message, static=static):

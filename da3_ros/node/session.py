@@ -18,9 +18,9 @@ from rclpy.duration import Duration
 
 from da3_ros.estimation import Estimator
 from da3_ros.messages import MessageTypes, stamp_to_ns
+from da3_ros.messages.kinds import CAMERA_INFO, CLOUD, COMPRESSED, IMAGE, TRANSFORMS
 from da3_ros.node.compat import incompatible_qos_callback, incompatible_subscriber_callback, qos_profile, steady_timer
 from da3_ros.node.latched import LatchedSubscriptions
-from da3_ros.node.listener import KIND as TRANSFORMS
 from da3_ros.node.listener import TransformListener
 from da3_ros.node.viewing import viewer_of
 from da3_ros.node.watchdog import Watchdog
@@ -34,7 +34,6 @@ from da3_ros.sync import FrameBuffer, FrameSet
 
 PATIENCE_S = 0.05
 """An image waits so long for the CameraInfo of its stamp, where each has one: some drivers send it just after."""
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 
 def _log(logger: Any, level: int, text: str) -> None:
@@ -202,7 +201,7 @@ class Session:
     def _subscribe(self, camera: CameraParameters) -> None:
         node, types = self._node, self._types
         compressed = camera.transport == "compressed"
-        kind = types["sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"]
+        kind = types[COMPRESSED if compressed else IMAGE]
         profile = self._input_profile()
         images = [topic for topic in (camera.image_topic, camera.plain_topic) if topic]
         wanted = [(kind, topic, partial(self._on_image, camera.name)) for topic in images]
@@ -238,9 +237,9 @@ class Session:
         """Metric points for the scale; costs nothing while nobody publishes them."""
         reference, names = self._pipeline.reference, self._parameters.reference
         wanted = [
-            ("sensor_msgs/msg/PointCloud2", names.points_topic, reference.add_cloud),
-            ("sensor_msgs/msg/Image", names.depth_topic, reference.add_depth),
-            ("sensor_msgs/msg/CameraInfo", names.depth_info_topic, reference.set_depth_info),
+            (CLOUD, names.points_topic, reference.add_cloud),
+            (IMAGE, names.depth_topic, reference.add_depth),
+            (CAMERA_INFO, names.depth_info_topic, reference.set_depth_info),
         ]
         for kind, topic, callback in wanted:
             events = incompatible_qos_callback(partial(self._on_incompatible_qos, "", topic))

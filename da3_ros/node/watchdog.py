@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from da3_ros.messages.kinds import COMPRESSED, IMAGE
 from da3_ros.node.compat import describe_publishers, steady_timer
 from da3_ros.stream.diagnostics import WARN, Health
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
@@ -133,7 +134,7 @@ class Watchdog:
     def _report_silence(self, camera: CameraParameters, seconds: float) -> None:
         names = [name for name in (camera.image_topic, camera.plain_topic) if name]
         found = [describe_publishers(self._node, self._node.resolve_topic_name(name)) for name in names]
-        wanted = "sensor_msgs/msg/CompressedImage" if camera.transport == "compressed" else "sensor_msgs/msg/Image"
+        wanted = COMPRESSED if camera.transport == "compressed" else IMAGE
         at = next((i for i, entry in enumerate(found) if entry[0]), None)
         publishers, kinds = found[at or 0]
         topic = " or ".join(names) if at is None else names[at]

@@ -23,6 +23,7 @@ from da3_ros.messages import (
     encode_rgb,
     encode_transform,
 )
+from da3_ros.messages.kinds import CAMERA_INFO, CLOUD, IMAGE, TRANSFORMS
 from da3_ros.stream.parameters import NodeParameters
 from da3_ros.sync import FrameSet
 from da3_ros.visual import depth_to_color
@@ -84,16 +85,16 @@ class CameraOutputs:
         def publisher(kind: str, topic: str) -> Publisher:
             return advertise(kind, f"{camera}/{topic}", qos)
 
-        self.depth = publisher("sensor_msgs/msg/Image", "depth/image_rect")
-        self.info = publisher("sensor_msgs/msg/CameraInfo", "depth/camera_info")
-        self.color = publisher("sensor_msgs/msg/Image", "depth/image_color")
-        self.stddev = publisher("sensor_msgs/msg/Image", "depth/stddev")
-        self.confidence = publisher("sensor_msgs/msg/Image", "confidence/image")
-        self.points = publisher("sensor_msgs/msg/PointCloud2", "points")
+        self.depth = publisher(IMAGE, "depth/image_rect")
+        self.info = publisher(CAMERA_INFO, "depth/camera_info")
+        self.color = publisher(IMAGE, "depth/image_color")
+        self.stddev = publisher(IMAGE, "depth/stddev")
+        self.confidence = publisher(IMAGE, "confidence/image")
+        self.points = publisher(CLOUD, "points")
         self.pose = publisher("geometry_msgs/msg/PoseWithCovarianceStamped", "pose")
         self.millimetres: Publisher | None = None
         if parameters.depth_millimetres:
-            self.millimetres = publisher("sensor_msgs/msg/Image", "depth/image_raw")
+            self.millimetres = publisher(IMAGE, "depth/image_raw")
 
     def all(self) -> list[Publisher]:
         """Every publisher that exists."""
@@ -157,14 +158,14 @@ class Outputs:
             name: CameraOutputs(advertise, types, name, parameters, reuse=reuse) for name in parameters.names
         }
         qos = Qos(parameters.output_qos.depth, parameters.output_qos.profile)
-        self._fused = advertise("sensor_msgs/msg/PointCloud2", "points", qos)
+        self._fused = advertise(CLOUD, "points", qos)
         self._encode_fused = CloudEncoder(types, reuse=reuse)
         self._last_fused_ns: int | None = None
         self._odometry = advertise("nav_msgs/msg/Odometry", "odometry", qos)
         self._latency = advertise("diagnostic_msgs/msg/DiagnosticArray", "latency", qos)
         self._tf: Publisher | None = None
         if parameters.publish_tf or parameters.odometry.publish_tf:
-            self._tf = advertise("tf2_msgs/msg/TFMessage", "/tf", Qos(100))
+            self._tf = advertise(TRANSFORMS, "/tf", Qos(100))
 
     def all(self) -> list[Publisher]:
         """Every publisher that exists."""
@@ -205,7 +206,7 @@ class Outputs:
         if self._tf is not None and chosen.publish_tf:
             header = types.header(stamp_ns, chosen.frame + mark)
             transform = encode_transform(types, odometry.T_start_body, header, child_frame)
-            self._tf.publish(types["tf2_msgs/msg/TFMessage"](transforms=[transform]))
+            self._tf.publish(types[TRANSFORMS](transforms=[transform]))
 
     def publish_latency(self, stages: Mapping[str, float], stamp_ns: int) -> None:
         """Milliseconds of every stage of the set with this stamp; `total` goes from its stamp to its publish."""
@@ -263,7 +264,7 @@ class Outputs:
             for view in views
             if view.estimate.pose.source != "none"
         ]
-        self._tf.publish(types["tf2_msgs/msg/TFMessage"](transforms=transforms))
+        self._tf.publish(types[TRANSFORMS](transforms=transforms))
 
 
 def _wanted(publisher: Publisher) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from photographs import encoded
 
 from da3_ros.files.exif import read_orientation
-from da3_ros.files.images import find_images, read_image, read_picture
+from da3_ros.files.images import find_images, read_image, read_picture, natural_key
 
 PICTURE = np.zeros((20, 30, 3), np.uint8)
 PICTURE[:, :10], PICTURE[:8, 10:], PICTURE[8:, 10:] = (220, 30, 30), (30, 200, 40), (20, 40, 210)
@@ -109,6 +109,13 @@ def test_names_that_are_not_ascii(tmp_path):
     path = tmp_path / "Büro 1 – Übersicht 東京.png"
     path.write_bytes(encoded("png", PICTURE))
     np.testing.assert_array_equal(read_image(path), PICTURE)
+
+
+def test_names_are_in_the_order_that_people_count_in():
+    names = ["b.png", "IMG_10.png", "img_2.png", "img_02b.png", "Img_2.png", "img.png", "a1", "A1", "7.png"]
+    expected = ["7.png", "A1", "a1", "b.png", "img.png", "Img_2.png", "img_2.png", "img_02b.png", "IMG_10.png"]
+    for turn in range(len(names)):  # wherever a folder begins, as file systems have it
+        assert sorted(names[turn:] + names[:turn], key=natural_key) == expected
 
 
 def test_folders_and_patterns(tmp_path, monkeypatch):

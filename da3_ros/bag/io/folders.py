@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from da3_ros.bag.io.containers import SUFFIXES, is_recording, looks_like_one, un
 from da3_ros.bag.io.findings import Findings
 from da3_ros.bag.sources import KINDS
 from da3_ros.files.images import SUFFIXES as PICTURES
+from da3_ros.files.images import natural_key
 
 METADATA = "metadata.yaml"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -56,7 +56,7 @@ def find_members(path: Path, findings: Findings) -> Members:
         return Members([path])
     if not path.is_dir():
         raise BagError(f"{path} is neither a file nor a folder: give a folder with {METADATA}, or a recorded file")
-    found = _one_of_each(sorted(filter(_is_file, path.iterdir()), key=natural), findings)
+    found = _one_of_each(sorted(filter(_is_file, path.iterdir()), key=lambda p: natural_key(p.name)), findings)
     content = _content(path / METADATA, findings)
     if content is None or not content.names:
         if not found:
@@ -168,7 +168,7 @@ def _nothing_in(folder: Path) -> str:
 
 def bags_below(folder: Path) -> list[str]:
     """Names of the folders in a folder that hold recordings."""
-    inner = sorted((entry for entry in folder.iterdir() if entry.is_dir()), key=natural)
+    inner = sorted((entry for entry in folder.iterdir() if entry.is_dir()), key=lambda p: natural_key(p.name))
     return [entry.name for entry in inner if (entry / METADATA).exists() or any(map(_is_file, _entries(entry)))]
 
 
@@ -177,8 +177,3 @@ def _entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:  # a folder of someone else
         return []
-
-
-def natural(path: Path) -> tuple[Any, ...]:
-    """Sorts ``bag_2`` before ``bag_10``."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name))

@@ -243,9 +243,17 @@ class _Terms:
             share = min(1.0, np.sqrt(noise.points / max(len(a), 1)))
             reach = float(np.median(a)) if len(a) else 1.0
             rows.append((points_a, points_b, 1 / sigma[:, None], np.full((len(a), 1), share), noise.position * reach))
-        *points, position = zip(*rows, strict=True)
-        poses = (np.stack([getattr(view, name) for view in shared]) for name in ("T_a_camera", "T_b_camera"))
-        return cls(*map(np.concatenate, points), *poses, noise.rotation, np.array(position)[:, None])
+        points_a, points_b, weights, shares, position = zip(*rows, strict=True)
+        return cls(
+            np.concatenate(points_a),
+            np.concatenate(points_b),
+            np.concatenate(weights),
+            np.concatenate(shares),
+            np.stack([view.T_a_camera for view in shared]),
+            np.stack([view.T_b_camera for view in shared]),
+            noise.rotation,
+            np.array(position)[:, None],
+        )
 
     def residuals(self, guess: Similarity) -> Array:
         """(3 N + 6 V,): of points, of the cameras' rotations and of their positions."""

@@ -11,9 +11,9 @@ import numpy as np
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.pictures import Picture
 from da3_ros.messages import decode_baseline
+from da3_ros.messages.kinds import CAMERA_INFO
 from da3_ros.stream.names import words
 
-INFO = "sensor_msgs/msg/CameraInfo"
 _SAME = 2e-3
 """Of the image's size: focal lengths and centres that differ by less are of one camera, whatever the scale."""
 _METRES = 1e-3
@@ -34,7 +34,7 @@ class Calibration:
 
 def find_infos(recording: Recording) -> dict[str, Calibration]:
     """Topics of calibrations."""
-    topics = {name for name, topic in recording.topics.items() if topic.kind == INFO and topic.count}
+    topics = {name for name, topic in recording.topics.items() if topic.kind == CAMERA_INFO and topic.count}
     found = dict.fromkeys(topics, Calibration())
     for name, message in recording.first(topics).items():
         try:

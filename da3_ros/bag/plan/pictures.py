@@ -18,10 +18,10 @@ from da3_ros.bag.plan.samples import first_readable, holds_pixels
 from da3_ros.bag.plan.wrapped import VALUES, look_inside
 from da3_ros.messages import MessageError, why_no_picture
 from da3_ros.messages.images import is_depth_encoding
+from da3_ros.messages.kinds import COMPRESSED, IMAGE
 from da3_ros.messages.pictures import decode_picture, structure, values_of
 from da3_ros.stream.names import base, camera_of, parts, says_depth, says_infrared
 
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _DEPTH = "depth or other values, no picture; for the scale and the refinement name depth by scale.depth_topic"
 _UNCLEAR = (
     "16UC1 is depth, which neither topic nor frame says, or 16-bit values without a meaning (thermal, infrared): "

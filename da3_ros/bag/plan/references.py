@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.calibrations import INFO
 from da3_ros.bag.plan.outputs import full_name
-from da3_ros.bag.plan.pictures import IMAGE
+from da3_ros.messages.kinds import CAMERA_INFO, CLOUD, IMAGE
 from da3_ros.stream.parameters import SPECS, NodeParameters
 
-_KINDS = {"points": "sensor_msgs/msg/PointCloud2", "depth": IMAGE, "info": INFO}
+_KINDS = {"points": CLOUD, "depth": IMAGE, "info": CAMERA_INFO}
 
 
 def find_references(
@@ -50,7 +49,7 @@ def find_references(
     depth, (setting, info) = names.depth_topic, wanted["info"]
     has_depth = "depth" in found.values() and topics[full_name(depth)].count
     if has_depth and "info" not in found.values() and setting not in "".join(wrong):
-        infos = [other for other, it in topics.items() if it.kind == INFO and it.count]
+        infos = [other for other, it in topics.items() if it.kind == CAMERA_INFO and it.count]
         nearest = difflib.get_close_matches(full_name(depth), infos, 5, 0.0)
         there = f"there are {', '.join(nearest)}" if nearest else "the recording has no CameraInfo at all"
         wrong.append(f"scale.depth_topic = {depth} has no effect: its CameraInfo is not on {info} ({setting}); {there}")

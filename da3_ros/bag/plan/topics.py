@@ -11,10 +11,11 @@ from typing import Any
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.calibrations import INFO, Calibration, find_infos, info_of_frame, named_info
+from da3_ros.bag.plan.calibrations import Calibration, find_infos, info_of_frame, named_info
 from da3_ros.bag.plan.choice import find_pictures
-from da3_ros.bag.plan.pictures import COMPRESSED, IMAGE, Picture, first_size
+from da3_ros.bag.plan.pictures import Picture, first_size
 from da3_ros.bag.plan.samples import alternating_frames
+from da3_ros.messages.kinds import CAMERA_INFO, COMPRESSED, IMAGE
 from da3_ros.stream.names import base, parts
 from da3_ros.stream.parameters import CameraParameters, NodeParameters
 
@@ -151,7 +152,7 @@ def check_topics(recording: Recording, parameters: NodeParameters) -> None:
     for camera in parameters.cameras:
         wanted = [(camera.image_topic, COMPRESSED if camera.transport == "compressed" else IMAGE)]
         if camera.camera_info_topic:
-            wanted.append((camera.camera_info_topic, INFO))
+            wanted.append((camera.camera_info_topic, CAMERA_INFO))
         for name, kind in wanted:
             topic = topics.get(name)
             if topic is None or not topic.count:
@@ -159,7 +160,7 @@ def check_topics(recording: Recording, parameters: NodeParameters) -> None:
                 near = difflib.get_close_matches(name, similar, 3, 0.3) or similar[:5]
                 setting = f"{camera.name}.{'image_topic' if name == camera.image_topic else 'camera_info_topic'}"
                 have = f"it has {', '.join(near)}" if near else f"it has no {kind} at all"
-                empty = "" if kind != INFO else " (empty: no calibration, depth is relative)"
+                empty = "" if kind != CAMERA_INFO else " (empty: no calibration, depth is relative)"
                 problems.append(f"{name} is not in the recording; {have}; set {setting}{empty}")
             elif topic.kind != kind:
                 problems.append(f"{name} is a {topic.kind}, wanted {kind}; set {camera.name}.transport")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
 from da3_ros.bag.plan.places import LOOKED_AT, check_places, placed
+from da3_ros.messages.kinds import TRANSFORMS
 from da3_ros.stream.names import camera_of, parts
 
-TRANSFORMS = "tf2_msgs/msg/TFMessage"
 _NUMBER = re.compile(r"[_-]?[0-9]+")
 
 

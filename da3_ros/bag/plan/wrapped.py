@@ -15,8 +15,8 @@ from rosbags.interfaces import Nodetype
 from da3_ros.bag.io.reader import Recording, Topic
 from da3_ros.bag.plan.samples import first_readable, holds_pixels
 from da3_ros.messages.images import DECODE_VIDEO, is_depth_encoding
+from da3_ros.messages.kinds import COMPRESSED, IMAGE
 
-IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 VALUES = re.compile(r"(16S|32S|32F|64F)C[1-4]?")
 """Encodings of measured values and of labels, not of light."""
 _REPUBLISH = "`ros2 run image_transport republish {} raw`"
@@ -120,7 +120,7 @@ def _fields(recording: Recording, name: str) -> Mapping[str, Any]:
 
 def _images_in(known: Mapping[str, Any], kind: str, depth: int = 0) -> Iterator[tuple[str, ...]]:
     """Names of the fields that lead to images, in a type and those that it is made of."""
-    if kind in IMAGES:
+    if kind in (IMAGE, COMPRESSED):
         yield ()
     elif kind in known and depth < _DEEPEST:
         for field, described in known[kind][1]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.plan.pictures import COMPRESSED, IMAGE
-from da3_ros.bag.plan.topics import INFO, CameraTopic, choose_cameras, find_cameras
+from da3_ros.bag.plan.topics import CameraTopic, choose_cameras, find_cameras
+from da3_ros.messages.kinds import CAMERA_INFO, COMPRESSED, IMAGE
 from da3_ros.stream.names import is_rectified
 from da3_training.bags.depth_messages import is_depth
 from da3_training.bags.options import BagOptions
@@ -125,7 +125,7 @@ def _info_of(recording: Recording, depth: str) -> str:
     base = _image_name(depth)
     for name in (f"{base}/camera_info", f"{base.rsplit('/', 1)[0]}/camera_info"):
         topic = recording.topics.get(name)
-        if topic is not None and topic.kind == INFO and topic.count:
+        if topic is not None and topic.kind == CAMERA_INFO and topic.count:
             return name
     return ""
 
