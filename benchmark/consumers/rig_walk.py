@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 sys.path.append(str(Path(__file__).resolve().parents[2] / "training"))
 
-from walk import FIELD_OF_VIEW, _free_loop, _has_a_view
+from walk import FIELD_OF_VIEW, Walk, _free_loop, _has_a_view
 
 from da3_ros.atomic import write_atomically
 from da3_ros.geometry import CameraModel
@@ -34,18 +33,10 @@ JPEG_QUALITY = 95
 TRIES = 300
 
 
-@dataclass(frozen=True)
-class RigWalk:
-    """What the cameras saw, left then right, and the truth."""
-
-    camera: CameraModel
-    """Of both."""
-    images: NDArray[np.uint8]
-    """(N, 2, H, W, 3) RGB."""
-    depths: NDArray[np.float32]
-    """(N, 2, H, W) metres along the optical axis, 0 unknown."""
-    poses: NDArray[np.float64]
-    """T_world_camera (N, 2, 4, 4); world z is up, the floor at 0."""
+class RigWalk(Walk):
+    """A walk of both cameras, left then right, which have one model: images (N, 2, H, W, 3), depths (N, 2, H, W), poses
+    (N, 2, 4, 4); world z is up, the floor at 0.
+    """
 
 
 def load_rig_walk(folder: Path, frames: int, seed: int, cache: Path, wheels: Path | None, assets: bool) -> RigWalk:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.files.frames import NAME as FRAME
-from da3_ros.files.frames import check_place, frame_writer
+from da3_ros.files.frames import check_place, frame_writer, writing
 from da3_ros.files.gaussians import read_gaussian_ply
 from da3_ros.files.tum import read_tum
 from da3_ros.geometry import CameraModel
@@ -29,6 +29,8 @@ HELP = "draw 3D Gaussians along a trajectory, as a video or as images"
 FRAMES = 90
 """Of a trajectory that is computed: three seconds."""
 MOST_FRAMES = 10**6
+SLOWEST, FASTEST = 0.01, 1000.0
+"""Frames a second; MPEG-4 has no others."""
 MOST_SIDE = 8192
 """Of a frame, in pixels."""
 LEAST_COVER = 0.01
@@ -60,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help=f"how many are drawn; default: those of FILE as they are, {FRAMES} of a word, 1 for .png. Of FILE they "
-        "lie evenly between the first and the last moment, rotations by slerp",
+        "then lie evenly between the first and the last moment, rotations by slerp",
     )
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second of a video (default: %(default)g)")
     parser.add_argument(
@@ -129,10 +131,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw and write; says with what, where it is, and seconds a frame."""
     from tqdm import tqdm
 
-    camera = _camera(arguments)
+    camera, (width, height) = _camera(arguments), arguments.size
     config = RenderConfig(tuple(arguments.background), arguments.near, arguments.antialiased, arguments.degree)
-    if not (arguments.fps > 0 and math.isfinite(arguments.fps)):
-        raise ValueError(f"--fps {arguments.fps:g}: it must be positive")
+    if not SLOWEST <= arguments.fps <= FASTEST:
+        raise ValueError(f"--fps {arguments.fps:g}: allowed are {SLOWEST:g} to {FASTEST:g} frames a second")
     if arguments.frames is not None and not 1 <= arguments.frames <= MOST_FRAMES:
         raise ValueError(f"--frames {arguments.frames}: allowed are 1 to {MOST_FRAMES}")
     output: Path = arguments.output
@@ -140,6 +142,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.arrays and not is_folder:
         raise ValueError(f"--arrays: depth and alpha are written beside images: name a folder, not {output}")
     gaussians = read_gaussian_ply(arguments.gaussians)
+    if arguments.camera and not (width / 4 <= camera.cx < 3 * width / 4 and height / 4 <= camera.cy < 3 * height / 4):
+        print(
+            f"note: CX CY of --camera, {camera.cx:g} {camera.cy:g}, are far from the middle of {width}x{height}: "
+            "are FX FY CX CY in pixels of --size, and not of a larger or smaller image?",
+            file=sys.stderr,
+        )
     flight = _flight(arguments, gaussians, camera)
     check_place(output, len(flight.poses), arguments.size, overwrite=arguments.overwrite)
     render, how = choose_renderer(arguments.renderer, gaussians, config)
@@ -156,7 +164,7 @@ def run(arguments: argparse.Namespace) -> int:
             write(seen.pixels())
             if arguments.arrays:
                 _write_arrays(output / f"{FRAME.format(number)}.npz", seen, camera, pose)
-    count, (width, height) = len(flight.poses), arguments.size
+    count = len(flight.poses)
     print(
         f"{output}: {count} frame{'s' if count > 1 else ''} of {width}x{height}, {len(gaussians.opacities)} Gaussians "
         f"{how}, {seconds / count:.2f} s a frame"
@@ -213,11 +221,14 @@ def _flight(arguments: argparse.Namespace, gaussians: Gaussians, camera: CameraM
         raise ValueError(
             f"--trajectory {name}: no such file; allowed are {', '.join(TRAJECTORIES)}, or a file of poses"
         )
-    found = read_tum(path)
+    try:
+        found = read_tum(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text; wanted is a line a pose: seconds x y z qx qy qz qw") from error
     if not found:
         raise ValueError(f"{path} has no poses: wanted is a line a pose: seconds x y z qx qy qz qw")
     times, poses = np.array([seconds for seconds, _ in found]), np.stack([pose for _, pose in found])
-    if frames is None or frames == len(poses):
+    if frames is None:
         return _Flight(poses)
     try:
         return _Flight(resample(times, poses, frames))
@@ -226,4 +237,5 @@ def _flight(arguments: argparse.Namespace, gaussians: Gaussians, camera: CameraM
 
 
 def _write_arrays(path: Path, seen: Rendering, camera: CameraModel, pose: NDArray[np.float64]) -> None:
-    np.savez_compressed(path, depth=seen.depth, alpha=seen.alpha, K=camera.K, T_world_camera=pose)
+    with writing(path) as stream:
+        np.savez_compressed(stream, depth=seen.depth, alpha=seen.alpha, K=camera.K, T_world_camera=pose)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.bag.sources import Reading, Source, find_source
+from da3_ros.bag.sources import Shot as Taken
+from da3_ros.bag.sources.checks import UNCALIBRATED
 from da3_ros.bag.sources.folders import holds_pictures
 from da3_ros.bag.sources.pixels import read_pixels
 from da3_ros.estimation import View
@@ -81,31 +83,63 @@ def _of_source(source: Source, intrinsics: Sequence[float] | None) -> Shots:
             "in chunks; of a video --fps takes fewer"
         )
     notes = [*source.notes, *source.problems]
-    several = len(source.cameras) > 1
+    if intrinsics:
+        notes = [note for note in notes if UNCALIBRATED not in note]
+        calibrated = any(source.model_of(shot) is not None for shot in taken)
+        notes += ["--camera takes the place of the recording's own calibration"] if calibrated else []
     shots, distorted = [], False
-    for shot, image, problem in read_pixels(taken):
+    for (shot, image, problem), name in zip(read_pixels(taken), _names(source, taken), strict=True):
         if image is None:
             notes.append(problem)
             continue
-        camera = source.model_of(shot)
-        if intrinsics:
-            camera = _given(intrinsics, image)
+        h, w = image.shape[:2]
+        camera = _given(intrinsics, image) if intrinsics else source.model_of(shot)
+        if camera is not None and (camera.width, camera.height) != (w, h):
+            notes.append(
+                f"{shot.path.name} is {w} x {h}, its calibration {camera.width} x {camera.height}: it is left out"
+            )
+            continue
         distorted = distorted or (camera is not None and camera.is_distorted)
         mount, track = source.camera(shot.camera).T_rig_camera, source.track
         place = None if track is None or mount is None else track.at(shot.stamp_ns)
         pose = None if place is None or mount is None or camera is None else place @ mount
-        name = f"{shot.path.stem}_{shot.frame:06d}" if shot.frame >= 0 else shot.path.stem
-        name = f"{shot.camera}_{name}" if several else name
         shots.append(Shot(shot.path, View(image, camera, pose, name=name, stamp_ns=shot.stamp_ns)))
     if not shots:
         raise ValueError(f"not one picture of {source.root} can be read: {'; '.join(notes)}")
+    if intrinsics:
+        _check_one_size(shots)
     if distorted:
         notes.append("depth is that of the pictures without their distortion")
-    names = [shot.view.name for shot in shots]
-    if len(set(names)) < len(names):
-        raise ValueError(f"pictures of {source.root} have the same names ({names[0]}, ...): rename them")
     in_files = not distorted and all(shot.frame < 0 and not shot.turns for shot in taken)
     return Shots(tuple(shots), tuple(dict.fromkeys(notes)), in_files)
+
+
+def _names(source: Source, taken: Sequence[Taken]) -> list[str]:
+    """A name for each picture, that no other has: of its camera where there are several, and of its file, with as many
+    folders as tell it from the others.
+    """
+    if len(source.cameras) == 1 and all(shot.frame < 0 for shot in taken):
+        return short_names([shot.path for shot in taken])
+    prefix = {camera.name: f"{camera.name}_" if len(source.cameras) > 1 else "" for camera in source.cameras}
+    names = [
+        prefix[shot.camera] + (f"{shot.path.stem}_{shot.frame:06d}" if shot.frame >= 0 else shot.path.stem)
+        for shot in taken
+    ]
+    if len(set(names)) < len(names):
+        return short_names([shot.path for shot in taken])
+    return names
+
+
+def _check_one_size(shots: Sequence[Shot]) -> None:
+    """Raises ValueError where pictures of --camera differ in size."""
+    (h, w), first = shots[0].view.image.shape[:2], shots[0].path
+    for shot in shots:
+        if shot.view.image.shape[:2] != (h, w):
+            other = shot.view.image.shape
+            raise ValueError(
+                f"--camera is that of images of one size: {first} has {w}x{h} stored pixels, {shot.path} "
+                f"{other[1]}x{other[0]}; name those of one camera"
+            )
 
 
 def _of_files(paths: Sequence[Path], intrinsics: Sequence[float] | None, poses: Path | None) -> Shots:
@@ -123,16 +157,12 @@ def _of_files(paths: Sequence[Path], intrinsics: Sequence[float] | None, poses: 
         if picture.turns:
             notes.append(f"{path} lies on its side or head: the network sees it upright, all results are as stored")
         h, w = picture.image.shape[:2]
-        if intrinsics and shots and shots[0].view.image.shape[:2] != (h, w):
-            first = shots[0].view.image.shape
-            raise ValueError(
-                f"--camera is that of images of one size: {shots[0].path} has {first[1]}x{first[0]} stored pixels, "
-                f"{path} {w}x{h}; name those of one camera"
-            )
         camera = _given(intrinsics, picture.image) if intrinsics else None
         if camera is not None and not (0 <= camera.cx < w and 0 <= camera.cy < h):
             notes.append(f"the principal point of --camera lies outside the {w}x{h} stored pixels of {path}")
         shots.append(Shot(path, View(picture.image, camera, pose, name=name), picture.turns))
+        if intrinsics:
+            _check_one_size((shots[0], shots[-1]))
     return Shots(tuple(shots), tuple(dict.fromkeys(notes)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 import threading
 from pathlib import Path
@@ -70,7 +71,7 @@ def _where(arguments: argparse.Namespace) -> ViewerParameters:
     address = getattr(arguments, mode, "") or ""
     if allowed := what_address(mode, address):
         raise ValueError(f"--{mode} {address} must be {allowed}")
-    if arguments.rate < 0 or arguments.size < 0:
+    if not (0 <= arguments.rate < math.inf) or arguments.size < 0:
         raise ValueError(f"--rate {arguments.rate:g} --size {arguments.size} must be 0, for no limit, or more")
     return ViewerParameters(mode, address, arguments.rate, arguments.size)
 

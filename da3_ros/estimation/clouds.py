@@ -38,14 +38,26 @@ class Cloud(NamedTuple):
         return Cloud(self.points[rows], self.colours[rows], self.confidence[rows], self.view[rows], self.doubt[rows])
 
     def surest_first(self) -> NDArray[np.intp]:
-        """Rows (N,) in order: those with the least doubt, and those of higher confidence among ones that are alike in
-        that. Points that are alike in both come in any order.
+        """Rows (N,) by doubt, then by confidence from high to low, then as they are: the order of NumPy's ``lexsort``,
+        by one sort of both as one number of 64 bits, which takes a fifth of its time.
         """
-        # Floats that are not negative are in the order of their bits, and one key sorts many times faster than two.
-        doubt, confidence = (
-            (np.fmax(each, 0) + np.float32(0)).view(np.uint32) for each in (self.doubt, self.confidence)
-        )
-        return np.argsort(doubt.astype(np.uint64) << np.uint64(32) | (~confidence).astype(np.uint64))
+        keys = _ranks(self.doubt).astype(np.uint64) << np.uint64(32) | _ranks(-self.confidence)
+        order = np.argsort(keys)
+        ordered = keys[order]
+        equal = np.zeros(len(keys) + 1, bool)
+        equal[1:-1] = ordered[1:] == ordered[:-1]
+        tied = np.flatnonzero(equal[1:] | equal[:-1])
+        order[tied] = order[tied][np.lexsort((order[tied], ordered[tied]))]
+        return order
+
+
+def _ranks(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Whole numbers (N,) in the order of floats (N,), NaN last: of IEEE 754 the bits of positive ones are, those of
+    negative ones the other way round.
+    """
+    bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32)  # no zero below zero
+    sign = np.uint32(1 << 31)
+    return np.where(np.isnan(values), ~np.uint32(0), np.where(bits & sign, ~bits, bits | sign))
 
 
 def fuse_views(

@@ -3,24 +3,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da3_ros.atomic import write_atomically
+from da3_ros.atomic import replacing
 from da3_ros.files.kinds import marked
 
 CODEC = "mp4v"
 """MPEG-4 part 2, which the FFmpeg in OpenCV's wheels has an encoder for; H.264 it has none for."""
 LEAST_SIDE = 16
 """Of a video, in pixels."""
+LITTLE = 2**20
+"""Bytes: where no more are free, that is why a video is not whole; OpenCV does not say."""
 NAME = "frame_{:06d}"
 """Of the files of a folder, without their ending."""
 
@@ -37,6 +41,8 @@ def check_place(path: Path, frames: int, size: tuple[int, int], *, overwrite: bo
     what is there.
     """
     suffix = path.suffix.lower()
+    if path.name.lower() in (".mp4", ".png"):  # to pathlib a name without an ending
+        raise ValueError(f"{path} is an ending alone: put a name before it")
     if suffix == ".mp4" and (size[0] % 2 or size[1] % 2 or min(size) < LEAST_SIDE):
         raise ValueError(
             f"{path}: frames of {size[0]}x{size[1]} make no video; allowed are even sides of {LEAST_SIDE} or more"
@@ -65,20 +71,35 @@ def frame_writer(path: Path, size: tuple[int, int], fps: float) -> Iterator[Fram
     of an earlier writer are removed. `size` is width and height.
 
     A video takes its place when the block ends without an error, after it was opened and its frames counted. Raises
-    RuntimeError where OpenCV cannot write it, with what to do.
+    RuntimeError where OpenCV cannot write it, with what to do; OSError.
     """
     if path.suffix.lower() == ".mp4":
         with _video(path, size, fps) as write:
             yield write
     elif path.suffix.lower() == ".png":
-        yield lambda image: write_atomically(path, png(image))
+        yield lambda image: _write(path, image)
     else:
         path.mkdir(parents=True, exist_ok=True)
         for old in path.glob("frame_*"):
             if old.suffix in (".png", ".npz"):
                 old.unlink()
         count = iter(range(10**6))
-        yield lambda image: write_atomically(path / f"{NAME.format(next(count))}.png", png(image))
+        yield lambda image: _write(path / f"{NAME.format(next(count))}.png", image)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its place whole when the block ends. Raises OSError with its name, whatever fails."""
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            yield stream
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write(path: Path, image: NDArray[np.uint8]) -> None:
+    with writing(path) as stream:
+        stream.write(png(image))
 
 
 def png(image: NDArray[np.uint8]) -> bytes:
@@ -95,6 +116,7 @@ def _video(path: Path, size: tuple[int, int], fps: float) -> Iterator[FrameWrite
         f"this OpenCV ({cv2.__version__}) cannot write {CODEC} in .mp4: `pip install opencv-python-headless`, whose "
         "FFmpeg can, or write a folder of PNG files and join them with FFmpeg"
     )
+    temporary.touch(exist_ok=False)  # where that fails, it says why, as OpenCV does not
     video = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*CODEC), fps, size)
     written = 0
 
@@ -105,16 +127,23 @@ def _video(path: Path, size: tuple[int, int], fps: float) -> Iterator[FrameWrite
 
     try:
         if not video.isOpened():
+            _raise_if_full(path)
             raise RuntimeError(f"{path}: {remedy}")
         yield write
         video.release()
         found = _frames_of(temporary, size)
         if found != written:
+            _raise_if_full(path)
             raise RuntimeError(f"{path}: {found} of {written} frames of {size[0]}x{size[1]} can be read back; {remedy}")
         os.replace(temporary, path)
     finally:
         video.release()
         temporary.unlink(missing_ok=True)
+
+
+def _raise_if_full(path: Path) -> None:
+    if shutil.disk_usage(path.parent).free < LITTLE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _frames_of(path: Path, size: tuple[int, int]) -> int:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ROS messages <-> arrays, without rclpy: message classes are handed in (`MessageTypes`).
 
-Read `types` (how classes come in), `kinds` (their names), `errors`, then one kind of message a file: `images` (with `pictures`, JPEG and PNG,
-and `jpeg_damage`), `cameras` (with `lenses`), `clouds`, `poses`, `stamps`. What decodes raises MessageError and nothing
-else, whatever a message holds.
+Read `types` (how classes come in), `kinds` (their names), `errors`, then one kind of message a file: `images` (with
+`pictures`, JPEG and PNG, and `jpeg_damage`), `cameras` (with `lenses`), `clouds`, `poses`, `stamps`. What decodes
+raises MessageError and nothing else, whatever a message holds.
 """
 
 from da3_ros.messages.cameras import (

@@ -73,6 +73,7 @@ def checked_pose(camera: CameraModel, T_world_camera: NDArray[np.float64]) -> ND
         raise ValueError("a camera with distortion cannot be drawn: give the pinhole of its rectified images")
     pose = np.asarray(T_world_camera, np.float64)
     turn = pose[:3, :3]
-    if pose.shape != (4, 4) or not np.isfinite(pose).all() or not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3):
+    is_turn = np.allclose(turn @ turn.T, np.eye(3), atol=1e-3) and np.linalg.det(turn) > 0
+    if pose.shape != (4, 4) or not np.isfinite(pose).all() or not is_turn:
         raise ValueError(f"T_world_camera is no rigid transform (4, 4): {pose.tolist()}")
     return pose

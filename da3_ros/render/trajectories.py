@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.geometry.gaussians import Gaussians
-from da3_ros.geometry.poses import from_rotation_translation
+from da3_ros.geometry.poses import from_rotation_translation, interpolate
 
 Floats = NDArray[np.float64]
 
@@ -49,8 +49,8 @@ def base_pose(gaussians: Gaussians, tan_half: tuple[float, float]) -> tuple[Floa
 
     tan_half: tangents of half the horizontal and half the vertical field of view. Scenes of DA3 have their first camera
     at the origin, looking along +z: where enough of the Gaussians are in its view, it is taken. Others are looked at
-    along +z from so far in front of their middle that four fifths of them are seen. Raises ValueError without
-    Gaussians.
+    along +z from so far in front of their middle that four fifths of them are seen, and two deviations of the
+    usual one. Raises ValueError without Gaussians.
     """
     means = np.asarray(gaussians.means, np.float64)
     if not len(means):
@@ -61,7 +61,8 @@ def base_pose(gaussians: Gaussians, tan_half: tuple[float, float]) -> tuple[Floa
     if seen.mean() >= LEAST_SEEN:
         return pose, float(np.median(z[seen])), True
     low, middle, high = np.quantile(means, [0.1, 0.5, 0.9], axis=0)
-    half = (high - low) / 2
+    # A scene of one Gaussian is as large as that.
+    half = np.maximum((high - low) / 2, 2 * np.median(np.asarray(gaussians.scales, np.float64).max(axis=1)))
     distance = float(max(half[0] / tan_half[0], half[1] / tan_half[1], 1e-6) + half[2])
     pose[:3, 3] = middle - [0, 0, distance]
     return pose, distance, False
@@ -91,9 +92,7 @@ def resample(times: Floats, poses: Floats, frames: int) -> Floats:
         return np.repeat(poses, frames, axis=0)
     if not (np.diff(times) > 0).all():
         raise ValueError("the times of the poses do not rise, so that nothing lies between them")
-    from scipy.spatial.transform import Rotation, Slerp
-
     wanted = np.linspace(times[0], times[-1], frames)
-    turns = Slerp(times, Rotation.from_matrix(poses[:, :3, :3]))(wanted).as_matrix()
-    places = np.stack([np.interp(wanted, times, poses[:, i, 3]) for i in range(3)], axis=1)
-    return np.asarray(from_rotation_translation(turns, places))
+    after = np.clip(np.searchsorted(times, wanted, side="right"), 1, len(times) - 1)
+    ratios = (wanted - times[after - 1]) / (times[after] - times[after - 1])
+    return np.stack([interpolate(poses[k - 1], poses[k], ratio) for k, ratio in zip(after, ratios, strict=True)])

@@ -19,4 +19,7 @@ def require_rerun() -> Any:
     if not hasattr(rerun, "CoordinateFrame"):
         version = getattr(rerun, "__version__", "of an unknown version")
         raise ViewerError(f"Rerun's SDK {version} knows no named frames: `pip install --upgrade rerun-sdk`")
+    # At the process's end it would wait for open streams, for ever where a viewer hangs or a disk is full. Each stream
+    # is closed by who made it (`da3_ros.viewer.places.finish` and `end`).
+    rerun.unregister_shutdown()
     return rerun

@@ -23,7 +23,7 @@ from da3_ros.sync import FrameSet
 from da3_ros.viewer.errors import ViewerError
 from da3_ros.viewer.layout import cameras_of, layout
 from da3_ros.viewer.pace import Pace
-from da3_ros.viewer.places import answers, open_stream
+from da3_ros.viewer.places import answers, check, end, open_stream
 from da3_ros.viewer.roles import (
     CLOUD,
     DIAGNOSTICS,
@@ -42,6 +42,8 @@ from da3_ros.viewer.slots import Slots
 MOST_POINTS = 50_000
 LOOK_S = 2.0
 """So often is looked whether the viewer is still there, or there again."""
+STALL_S = 10.0
+"""So long may a network or a disk stall before that is a fault; meanwhile nothing more is sent."""
 LASTING, FAULT, SLOW = "viewer", "viewer message", "viewer slow"
 """Kinds of what is reported: that nothing is shown, which lasts until it is resolved; what is not; what is left out."""
 _RIDES = ("odometry",)
@@ -73,6 +75,8 @@ class LiveViewer:
         self._local = threading.local()
         self._fixed: dict[str, Any] = {}
         """Transforms of /tf_static by child frame: a viewer that comes later needs them, too."""
+        self._ending: threading.Thread | None = None
+        """What still waits for a viewer that hangs."""
         self._is_on = True
         self._name = f"{parameters.model} {time.strftime('%Y-%m-%d %H.%M.%S')}"
         self._thread = threading.Thread(target=self._work, name="da3 viewer", daemon=True)
@@ -161,7 +165,8 @@ class LiveViewer:
             return False
         while not self._slots.is_closed:
             self._slots.take(LOOK_S)
-            if answers(self._where):
+            hangs = self._ending is not None and self._ending.is_alive()
+            if not hangs and answers(self._where):
                 self._is_on = True
                 return True
         return False
@@ -184,11 +189,11 @@ class LiveViewer:
                 relative_suffix=self._suffix,
             )
             viewer.take(TF_STATIC, TRANSFORMS, SimpleNamespace(transforms=list(self._fixed.values())))
-            self._show_on(viewer)
+            self._show_on(viewer, stream)
         finally:
-            stream.disconnect()
+            self._ending = end(stream, LOOK_S)
 
-    def _show_on(self, viewer: Viewer) -> None:
+    def _show_on(self, viewer: Viewer, stream: Any) -> None:
         looked = time.monotonic()
         self._slots.dropped()  # while the viewer was started: nobody saw it
         while True:
@@ -208,6 +213,7 @@ class LiveViewer:
                     self._report(SLOW, f"the viewer cannot follow, {dropped} messages were left out; {remedy}")
                 if not answers(self._where):
                     raise ViewerError("the viewer is gone; it is shown again when one answers there")
+                check(self._where, stream, STALL_S)
 
 
 class Tee:

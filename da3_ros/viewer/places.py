@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import quote, urlparse
 
@@ -18,6 +20,10 @@ APPLICATION = "da3_ros"
 PORT = 9876
 """Where Rerun's viewers and servers take data, unless told otherwise."""
 WEB_PORT = 9090
+TURN_S, FOR_EVER_S = 2.0, 1e9
+"""So long may a file not grow that is not written yet; and a viewer take for what a slow network brings."""
+LONG_S = 10.0
+"""What takes longer is told of."""
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET")
 Say = Callable[[str], None]
 
@@ -38,6 +44,74 @@ def open_stream(where: ViewerParameters, blueprint: Callable[[Any], Any], say: S
     except Exception as error:  # the SDK has no errors of its own
         raise ViewerError(f"Rerun cannot {where.mode}: {type(error).__name__}: {error}") from error
     return rr, stream
+
+
+def check(where: ViewerParameters, stream: Any, timeout: float) -> None:
+    """Wait until what was logged is handed over. Raises ViewerError where it is not within so many seconds, or never
+    will be: the SDK itself says of neither a word to the program.
+    """
+    try:
+        stream.flush(timeout_sec=timeout)
+    except Exception as error:  # the SDK has no errors of its own
+        if where.mode == "save":
+            why = f"{where.address} is not written any more ({error}): is there space left?"
+        else:
+            why = f"the viewer takes nothing any more ({error}): it hangs, or the network to it is down"
+        raise ViewerError(why) from error
+
+
+def finish(where: ViewerParameters, stream: Any, say: Say) -> None:
+    """Hand over all that was logged, and close the stream. Ctrl-C ends it, as it does not end the SDK's own waiting.
+    Raises ViewerError where not all of it arrives.
+    """
+    outcome: SimpleQueue[ViewerError | None] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            if where.mode == "save":
+                _written(where, stream)
+            else:
+                check(where, stream, FOR_EVER_S)
+        except ViewerError as error:
+            outcome.put(error)
+        stream.disconnect()  # here, where it may wait: whoever drops a stream last does, too
+        outcome.put(None)
+
+    threading.Thread(target=work, name="da3 viewer's end", daemon=True).start()
+    timeout = LONG_S
+    while True:
+        try:
+            error = outcome.get(timeout=timeout)
+            break
+        except Empty:
+            if timeout == LONG_S:
+                say("not all of it is taken yet: Ctrl-C gives up")
+            timeout = 1.0
+    if error is not None:
+        raise error
+
+
+def _written(where: ViewerParameters, stream: Any) -> None:
+    """`check` of a file, for as long as it grows."""
+    before, path = -1, Path(where.address).expanduser()
+    while True:
+        try:
+            return check(where, stream, TURN_S)
+        except ViewerError:
+            size = path.stat().st_size if path.exists() else 0
+            if size <= before:
+                raise
+            before = size
+
+
+def end(stream: Any, timeout: float) -> threading.Thread:
+    """Close a stream, and wait so many seconds for that. The SDK waits for ever for a viewer that hangs, and cannot be
+    interrupted: it is left to do so in the thread, which is returned, and does not keep the process alive.
+    """
+    thread = threading.Thread(target=stream.disconnect, name="da3 viewer's end", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return thread
 
 
 def answers(where: ViewerParameters) -> bool:
@@ -95,9 +169,11 @@ def page(host: str, web: int, port: int) -> str:
 
 def _save(rr: Any, stream: Any, address: str, say: Say) -> None:
     path = Path(address).expanduser()
+    if path.is_dir():
+        raise ViewerError(f"{path} is a folder: name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     stream.save(str(path))
-    say(f"saved to {path}; look at it with `rerun {path}`")
+    say(f"saving to {path}; look at it with `rerun {path}`")
 
 
 def _is_free(port: int) -> bool:

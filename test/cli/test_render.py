@@ -88,6 +88,43 @@ def test_frames_lie_between_the_poses_of_a_file(scene, tmp_path):
     np.testing.assert_allclose(middle[:3, 2], [np.sin(np.radians(15)), 0, np.cos(np.radians(15))], atol=1e-9)
 
 
+def test_as_many_frames_as_poses_lie_evenly_as_well(scene, tmp_path):
+    still = "0 0 0 0 1"
+    poses, out = trajectory(tmp_path / "t.txt", f"0 0 0 {still}", f"1 1 0 {still}", f"4 2 0 {still}"), tmp_path / "out"
+    command = ["render", str(scene), "-o", str(out), "--trajectory", poses, "--arrays", "--overwrite", *SMALL]
+    for more, x in (["--frames", "3"], 4 / 3), ([], 1.0):
+        assert main([*command, *more]) == 0
+        assert np.load(out / "frame_000001.npz")["T_world_camera"][0, 3] == pytest.approx(x)
+
+
+def test_without_intrinsics_the_axis_goes_through_the_middle(tmp_path):
+    path, out = tmp_path / "g.ply", tmp_path / "out"
+    write_gaussian_ply(path, one_gaussian((0, 0, 2), 0.05))
+    poses = trajectory(tmp_path / "t.txt", "0 0 0 0 0 0 0 1")
+    assert main(["render", str(path), "-o", str(out), "--trajectory", poses, "--arrays", *SMALL]) == 0
+    alpha = np.load(out / "frame_000000.npz")["alpha"]
+    np.testing.assert_allclose(alpha, alpha[::-1, ::-1], atol=1e-6)
+
+
+def test_intrinsics_of_another_size_are_told_of(scene, tmp_path, capsys):
+    command = ["render", str(scene), "-o", str(tmp_path / "a.png"), "--overwrite", *SMALL, "--camera"]
+    for camera, doubtful in (("50 50 32 24", False), ("500 500 320 240", True), ("50 50 32 40", True)):
+        assert main([*command, *camera.split()]) == 0
+        assert ("in pixels of --size, and not of a larger or smaller image?" in capsys.readouterr().err) == doubtful
+
+
+def test_arrays_are_whole_or_not_there(scene, tmp_path, capsys, monkeypatch):
+    def fail(stream, **arrays):
+        stream.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    assert main(["render", str(scene), "-o", str(tmp_path / "out"), "--frames", "1", "--arrays", *SMALL]) == 1
+    assert "No space left on device: " in (error := capsys.readouterr().err)
+    assert "frame_000000.npz" in error
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["frame_000000.png"]
+
+
 def test_nothing_is_overwritten_unless_asked_for(scene, tmp_path, capsys):
     for name in ("a.png", "a.mp4", "folder"):
         command = ["render", str(scene), "-o", str(tmp_path / name), "--frames", "1", *SMALL]
@@ -110,6 +147,9 @@ def test_a_camera_that_sees_nothing_is_told_of(scene, tmp_path, capsys):
     poses = trajectory(tmp_path / "t.txt", "0 0 0 100 0 0 0 1")
     assert main(["render", str(scene), "-o", str(tmp_path / "a.png"), "--trajectory", poses, *SMALL]) == 0
     assert "Gaussians cover 0.0 % of the fullest frame" in capsys.readouterr().err
+    poses = trajectory(tmp_path / "t.txt", "0 0 0 100 0 0 0 1", "1 0 0 0 0 0 0 1")  # of one that sees something later
+    assert main(["render", str(scene), "-o", str(tmp_path / "out"), "--trajectory", poses, *SMALL]) == 0
+    assert "Gaussians cover" not in capsys.readouterr().err
 
 
 def test_the_field_of_view_is_the_horizontal_one(tmp_path):
@@ -135,7 +175,10 @@ def test_the_field_of_view_is_the_horizontal_one(tmp_path):
         (["--trajectory", "{folder}/still.txt"], "one image, for 2 frames"),
         (["--fov", "180"], "allowed are 1 to 170"),
         (["--frames", "0"], "--frames 0"),
-        (["--fps", "0"], "--fps 0"),
+        (["--trajectory", "{folder}/binary"], "binary is no text; wanted is a line a pose"),
+        (["--fps", "0"], "--fps 0: allowed are 0.01 to 1000"),
+        (["--fps", "nan"], "--fps nan: allowed are"),
+        (["--fps", "1001"], "--fps 1001: allowed are"),
         (["--near", "0"], "near 0"),
         (["--background", "0", "0", "255"], "0 to 1"),
         (["--camera", "0", "50", "32", "24"], "focal lengths must be positive"),
@@ -146,6 +189,7 @@ def test_the_field_of_view_is_the_horizontal_one(tmp_path):
 def test_what_cannot_be_drawn_is_said(scene, tmp_path, capsys, monkeypatch, options, words):
     monkeypatch.setattr("da3_ros.render.renderers.find_spec", lambda name: None)
     trajectory(tmp_path / "none.txt")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe0 0")
     trajectory(tmp_path / "still.txt", "0 0 0 0 0 0 0 1", "0 1 0 0 0 0 0 1")
     filled = [option.format(folder=tmp_path) for option in options]
     assert main(["render", str(scene), "-o", str(tmp_path / "a.png"), "--size", "64x48", "-q", *filled]) == 1

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recordings that `da3 images` takes whole: with their calibrations, and where they were taken."""
 
+import cv2
 import made_sources as made
 import numpy as np
 import pytest
+from needs import needs
 
 from da3_ros.cli.main import main
 from da3_ros.cli.shots import MOST, read_shots
@@ -90,3 +92,48 @@ def test_the_command_takes_a_recording_with_its_lenses_and_poses(tmp_path, capsy
         np.testing.assert_allclose(arrays["T_world_camera"], made.BODIES[number] @ made.T_BODY_LEFT, atol=1e-6)
     assert main([*words, "colmap"]) == 1
     assert "`da3 bag ... --colmap` writes such beside its model" in capsys.readouterr().err
+
+
+def test_images_of_a_model_of_colmap_have_names_of_their_own(tmp_path):
+    """Cameras of a rig lie in folders, and number their images alike."""
+    needs("pycolmap")
+    import pycolmap
+
+    root = made.colmap(tmp_path)
+    content = pycolmap.Reconstruction(str(root / "sparse/0"))
+    first = min(content.images)
+    content.images[first].name = "other/img_8.png"
+    made.write_picture(root / "images/other/img_8.png", 3)
+    content.write_binary(str(root / "sparse/0"))
+    names = [shot.view.name for shot in read_shots([root], None, None).shots]
+    assert len(set(names)) == made.COUNT
+    assert {"other_img_8", "walk_img_8"} <= set(names)
+
+
+def test_a_picture_of_another_size_than_its_calibration_is_left_out(tmp_path):
+    made.euroc(tmp_path)
+    path = tmp_path / "mav0/cam0/data" / f"{made.STAMPS[2]}.png"
+    assert cv2.imwrite(str(path), np.zeros((20, 30, 3), np.uint8))
+    found = read_shots([tmp_path], None, None)
+    assert len(found.shots) == 2 * made.COUNT - 1
+    assert f"{path.name} is 30 x 20, its calibration 64 x 48: it is left out" in found.notes
+    with pytest.raises(ValueError, match="--camera is that of images of one size"):
+        read_shots([tmp_path], [50, 50, 32, 24], None)
+
+
+def test_camera_of_the_user_holds_and_that_of_the_recording_is_said(tmp_path):
+    found = read_shots([made.euroc(tmp_path / "e")], [70, 70, 32, 24], None)
+    assert {shot.view.camera.fx for shot in found.shots} == {70}
+    assert "--camera takes the place of the recording's own calibration" in found.notes
+    found = read_shots([made.folder(tmp_path / "f")], [70, 70, 32, 24], None)
+    assert not any("no calibration" in note or "takes the place" in note for note in found.notes)
+    assert any("no calibration" in note for note in read_shots([tmp_path / "f"], None, None).notes)
+
+
+def test_as_many_pictures_as_are_seen_at_once_are_taken(tmp_path, monkeypatch):
+    made.euroc(tmp_path)
+    monkeypatch.setattr("da3_ros.cli.shots.MOST", 2 * made.COUNT)
+    assert len(read_shots([tmp_path], None, None).shots) == 2 * made.COUNT
+    monkeypatch.setattr("da3_ros.cli.shots.MOST", 2 * made.COUNT - 1)
+    with pytest.raises(ValueError, match="has 12 pictures, at most 11 can be seen at once"):
+        read_shots([tmp_path], None, None)

@@ -7,6 +7,7 @@ needs("mcap", "rosbags", "scipy", "tqdm")
 
 import shutil
 import time
+from types import SimpleNamespace
 
 import bags
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
+from da3_ros.bag.scene.playback import _Clock
 from da3_ros.cli.main import main
 
 pytest.importorskip("rerun", reason="the extra `make env EXTRAS=interop` is not installed")
@@ -79,6 +81,34 @@ def test_an_output_whose_input_is_gone(folder, tmp_path, capsys):
     assert "/world/left/input/rgb" not in file.entities
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"sets"', '"set"', "KeyError: 'sets'"),
+        ('"stamp_ns"', '"stamp"', "KeyError: 'stamp_ns'"),
+        ('"job": {', '"job": null, "no": {', "not subscriptable"),
+        ("{", "", "JSONDecodeError"),
+    ],
+)
+def test_an_output_whose_record_is_damaged_is_shown_without_it(folder, tmp_path, capsys, old, new, words):
+    for name in ("out", "out.da3"):
+        shutil.copytree(folder / name, tmp_path / name)
+    run = tmp_path / "out.da3" / "run.json"
+    run.write_text(run.read_text().replace(old, new))
+    assert view(tmp_path / "out", "--save", tmp_path / "a.rrd") == 0
+    err = capsys.readouterr().err
+    assert f"without scale, times and the pictures: {run} is not what da3 bag writes (" in err
+    assert words in err
+    entities = Rrd(tmp_path / "a.rrd").entities
+    assert "/world/left/image/depth" in entities
+    assert "/scale/metres_per_unit" not in entities
+
+
+def test_a_pattern_that_nothing_fits_is_told_of(folder, tmp_path, capsys):
+    assert view(folder / "walk", "--save", tmp_path / "a.rrd", "--topics", "/left/*", "/rear/*", "/notes") == 0
+    assert "nothing that can be shown fits /rear/*, /notes" in capsys.readouterr().err
+
+
 def test_a_recording_some_topics_at_a_rate(folder, tmp_path):
     assert view(folder / "walk", "--save", tmp_path / "a.rrd", "--topics", "/left/*", "/tf*", "--rate", "5") == 0
     file = Rrd(tmp_path / "a.rrd")
@@ -96,6 +126,15 @@ def test_as_fast_as_it_was_recorded(folder, tmp_path):
     begin = time.monotonic()
     assert view(folder / "walk", "--save", tmp_path / "a.rrd", "--topics", "/left/image_raw", "--realtime") == 0
     assert time.monotonic() - begin > 0.45  # from the first to the last of six, ten a second
+
+
+def test_the_pace_of_a_recording_is_that_of_its_clock(monkeypatch):
+    slept = []
+    monkeypatch.setattr("da3_ros.bag.scene.playback.time", SimpleNamespace(monotonic=lambda: 5.0, sleep=slept.append))
+    clock = _Clock()
+    for log_ns in (STAMPS[0], STAMPS[0] - 1, STAMPS[3]):
+        clock.wait(log_ns)
+    assert slept == pytest.approx([0, 0, 0.3])
 
 
 def test_pictures_of_a_folder(tmp_path):
@@ -126,6 +165,9 @@ def test_a_message_that_cannot_be_read_is_told_of(folder, tmp_path, capsys):
         (["--connect", "robot"], "--connect robot must be a URL such as rerun+http"),
         (["--serve", "web"], "--serve web must be a port"),
         (["--save", "a.rrd", "--rate", "-1"], "--rate -1"),
+        (["--save", "a.rrd", "--rate", "nan"], "--rate nan"),
+        (["--save", "a.rrd", "--rate", "inf"], "--rate inf"),
+        (["--save", "a.rrd", "--size", "-1"], "--size -1"),
         (["--save", "a.rrd", "--topics", "/nothing"], "has no topic that fits /nothing that can be shown; there are"),
     ],
 )

@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
+import resource
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -85,13 +89,56 @@ def test_frames_that_are_not_in_the_file_are_noticed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def small_files():
+    """No file may grow beyond 600 bytes: as on a full disk, writing fails."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("name", ["a.png", "out"])
+def test_an_image_that_there_is_no_room_for_is_named(tmp_path, small_files, name):
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    with (
+        frame_writer(tmp_path / name, SIZE, 10) as writer,
+        pytest.raises(OSError, match=r"too large: .*\.png'$") as found,
+    ):
+        writer(noise)
+    assert ".tmp" not in str(found.value)
+    assert not list(tmp_path.glob("**/*.*"))
+
+
+def test_a_video_that_there_is_no_room_for_is_not_laid_to_opencv(tmp_path, small_files, monkeypatch):
+    with pytest.raises(RuntimeError, match="frames of 64x48 can be read back"):  # of a disk with room
+        write(tmp_path / "a.mp4")
+    monkeypatch.setattr(frames.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match=r"a\.mp4'$") as found:
+        write(tmp_path / "a.mp4")
+    assert found.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_takes_no_file_is_not_laid_to_opencv(tmp_path, monkeypatch):
+    def refuse(path, exist_ok):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(frames.Path, "touch", refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied: .*a\..*mp4"):
+        write(tmp_path / "a.mp4")
+
+
 @pytest.mark.parametrize(
     ("name", "count", "size", "words"),
     [
         ("a.png", 2, SIZE, "one image, for 2 frames"),
+        (".mp4", 2, SIZE, "an ending alone: put a name"),
+        (".PNG", 1, SIZE, "an ending alone: put a name"),
         ("a.avi", 2, SIZE, "allowed are .mp4, .png and a folder"),
         ("a.mp4", 2, (63, 48), "even sides"),
-        ("a.mp4", 2, (8, 8), "even sides of 16"),
+        ("a.mp4", 2, (64, 14), "even sides of 16"),
+        ("a.mp4", 2, (14, 64), "even sides of 16"),
         ("there.mp4", 2, SIZE, "there already.*--overwrite"),
         ("file/a.mp4", 2, SIZE, "is a file"),
         ("file", 2, SIZE, "is a file"),

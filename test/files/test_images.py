@@ -7,7 +7,7 @@ import pytest
 from photographs import encoded
 
 from da3_ros.files.exif import read_orientation
-from da3_ros.files.images import find_images, read_image, read_picture, natural_key
+from da3_ros.files.images import find_images, natural_key, read_image, read_picture
 
 PICTURE = np.zeros((20, 30, 3), np.uint8)
 PICTURE[:, :10], PICTURE[:8, 10:], PICTURE[8:, 10:] = (220, 30, 30), (30, 200, 40), (20, 40, 210)

@@ -141,6 +141,7 @@ def test_the_background_is_where_nothing_is():
 
 def test_near_and_faint_gaussians_are_left_out():
     assert CpuRenderer(one_gaussian((0, 0, 0.5)), RenderConfig(near=0.6))(CENTRED, np.eye(4)).alpha.max() == 0
+    assert CpuRenderer(one_gaussian((0, 0, 0.5)), RenderConfig(near=0.5))(CENTRED, np.eye(4)).alpha.max() == 0
     assert CpuRenderer(one_gaussian((0, 0, 0.5)), RenderConfig(near=0.4))(CENTRED, np.eye(4)).alpha.max() > 0.7
     assert CpuRenderer(one_gaussian(opacity=0.0039))(CENTRED, np.eye(4)).alpha.max() == 0
     assert CpuRenderer(one_gaussian(opacity=0.0040))(CENTRED, np.eye(4)).alpha.max() > 0
@@ -206,5 +207,6 @@ def test_cameras_and_poses_that_cannot_be_drawn_are_refused():
     render = CpuRenderer(one_gaussian())
     with pytest.raises(ValueError, match="distortion"):
         render(CameraModel(8, 8, 8, 8, 4, 4, (0.1,)), np.eye(4))
-    with pytest.raises(ValueError, match="no rigid transform"):
-        render(CAMERA, 2 * np.eye(4))
+    for wrong in (2 * np.eye(4), np.diag([1.0, 1, -1, 1]), np.full((4, 4), np.nan), np.eye(3)):
+        with pytest.raises(ValueError, match="no rigid transform"):
+            render(CAMERA, wrong)

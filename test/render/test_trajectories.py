@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-from needs import needs
-
-needs("scipy")
-
 import numpy as np
 import pytest
 from made_gaussians import one_gaussian, some_gaussians
@@ -71,6 +67,9 @@ def test_a_scene_of_one_point_has_a_view():
     assert distance > 0
     assert np.isfinite(pose).all()
     assert not at_origin
+    x, y, z = np.array([5, 5, -5]) - pose[:3, 3]
+    assert (x, y) == (0, 0)
+    assert z == pytest.approx(0.2 / 0.4 + 0.2)  # two deviations of it fill the height, from before them
 
 
 def test_between_poses_places_are_on_lines_and_rotations_are_turned_evenly():

@@ -38,7 +38,8 @@ class Sdk:
     def __init__(self, monkeypatch, *, fails=None, gate=None):
         self.taken, self.closed, self.fails, self.gate, self.there = [], 0, fails, gate, True
         self.begun = threading.Event()
-        stream = SimpleNamespace(disconnect=self._disconnect)
+        self.stalled, self.released = False, threading.Event()
+        stream = SimpleNamespace(disconnect=self._disconnect, flush=self._flush)
         monkeypatch.setattr(live, "open_stream", lambda *_: (None, stream))
         monkeypatch.setattr(live, "Viewer", lambda *_, **__: self)
         monkeypatch.setattr(live, "answers", lambda where: self.there)
@@ -46,6 +47,12 @@ class Sdk:
 
     def _disconnect(self):
         self.closed += 1
+        if self.stalled:
+            assert self.released.wait(60)
+
+    def _flush(self, timeout_sec):
+        if self.stalled:
+            raise RuntimeError("Flush timed out")
 
     def take(self, topic, kind, message):
         if self.gate is not None and topic != "/tf_static":
@@ -141,6 +148,41 @@ def test_the_end_does_not_wait_for_a_viewer_that_hangs(node, monkeypatch):
     assert time.monotonic() - begin < 30
     assert not n.viewer.wants()
     gate.set()
+
+
+def test_a_viewer_that_takes_nothing_is_said_and_not_connected_to_again_until_it_does(node, monkeypatch):
+    """Frozen, or behind a network that is down: it answers, for the kernel does, and the SDK would wait for ever."""
+    sdk = Sdk(monkeypatch)
+    n = node(viewer__mode="connect", viewer__address="", viewer__rate=100.0)
+    n.viewer.begin()
+    n.send(START)
+    wait(lambda: "/da3/points" in sdk.taken, "a message")
+    sdk.stalled = True
+    wait(n.problems, "the report")
+    wait(lambda: not n.viewer.wants(), "the end")
+    ((kind, text),) = n.problems()
+    assert kind == live.LASTING
+    assert "the viewer takes nothing any more (Flush timed out): it hangs, or the network to it is down" in text
+    time.sleep(0.2)
+    assert sdk.closed == 1
+    assert not n.viewer.wants()
+    sdk.stalled = False
+    sdk.released.set()
+    wait(n.viewer.wants, "the viewer")
+    assert n.reports[-1] == (live.LASTING, "")
+
+
+def test_a_file_that_is_not_written_any_more_is_said(node, monkeypatch):
+    sdk = Sdk(monkeypatch)
+    n = node(viewer__rate=100.0)
+    n.viewer.begin()
+    sdk.stalled = True
+    sdk.released.set()
+    n.viewer._thread.join(60)
+    ((kind, text),) = n.problems()
+    assert kind == live.LASTING
+    assert "live.rrd is not written any more (Flush timed out): is there space left?" in text
+    assert not n.viewer.wants()
 
 
 def test_nobody_to_connect_to_is_said_and_looked_for(node, monkeypatch):

@@ -2,7 +2,9 @@
 """Where it is shown: what each place needs, and what is said where that is missing."""
 
 import socket
+import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -89,6 +91,58 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ViewerError, match="Rerun cannot save: "):
         open_stream(ViewerParameters("save", str(tmp_path / "file" / "a.rrd")), blueprint, lambda text: None)
+    (tmp_path / "folder.rrd").mkdir()
+    with pytest.raises(ViewerError, match=r"folder\.rrd is a folder: name a file"):
+        open_stream(ViewerParameters("save", str(tmp_path / "folder.rrd")), blueprint, lambda text: None)
+
+
+PROGRAM = """
+import resource, sys, time
+import numpy as np
+from da3_ros.stream.viewing import ViewerParameters
+from da3_ros.viewer import places
+from da3_ros.viewer.places import end, finish, open_stream
+mode, address = sys.argv[1:]
+places.TURN_S = 0.3
+if mode == "save":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+where = ViewerParameters(mode, address)
+rr, stream = open_stream(where, lambda rr: rr.blueprint.Blueprint(), lambda text: None)
+for number in range(40):
+    stream.log("a", rr.Points3D(np.random.rand(2000, 3)))
+try:
+    if mode == "save":
+        finish(where, stream, print)
+    else:
+        print("hangs:", end(stream, 0.5).is_alive())
+except RuntimeError as error:
+    print("error:", error)
+"""
+
+
+def run(*arguments):
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def test_a_file_that_there_is_no_room_for_is_said(tmp_path):
+    """By the limit of a process, in place of a disk's. The SDK tells nobody, and has been seen to wait for ever."""
+    pytest.importorskip("rerun")
+    path = tmp_path / "a.rrd"
+    said = run("save", str(path))
+    assert f"error: {path} is not written any more (" in said
+    assert "is there space left?" in said
+
+
+def test_a_viewer_that_hangs_does_not_keep_the_process(port):
+    """It is connected to by the kernel, and never answers: the SDK waits for it, also when Python ends."""
+    pytest.importorskip("rerun")
+    with socket.create_server(("127.0.0.1", port)):
+        begin = time.monotonic()
+        assert run("connect", NOBODY.format(port)) == "hangs: True\n"
+        assert time.monotonic() - begin < 45
 
 
 def test_served_to_a_browser(port):

@@ -53,6 +53,14 @@ def optical_frame(camera: str) -> str:
     return f"{camera}_optical_frame"
 
 
+def made_channel(key: int, topic: str, kind: str, count: int, *, is_latched: bool = False) -> Channel:
+    """Channel of messages of a standard type that are made here, and lie in no file."""
+    store = standard_store()
+    text = store.generate_msgdef(kind, ros_version=2)[0].encode()
+    qos = (LATCHED,) if is_latched else ()
+    return Channel(key, topic, kind, "cdr", "ros2msg", text, store.hash_rihs01(kind), qos, count)
+
+
 class _Stream(NamedTuple):
     channel: Channel
     camera: str
@@ -60,8 +68,8 @@ class _Stream(NamedTuple):
 
 
 class SourcePart:
-    """The messages of a source. Log times are stamps; of one moment transforms come first, then calibrations, then
-    pictures.
+    """The messages of a source. Log times are stamps; of one moment transforms come first, then each camera's
+    calibration and its picture.
     """
 
     def __init__(self, source: Source, findings: Findings) -> None:
@@ -83,11 +91,7 @@ class SourcePart:
         def stream(topic: str, kind: str, count: int, camera: str, what: str) -> _Stream:
             nonlocal key
             key += 1
-            store = standard_store()
-            text = store.generate_msgdef(kind, ros_version=2)[0].encode()
-            qos = (LATCHED,) if what == "static" else ()
-            digest = store.hash_rihs01(kind)
-            return _Stream(Channel(key, topic, kind, "cdr", "ros2msg", text, digest, qos, count), camera, what)
+            return _Stream(made_channel(key, topic, kind, count, is_latched=what == "static"), camera, what)
 
         if any(camera.T_rig_camera is not None for camera in source.cameras):
             yield stream("/tf_static", TRANSFORMS, 1, "", "static")
@@ -96,14 +100,15 @@ class SourcePart:
         for camera in source.cameras:
             shots = source.of(camera.name)
             kind = self.kinds[camera.name]
-            yield stream(image_topic(camera.name, kind), kind, len(shots), camera.name, "image")
             known = sum(source.model_of(shot) is not None for shot in shots)
             if known:
                 yield stream(info_topic(camera.name), INFO, known, camera.name, "info")
-        if source.depth is not None and source.camera(source.depth.camera).model is not None:
+            yield stream(image_topic(camera.name, kind), kind, len(shots), camera.name, "image")
+        if source.depth is not None:
             name, count = source.depth.camera, len(source.depth.shots)
-            for topic, kind, what in zip(depth_topics(name), (IMAGE, INFO), ("depth", "depth info"), strict=True):
-                yield stream(topic, kind, count, name, what)
+            topic, info = depth_topics(name)
+            yield stream(info, INFO, count, name, "depth info")
+            yield stream(topic, IMAGE, count, name, "depth")
         if source.scans is not None:
             yield stream(SCANS, CLOUD, len(source.scans.paths), "", "scans")
 

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from da3_ros.bag.errors import BagError
-from da3_ros.bag.io.channels import Channel
 from da3_ros.bag.io.definitions import standard_store, standard_types
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.io.source_part import INFO, TRANSFORMS
+from da3_ros.bag.io.source_part import INFO, TRANSFORMS, made_channel
 from da3_ros.bag.plan.trees import moving_frames, transform_topics
-from da3_ros.bag.sources import WORLD, Reading, SourceError, Track
-from da3_ros.bag.sources.given import read_track, scaled
+from da3_ros.bag.sources import WORLD, Reading, SourceError
+from da3_ros.bag.sources.given import scaled
 from da3_ros.bag.sources.matching import models_of
+from da3_ros.bag.sources.poses import read_track
 from da3_ros.messages import encode_calibration, encode_transform
 from da3_ros.stream.parameters import CameraParameters
 
@@ -26,11 +26,8 @@ class GivenPart:
 
     def __init__(self, topic: str, kind: str, messages: Sequence[tuple[int, Any]]) -> None:
         """messages: log time (ns) and message, in order."""
-        store = standard_store()
-        text = store.generate_msgdef(kind, ros_version=2)[0].encode()
-        self._key = 1
-        digest = store.hash_rihs01(kind)
-        self.channels = [Channel(self._key, topic, kind, "cdr", "ros2msg", text, digest, (), len(messages))]
+        store, self._key = standard_store(), 1
+        self.channels = [made_channel(self._key, topic, kind, len(messages))]
         self._messages = [(log_ns, bytes(store.serialize_cdr(message, kind))) for log_ns, message in messages]
         self.start_ns, self.end_ns = self._messages[0][0], self._messages[-1][0]
 
@@ -82,10 +79,10 @@ def give_poses(recording: Recording, reading: Reading, topic: str, frame: str) -
         )
     moments = sorted({recording.stamp(message) for message in recording.messages([topic])})
     try:
-        stamps, poses, how = read_track(reading.poses, moments)
+        track, how = read_track(reading.poses, moments)
     except SourceError as error:
         raise BagError(str(error)) from None
-    track = scaled(Track(stamps, poses), reading.metres_per_unit or 1.0)
+    track = scaled(track, reading.metres_per_unit or 1.0)
     types = standard_types()
     offset = recording.start_ns - moments[0]  # a bag may have been recorded at another time than it is stamped
     messages = [

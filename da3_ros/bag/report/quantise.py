@@ -16,19 +16,41 @@ DOUBT_RANGE = (1e-3, 1.0)
 """Standard deviation as a share of depth: the least and the most that a byte tells, in equal ratios (2.8 % a step)."""
 
 
+FAR = 20.0
+"""Sides of the box round the middle nine tenths of all points that another may be away from it."""
+
+
+def without_strays(clouds: Sequence[Cloud]) -> tuple[list[Cloud], int]:
+    """Clouds without points that are not finite or `FAR` from nearly all others, and how many those are: a box that is
+    told in 16 bits would have no place for anything else.
+    """
+    points = np.concatenate([cloud.points for cloud in clouds])
+    some = points[:: max(1, len(points) // 20_000)].astype(np.float64)
+    some = some[np.isfinite(some).all(axis=1)]
+    low, high = np.percentile(some, (5, 95), axis=0) if len(some) else np.zeros((2, 3))
+    reach = FAR * float((high - low).max()) or np.inf  # all at one place, and none stray
+    good = np.isfinite(points).all(axis=1) & ((points >= low - reach) & (points <= high + reach)).all(axis=1)
+    if good.all():
+        return list(clouds), 0
+    parts = np.split(good, np.cumsum([len(cloud.points) for cloud in clouds])[:-1])
+    kept = [cloud.part(np.flatnonzero(part)) for cloud, part in zip(clouds, parts, strict=True)]
+    return kept, int((~good).sum())
+
+
 def thinned(cloud: Cloud, most: int) -> Cloud:
     """At most so many points, evenly in space: the surest of each cell of a grid that is as fine as it can be. How sure
     a point is tells its standard deviation, and its confidence among those that are alike in that.
     """
     if len(cloud.points) <= most:
         return cloud
-    cloud = cloud.part(np.lexsort((-cloud.confidence, cloud.doubt)))
+    order = cloud.surest_first()
+    points = cloud.points[order]
     low, high = np.percentile(cloud.points, (1, 99), axis=0)
     # Surfaces: the number of cells goes with the square of their side.
     side = max(float(np.linalg.norm(high - low)), 1e-6) / np.sqrt(most)
     best: NDArray[np.intp] | None = None
     for _ in range(8):
-        rows = voxel_downsample(cloud.points, side)
+        rows = voxel_downsample(points, side)
         if len(rows) <= most and (best is None or len(rows) > len(best)):
             best = rows
         if 0.9 * most <= len(rows) <= most:
@@ -36,9 +58,9 @@ def thinned(cloud: Cloud, most: int) -> Cloud:
         side *= float(np.sqrt(len(rows) / (0.96 * most)))
     while best is None:
         side *= 1.5
-        rows = voxel_downsample(cloud.points, side)
+        rows = voxel_downsample(points, side)
         best = rows if len(rows) <= most else None
-    return cloud.part(best)
+    return cloud.part(order[best])
 
 
 def doubt_codes(clouds: Sequence[Cloud]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
@@ -84,7 +106,9 @@ def spacing(points: NDArray[np.float32]) -> float:
 
     if len(points) < 2:
         return 1e-3
-    distances = cKDTree(points).query(points[:: max(1, len(points) // 2000)], k=2)[0][:, 1]
+    # Quick to make, for few questions.
+    tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
+    distances = tree.query(points[:: max(1, len(points) // 2000)], k=2)[0][:, 1]
     return max(float(np.median(distances)), 1e-9)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from da3_ros.atomic import replacing
 from da3_ros.bag.report.pictures import image_and_depth
-from da3_ros.bag.report.quantise import doubt_codes, encode_directions, number, numbers, spacing, thinned
+from da3_ros.bag.report.quantise import (
+    doubt_codes,
+    encode_directions,
+    number,
+    numbers,
+    spacing,
+    thinned,
+    without_strays,
+)
 from da3_ros.estimation import ViewEstimate
 from da3_ros.estimation.clouds import Cloud
 from da3_ros.geometry import CameraModel
@@ -43,8 +51,6 @@ FRUSTUM_SHARE = 0.06
 """Length of a drawn camera as a share of the distance of what it sees."""
 _STEEP = np.radians(48)
 """How far the first look from above goes down."""
-
-
 MOSTLY = 0.5
 """Cosine between z and the cameras' mean up from which on they agree: cameras look down by up to 60 degrees."""
 
@@ -143,7 +149,7 @@ def pack(
     note: str,
     tracks: Sequence[Track] = (),
 ) -> Scene3D:
-    """A scene in few bytes. Raises ValueError where there is no moment or no point.
+    """A scene in few bytes. Raises ValueError where there is no moment or no point, or a moment has no camera.
 
     moments: stops of the slider, in order of time. clouds: one that is shown all the time, or one for each moment, in
     the world of the poses. centres: for each cloud, where the cameras of its views were, (V, 3). up: (3,), of length 1.
@@ -153,31 +159,33 @@ def pack(
     if alone and len(clouds) != len(moments):
         raise ValueError(f"{len(clouds)} clouds for {len(moments)} moments: give one, or one for each moment")
     moments, clouds, centres = _fitting(moments, clouds, centres)
+    clouds, strays = without_strays(clouds)
     left = MOST_BYTES - RESERVED_BYTES - sum(_picture_bytes(each) for each in moments) * 4 // 3
     most = min(MOST_POINTS, left * 3 // (4 * POINT_BYTES))
     clouds = [thinned(cloud, most // len(clouds)) for cloud in clouds]
     points = np.concatenate([cloud.points for cloud in clouds]).astype(np.float64)
     if not len(points) or not moments:
         raise ValueError(f"{len(points)} points and {len(moments)} moments: there is nothing to show")
+    if blind := [each.index for each in moments if not each.cameras]:
+        raise ValueError(f"the moments {blind} have no camera: leave them out")
     low, high = points.min(axis=0), points.max(axis=0)
     centre, size = (low + high) / 2, np.maximum(high - low, 1e-9)
     seen_from = np.concatenate([each[cloud.view] for each, cloud in zip(centres, clouds, strict=True)])
     positions = np.column_stack([np.rint((points - low) / size * 65535), encode_directions(seen_from - points)])
     doubt, codes = doubt_codes(clouds)
     shades = np.column_stack([np.concatenate([cloud.colours for cloud in clouds]), codes])
-    heights = (points - centre) @ up
+    lowest, highest = np.percentile((points - centre) @ up, (2, 98))
     begins = np.concatenate([[0], np.cumsum([len(cloud.points) for cloud in clouds])])
     pictures: list[bytes] = []
     names = list(dict.fromkeys(camera.name for each in moments for camera in each.cameras))
     about = {
-        "note": note,
+        "note": f"{note} {strays} points far from all others are left out." if strays else note,
         "unit": unit,
         "up": numbers(up),
         "size": numbers(size),
         "spacing": number(spacing(max(clouds, key=lambda cloud: len(cloud.points)).points)),
         "doubt": doubt,
-        "height": {"low": number(np.percentile(heights, 2)), "high": number(np.percentile(heights, 98))}
-        | {"of_centre": number(centre @ up)},
+        "height": {"low": number(lowest), "high": number(highest)} | {"of_centre": number(centre @ up)},
         "frustum": number(_frustum_length(moments, points)),
         "start": _first_look(moments, points - centre, centre, up),
         "alone": alone,
@@ -191,7 +199,7 @@ def pack(
             }
             for k, each in enumerate(moments)
         ],
-        "tracks": [_track(track, centre, MOST_PLACES // len(tracks)) for track in tracks],
+        "tracks": [_track(track, centre, max(MOST_PLACES // len(tracks), 1)) for track in tracks],
     }
     return Scene3D(about, positions.astype(np.uint16), shades.astype(np.uint8), tuple(pictures))
 
@@ -204,6 +212,8 @@ def _fitting(
         if len(clouds) == len(moments):
             clouds, centres = clouds[::2], centres[::2]
         moments = moments[::2]
+    if moments and _picture_bytes(moments[0]) > PICTURE_BYTES:  # of more cameras than anybody looks at
+        moments = [replace(moments[0], cameras=tuple(replace(each, pictures=None) for each in moments[0].cameras))]
     return moments, clouds, centres
 
 
@@ -239,7 +249,7 @@ def _first_look(moments: Sequence[Moment], points: Array, centre: Array, up: Arr
     places = np.array([camera.T_world_camera[:3, 3] for each in moments for camera in each.cameras]) - centre
     axes = np.array([camera.T_world_camera[:3, 2] for each in moments for camera in each.cameras])
     reach = float(np.percentile(np.linalg.norm(points - target, axis=1), 90))
-    reach = max(reach, 0.9 * float(np.linalg.norm(places - target, axis=1).max()))
+    reach = max(reach, 0.9 * float(np.linalg.norm(places - target, axis=1).max()), 1e-3)
     place, axis = places.mean(axis=0), axes.mean(axis=0)
     away = float(np.linalg.norm(target - place))
     if np.linalg.norm(axis) > 0.9 and np.linalg.norm(places - place, axis=1).max() < 0.2 * away:

@@ -22,6 +22,7 @@ from da3_ros.stream.viewing import ViewerParameters
 from da3_ros.viewer import Role, Viewer, open_stream, roles_of
 from da3_ros.viewer.layout import cameras_of, layout
 from da3_ros.viewer.pace import Pace
+from da3_ros.viewer.places import LONG_S, end, finish
 from da3_ros.viewer.roles import camera_roles
 
 MOST_POINTS = 100_000
@@ -80,10 +81,13 @@ class Playback:
         known: dict[str, Role] = {}
         made_of: Recording | None = None
         if summary.exists():
-            content = json.loads(summary.read_text(encoding="utf-8"))
-            self._records = content["sets"]
-            known = camera_roles(node_parameters(content["job"]["parameters"])[0])
-            made_of = self._input(content["job"], {topic for topic in known if topic in output.topics})
+            try:
+                job, known, self._records = _run(summary)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                why = f"{summary} is not what da3 bag writes ({type(error).__name__}: {error})"
+                self.notes.append(f"without scale, times and the pictures: {why}; make the output again")
+            else:
+                made_of = self._input(job, {topic for topic in known if topic in output.topics})
         self._add(output, known)
         if made_of is not None:  # of it what is missing beside the output, not all that there is
             self._add(made_of, known, only=known)
@@ -91,6 +95,9 @@ class Playback:
             asked = f" that fits {', '.join(self._patterns)}" if self._patterns else ""
             there = ", ".join(f"{topic.name} ({topic.kind})" for topic in output.topics.values())
             raise BagError(f"{self.path} has no topic{asked} that can be shown; there are {there}")
+        idle = [pattern for pattern in self._patterns if not any(_fits(topic, [pattern]) for topic in self.roles)]
+        if idle:
+            self.notes.append(f"nothing that can be shown fits {', '.join(idle)}")
 
     def _input(self, job: Mapping[str, Any], copied: set[str]) -> Recording | None:
         """The input of an output that has no pictures of its own, if it is still there."""
@@ -150,10 +157,11 @@ class Playback:
                 self._show_one(recording, message, roles[message.topic], viewer, pace, shown)
                 on_message()
             viewer.flush()
-            stream.flush()
             at_end()
-        finally:
-            stream.disconnect()
+        except BaseException:
+            end(stream, LONG_S)
+            raise
+        finish(where, stream, say)
         shown.problems += [problem for recording, _ in self._recordings for problem in recording.problems]
         return shown
 
@@ -176,6 +184,20 @@ class Playback:
             return
         viewer.take(message.topic, recording.topics[message.topic].kind, content)
         shown.messages[message.topic] = shown.messages.get(message.topic, 0) + 1
+
+
+def _run(summary: Path) -> tuple[Mapping[str, Any], dict[str, Role], list[dict[str, Any]]]:
+    """What was to be done, what its topics show, and of each set what is shown besides its messages."""
+    content = json.loads(summary.read_text(encoding="utf-8"))
+    records = [
+        {
+            "stamp_ns": int(record["stamp_ns"]),
+            "scale": {"metres_per_unit": float(record["scale"]["metres_per_unit"])},
+            "timing_ms": {stage: float(value) for stage, value in record["timing_ms"].items()},
+        }
+        for record in content["sets"]
+    ]
+    return content["job"], camera_roles(node_parameters(content["job"]["parameters"])[0]), records
 
 
 class _Clock:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.scene.view import SceneView
+from da3_ros.stream.viewing import ViewerParameters
 from da3_ros.viewer import archetypes, errors
 from da3_ros.viewer.layout import Shown, layout
+from da3_ros.viewer.places import finish
 
 
 def require_rerun() -> Any:
@@ -33,7 +35,9 @@ def write_rerun(
     *,
     metric: bool,
 ) -> Path:
-    """Write the recording; returns `path`. Time is that of the stamps; metric: whether lengths are metres."""
+    """Write the recording; returns `path`. Time is that of the stamps; metric: whether lengths are metres. Raises
+    BagError where it cannot be written whole.
+    """
     rr = require_rerun()
     temporary = path.with_name(path.name + ".tmp")
     stream = rr.RecordingStream("da3_ros", recording_id=path.parent.name)
@@ -51,8 +55,11 @@ def write_rerun(
         stream.log(archetypes.path_of(name), rr.LineStrips3D([np.array(paths[name])]))
     for record in records:
         log_record(rr, stream, record)
-    stream.flush()
-    stream.disconnect()
+    try:
+        finish(ViewerParameters("save", str(temporary)), stream, lambda text: None)
+    except errors.ViewerError as error:
+        temporary.unlink(missing_ok=True)
+        raise BagError(str(error)) from error
     temporary.replace(path)
     return path
 

@@ -3,8 +3,9 @@
 
 Read `source` (the shape), `find` (which reader a path is for), `given` (calibrations and poses that the user adds);
 then the readers: `video`, `folders`, `colmap`, `euroc`, `kitti`, `kitti_raw`, `tum_rgbd`; what they share:
-`calibration` (files of calibrations), `matching` (whose they are), `stamps` (times that names tell), `pixels`
-(pictures, depth and scans, read).
+`texts` (tables, and times in them), `calibration` (files of calibrations), `matching` (whose they are), `poses` (files
+of poses), `checks` (what is wrong or lacking, said), `stamps` (times that names tell), `pixels` (pictures, depth and
+scans, read).
 """
 
 from da3_ros.bag.sources.find import KINDS, find_source

@@ -52,17 +52,19 @@ def find_model(root: Path) -> Path | None:
     """The folder of a model: itself, or where COLMAP puts it below a project; None where there is none."""
     for place in _PLACES:
         folder = root / place
-        if any(
-            (folder / f"cameras.{end}").is_file() and (folder / f"images.{end}").is_file() for end in ("bin", "txt")
-        ):
+        if _is_model(folder):
             return folder
     return None
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / f"cameras.{end}").is_file() and (folder / f"images.{end}").is_file() for end in ("bin", "txt"))
 
 
 def read_colmap(root: Path, reading: Reading) -> Source:
     """A model as one moving camera: every picture with its own pose and calibration, in the order of their names.
 
-    Lengths stay in the model's unit, which is no metre unless somebody made it one; `Reading.metres_per_unit` does.
+    Lengths are in the model's unit, which is no metre unless somebody made it one.
     Raises SourceError.
     """
     model = find_model(root)
@@ -82,37 +84,33 @@ def read_colmap(root: Path, reading: Reading) -> Source:
         )
     fps = reading.fps or NOMINAL_FPS
     stamps = [counted(fps, number) for number in range(len(there))]
-    models = {key: camera_model(camera) for key, camera in content.cameras.items()}
+    models = {key: camera_model(content.cameras[key]) for key in {image.camera_id for image in there}}
     shots = tuple(
         Shot(NAME, stamp, folder / image.name, model=models[image.camera_id])
         for stamp, image in zip(stamps, there, strict=True)
     )
     poses = np.array([_world_camera(image) for image in there])
-    factor = reading.metres_per_unit
     notes = [
         f"{len(there)} images of the model {model}, in the order of their names; stamps are those of {fps:g} a second"
     ]
+    others = sorted(p.name for p in model.parent.iterdir() if p != model and _is_model(p)) if model != root else []
+    if others:
+        notes.append(f"beside that model lie others, which are not read: {', '.join(others)}; name one to read it")
+    distance = _median_distance(content, there)
     defaults: dict[str, Any] = {}
-    if not factor:
-        distance = _median_distance(content, there)
-        if distance:
-            defaults = {
-                "min_range": 0.0,
-                "max_range": round(_FARTHEST * distance, 3),
-                "cloud.voxel_size": round(_VOXEL * distance, 6),
-            }
-        notes.append(
-            "lengths are in the unit of the model, which is a metre only where somebody made it one: where this output "
-            "says metres, it means that unit; --metres-per-unit N makes metres of it"
-        )
-    unit = "metres" if factor else "units of the COLMAP model"
+    if distance:
+        defaults = {
+            "min_range": 0.0,
+            "max_range": round(_FARTHEST * distance, 3),
+            "cloud.voxel_size": round(_VOXEL * distance, 6),
+        }
     names = [model / f"{name}.{end}" for name in ("cameras", "images") for end in ("bin", "txt")]
     return Source(
         "a COLMAP model",
         root,
         (Camera(NAME, None, np.eye(4)),),
         shots,
-        Track(np.array(stamps, np.int64), poses, unit),
+        Track(np.array(stamps, np.int64), poses, "the unit of the model"),
         files=tuple(path for path in names if path.is_file()),
         notes=tuple(notes),
         problems=tuple(problems),
@@ -134,9 +132,11 @@ def camera_model(camera: Any) -> CameraModel:
     focal = (values[0], values[0]) if lens.one_focal else (values[0], values[1])
     cx, cy, *rest = values[1 if lens.one_focal else 2 :]
     numbers = tuple(rest[place] if place >= 0 else 0.0 for place in lens.order)
-    if lens.word != "equidistant" and not any(numbers):
-        return CameraModel(camera.width, camera.height, *focal, cx - 0.5, cy - 0.5)
-    return CameraModel(camera.width, camera.height, *focal, cx - 0.5, cy - 0.5, numbers, lens.word)
+    word = lens.word if lens.word == "equidistant" or any(numbers) else ""
+    try:
+        return CameraModel(camera.width, camera.height, *focal, cx - 0.5, cy - 0.5, numbers if word else (), word)
+    except ValueError as error:
+        raise SourceError(f"camera {camera.camera_id} of the COLMAP model: {error}") from None
 
 
 def _read(model: Path) -> Any:

@@ -3,22 +3,21 @@
 
 from __future__ import annotations
 
-import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from da3_ros.bag.sources.calibration import camera_of_values, is_calibration, matrix_of, read_calibrations
-from da3_ros.bag.sources.folders import natural
+from da3_ros.bag.sources.calibration import camera_of_values, is_calibration, read_calibrations, read_yaml, rigid
+from da3_ros.bag.sources.folders import camera_name, is_picture, natural
 from da3_ros.bag.sources.source import Array, Camera, Reading, Shot, Source, SourceError, Track, in_order
 from da3_ros.bag.sources.stamps import stamps_of_names
+from da3_ros.bag.sources.texts import nanoseconds_of, read_lines
 from da3_ros.geometry.poses import from_rotation_translation, invert, matrix_from_quaternion
 
 _TRUTH = ("state_groundtruth_estimate0", "mocap0", "gt", "vicon0")
 """Folders of poses, the best first; ``leica0`` has positions alone."""
-_WORDS = {"radial-tangential": "plumb_bob", "radtan": "plumb_bob", "equidistant": "equidistant", "none": "", "": ""}
 _POSE = 8
 """Columns of a pose: stamp, x y z, and a quaternion w x y z."""
 
@@ -42,21 +41,26 @@ def read_euroc(path: Path, reading: Reading) -> Source:
     notes: list[str] = []
     problems: list[str] = []
     files: list[Path] = []
-    cameras, shots = [], []
+    cameras: list[Camera] = []
+    shots: list[Shot] = []
     chain = _chain(root)
     for folder in _cameras(root):
-        name = folder.name
+        name = camera_name(folder.name, [camera.name for camera in cameras])
+        found, words, lost = _shots(name, folder)
+        notes += words
+        problems += lost
+        if not found:
+            continue
+        shots += found
         sensor, index = folder / "sensor.yaml", folder / "data.csv"
         files += [path for path in (sensor, index) if path.exists()]
         camera = _camera(name, sensor) if sensor.exists() else None
-        if camera is None and name in chain:
-            known, camera = chain[name]
+        if camera is None and folder.name in chain:
+            known, camera = chain[folder.name]
+            camera = replace(camera, name=name)
             files.append(known)
             notes.append(f"{name} has no calibration of its own: that of {known} is taken")
         cameras.append(camera or Camera(name))
-        found, lost = _shots(name, folder)
-        shots += found
-        problems += lost
     if not shots:
         raise SourceError(f"{root} has the folders of EuRoC's layout and no picture in them: unpack it again")
     track, truth, words = _truth(root)
@@ -77,7 +81,12 @@ def _cameras(root: Path) -> list[Path]:
     if not root.is_dir():
         return []
     return sorted(
-        (p for p in root.iterdir() if p.is_dir() and p.name.startswith("cam") and (p / "data").is_dir()), key=natural
+        (
+            p
+            for p in root.iterdir()
+            if p.is_dir() and p.name.startswith("cam") and ((p / "data").is_dir() or _is_listed(p))
+        ),
+        key=natural,
     )
 
 
@@ -87,26 +96,25 @@ def _is_listed(folder: Path) -> bool:
 
 def _camera(name: str, sensor: Path) -> Camera | None:
     """By its sensor.yaml; None where that has no intrinsics, as TUM VI's."""
-    content = _yaml(sensor)
+    content = read_yaml(sensor)
     if "intrinsics" not in content:
         return None
-    word = str(content.get("distortion_model", "none")).lower()
-    model = str(content.get("camera_model", "pinhole"))
-    if word not in _WORDS or model != "pinhole":
-        raise SourceError(
-            f"{sensor}: a {model} camera with {word} distortion; allowed: pinhole with "
-            f"{', '.join(filter(None, _WORDS))}: calibrate so, with Kalibr"
-        )
-    size = [int(value) for value in content.get("resolution") or ()]
-    intrinsics = [float(value) for value in content["intrinsics"]]
-    if len(size) != 2 or len(intrinsics) != 4:
-        raise SourceError(
-            f"{sensor}: resolution = {size}, intrinsics = {intrinsics}: wanted width height, and fu fv cu cv"
-        )
-    numbers = [float(value) for value in content.get("distortion_coefficients") or ()]
-    known = camera_of_values(sensor, (size[0], size[1]), intrinsics, _WORDS[word], numbers)
-    mount = content.get("T_BS")
-    return Camera(name, known, None if mount is None else matrix_of(mount.get("data"), f"{sensor}: T_BS"))
+    kind = str(content.get("camera_model", "pinhole"))
+    if kind != "pinhole":
+        raise SourceError(f"{sensor}: camera_model is {kind!r}; allowed: pinhole: calibrate so, with Kalibr")
+    known = camera_of_values(
+        sensor,
+        content.get("resolution"),
+        content["intrinsics"],
+        content.get("distortion_model"),
+        content.get("distortion_coefficients"),
+    )
+    return Camera(name, known, _mount(content, sensor))
+
+
+def _mount(content: dict[str, Any], sensor: Path) -> Array | None:
+    """T_body_sensor (4, 4); None where the file does not tell."""
+    return None if content.get("T_BS") is None else rigid(content["T_BS"], f"{sensor}: T_BS")
 
 
 def _chain(root: Path) -> dict[str, tuple[Path, Camera]]:
@@ -119,45 +127,61 @@ def _chain(root: Path) -> dict[str, tuple[Path, Camera]]:
     return {}
 
 
-def _shots(name: str, folder: Path) -> tuple[list[Shot], list[str]]:
-    index = folder / "data.csv"
-    rows = [(int(row[0]), row[1].strip()) for row in _rows(index) if len(row) > 1] if index.exists() else []
+def _shots(name: str, folder: Path) -> tuple[list[Shot], list[str], list[str]]:
+    """Its pictures by data.csv, or by their names where that lists none; notes; what is lost."""
+    data, index = folder / "data", folder / "data.csv"
+    rows = [(nanoseconds_of(row[0], where), row[1]) for where, row in _rows(index, 2)] if index.exists() else []
+    there = {path.name: path for path in data.iterdir()} if data.is_dir() else {}
     if not rows:
-        files = sorted(p for p in (folder / "data").iterdir() if p.is_file() and not p.name.startswith("."))
+        files = [path for path in there.values() if is_picture(path)]
         stamps = stamps_of_names([path.stem for path in files])
         if stamps is None and files:
             raise SourceError(
-                f"{folder}: there is no data.csv, and the names of its pictures are no stamps (nanoseconds)"
+                f"{folder}: there is no data.csv that lists its pictures, and their names are no stamps (nanoseconds)"
             )
         rows = [(stamp, path.name) for stamp, path in zip(stamps or (), files, strict=True)]
-    there = {path.name for path in (folder / "data").iterdir()}
-    missing = [file for _, file in rows if file not in there]
-    problems = []
+    if not rows:
+        return [], [], [f"{folder} has no picture: {name} is no camera"]
+    # Some list files with their folder.
+    named = [(stamp, file.replace("\\", "/").removeprefix("data/")) for stamp, file in rows]
+    missing = [file for _, file in named if file not in there]
+    problems, notes = [], []
     if missing:
         problems.append(f"{index} lists {len(missing)} of {len(rows)} pictures that are not there, as {missing[0]}")
-    return [Shot(name, stamp, folder / "data" / file) for stamp, file in rows if file in there], problems
+    others = sorted({file for file, path in there.items() if is_picture(path)} - {file for _, file in named})
+    if others:
+        notes.append(f"{index} does not list {len(others)} pictures that are in {data}, as {others[0]}: left out")
+    return [Shot(name, stamp, there[file]) for stamp, file in named if file in there], notes, problems
 
 
 def _truth(root: Path) -> tuple[Track | None, Path | None, list[str]]:
+    words = []
     for name in _TRUTH:
         path = root / name / "data.csv"
         if not path.exists():
             continue
-        rows = [row for row in _rows(path) if len(row) >= _POSE]
-        if not rows:
-            continue
-        values = np.array([[float(value) for value in row[1:_POSE]] for row in rows])
-        stamps = np.array([int(row[0]) for row in rows], np.int64)
+        rows = _rows(path, _POSE)
+        values = np.array([_values(row, where) for where, row in rows]).reshape(-1, _POSE - 1)
+        stamps = np.array([nanoseconds_of(row[0], where) for where, row in rows], np.int64)
         good = np.isfinite(values).all(axis=1) & (np.linalg.norm(values[:, 3:], axis=1) > 0.5)
+        if not good.any():
+            words.append(f"{path} has no pose: it is not used")
+            continue
         sensor = root / name / "sensor.yaml"
-        content = _yaml(sensor) if sensor.exists() else {}
-        mount = content.get("T_BS")
+        mount = _mount(read_yaml(sensor), sensor) if sensor.exists() else None
         # What is tracked sits at T_body_sensor; the poses are those of the sensor.
-        T_sensor_body = np.eye(4) if mount is None else invert(matrix_of(mount.get("data"), f"{sensor}: T_BS"))
-        order = np.argsort(stamps[good], kind="stable")
-        poses = np.array([_pose(row) @ T_sensor_body for row in values[good][order]])
-        return Track(stamps[good][order], poses), path, [f"poses of the body: {path.parent.name}, {len(poses)} of them"]
-    return None, None, []
+        T_sensor_body = np.eye(4) if mount is None else invert(mount)
+        track = Track.of(stamps[good], np.array([_pose(row) @ T_sensor_body for row in values[good]]))
+        left = f", {(~good).sum()} lines without one" if not good.all() else ""
+        return track, path, [*words, f"poses of the body: {name}, {len(track.stamps_ns)} of them{left}"]
+    return None, None, words
+
+
+def _values(row: list[str], where: str) -> list[float]:
+    try:
+        return [float(word) for word in row[1:_POSE]]
+    except ValueError:
+        raise SourceError(f"{where}: {row[:_POSE]}: wanted nanoseconds, x y z, and a quaternion w x y z") from None
 
 
 def _pose(row: Array) -> Array:
@@ -167,21 +191,12 @@ def _pose(row: Array) -> Array:
     )
 
 
-def _rows(path: Path) -> list[list[str]]:
-    with path.open(newline="") as file:
-        return [
-            row
-            for row in csv.reader(file)
-            if row and not row[0].lstrip().startswith("#") and row[0].strip().isdecimal()
-        ]
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    text = path.read_text()
-    if text.startswith("%YAML:"):  # OpenCV's first line, which is no YAML
-        text = text.partition("\n")[2]
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SourceError(f"{path} is no YAML ({' '.join(str(error).split())[:200]})") from None
-    return content if isinstance(content, dict) else {}
+def _rows(path: Path, least: int) -> list[tuple[str, list[str]]]:
+    """Where they stand and cells of the lines of a CSV file, behind a header, which may lack its ``#``."""
+    found = [(line.where, [cell.strip() for cell in line.text.split(",")]) for line in read_lines(path)]
+    if found and found[0][1][0][:1].isalpha():
+        del found[0]
+    for where, row in found:
+        if len(row) < least:
+            raise SourceError(f"{where}: {','.join(row)!r} has {len(row)} cells, with commas between; wanted {least}")
+    return found

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from da3_ros.bag.sources import colmap, euroc, kitti, kitti_raw, tum_rgbd, video
-from da3_ros.bag.sources.folders import camera_folders, natural, read_folder
+from da3_ros.bag.sources.folders import camera_folders, holds_pictures, natural, read_folder
 from da3_ros.bag.sources.given import complete
 from da3_ros.bag.sources.source import Reading, Source, SourceError
 
@@ -15,12 +17,12 @@ KINDS = "a video, a folder of pictures (or of folders, one a camera), COLMAP, Eu
 """What `find_source` knows, in words."""
 
 
-_LAYOUTS: tuple[tuple[Callable[[Path], object], Callable[[Path, Reading], Source]], ...] = (
-    (euroc.find_root, euroc.read_euroc),
-    (tum_rgbd.is_tum_rgbd, tum_rgbd.read_tum_rgbd),
-    (kitti_raw.is_raw, kitti_raw.read_raw),
-    (kitti.is_odometry, kitti.read_odometry),
-    (colmap.find_model, colmap.read_colmap),
+_LAYOUTS: tuple[tuple[str, Callable[[Path], object], Callable[[Path, Reading], Source]], ...] = (
+    ("a EuRoC folder", euroc.find_root, euroc.read_euroc),
+    ("a TUM RGB-D folder", tum_rgbd.is_tum_rgbd, tum_rgbd.read_tum_rgbd),
+    ("a KITTI raw drive", kitti_raw.is_raw, kitti_raw.read_raw),
+    ("a KITTI odometry sequence", kitti.is_odometry, kitti.read_odometry),
+    ("a COLMAP model", colmap.find_model, colmap.read_colmap),
 )
 """Those that say most of themselves first."""
 
@@ -29,9 +31,15 @@ def find_source(path: Path, reading: Reading | None = None) -> Source | None:
     """The source at a path, complete with what is given; None where nothing there is one. Raises SourceError for one
     that cannot be read, OSError.
     """
+    path = Path(os.path.abspath(path))  # readers look above it, and at its name
     reader = reader_of(path)
     reading = reading or Reading()
-    return None if reader is None else complete(reader(path, reading), reading)
+    if reader is None:
+        return None
+    source = reader(path, reading)
+    others = [kind for kind, is_one, other in _LAYOUTS if other is not reader and path.is_dir() and is_one(path)]
+    notes = [f"it is read as {source.kind}, and looks like {' and '.join(others)}, too"] if others else []
+    return complete(replace(source, notes=(*notes, *source.notes)), reading)
 
 
 def reader_of(path: Path) -> Callable[[Path, Reading], Source] | None:
@@ -40,13 +48,14 @@ def reader_of(path: Path) -> Callable[[Path, Reading], Source] | None:
         return video.read_video if video.is_video(path) else None
     if not path.is_dir():
         return None
-    for is_one, reader in _LAYOUTS:
+    for _, is_one, reader in _LAYOUTS:
         if is_one(path):
             return reader
     below = sources_below(path)
     if below:
         names = ", ".join(p.name for p in below[:5]) + (", ..." if len(below) > 5 else "")
-        raise SourceError(f"{path} holds recordings ({names}): give one of them, or all to `da3 fleet`")
+        pictures = "; or put its pictures into a folder of their own" if holds_pictures(path) else ""
+        raise SourceError(f"{path} holds recordings ({names}): give one of them, or all to `da3 fleet`{pictures}")
     return read_folder if camera_folders(path) else None
 
 
@@ -57,4 +66,4 @@ def sources_below(folder: Path) -> list[Path]:
 
 
 def _has_layout(path: Path) -> bool:
-    return path.is_dir() and any(is_one(path) for is_one, _ in _LAYOUTS)
+    return path.is_dir() and any(is_one(path) for _, is_one, _ in _LAYOUTS)

@@ -6,16 +6,18 @@ and what raw drives (`kitti_raw`) share with them. Pictures are rectified.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.bag.sources.calibration import camera_of_values, rigid
+from da3_ros.bag.sources.folders import is_picture, natural
+from da3_ros.bag.sources.poses import read_kitti
 from da3_ros.bag.sources.source import (
     NOMINAL_FPS,
     START_NS,
-    Array,
     Camera,
     Reading,
     Scans,
@@ -26,8 +28,8 @@ from da3_ros.bag.sources.source import (
     in_order,
 )
 from da3_ros.bag.sources.stamps import counted
-from da3_ros.files.images import find_images
-from da3_ros.geometry import CameraModel
+from da3_ros.bag.sources.texts import read_lines, seconds_of
+from da3_ros.files.images import read_image
 from da3_ros.geometry.poses import from_rotation_translation
 from da3_ros.messages.pictures import structure
 
@@ -41,46 +43,48 @@ def is_odometry(root: Path) -> bool:
 
 
 def read_odometry(root: Path, reading: Reading) -> Source:
-    """A sequence, with poses of its left grey camera from ``poses/NN.txt`` two folders above. Raises SourceError."""
+    """A sequence, with poses of its left grey camera from ``poses/NN.txt`` two folders above. Times, poses and scans
+    are found by the numbers that are the names of pictures, so that a part of a sequence is right. Raises SourceError.
+    """
     folders = camera_folders(root, _ODOMETRY)
-    files, notes = [], []
-    times = root / "times.txt"
-    seconds = read_column(times) if times.exists() else None
-    files += [times] if times.exists() else []
-    rate = reading.fps or NOMINAL_FPS
-    calib = root / "calib.txt"
+    files, notes, problems = [], [], []
+    times, calib = root / "times.txt", root / "calib.txt"
+    pictures = {number: _pictures(folder) for number, folder in folders.items()}
+    problems += [f"{folders[number]} has no picture: it is no camera" for number, of in pictures.items() if not of]
+    pictures = {number: of for number, of in pictures.items() if of}
+    if not pictures:
+        raise SourceError(f"{root} has the folders of KITTI's layout and no picture in them: unpack it again")
+    if times.exists():
+        files.append(times)
+        stamps, what = _times(times), f"the lines of {times.name}"
+    else:
+        rate = reading.fps or NOMINAL_FPS
+        last = max((int(path.stem) for of in pictures.values() for path in of if path.stem.isdecimal()), default=-1)
+        stamps, what = [counted(rate, number) for number in range(last + 1)], "the number of pictures"
+        notes.append(f"there is no {times.name}: stamps are those of {rate:g} pictures a second")
     matrices = read_matrices(calib) if calib.exists() else {}
     files += [calib] if calib.exists() else []
     shots, cameras = [], []
-    for number, folder in folders.items():
-        paths, _ = find_images([folder])
-        if seconds is not None and len(seconds) < len(paths):
-            raise SourceError(
-                f"{times} has {len(seconds)} times for {len(paths)} pictures of {folder.name}: copy it again"
-            )
-        stamps = (
-            [START_NS + round(1e9 * s) for s in seconds[: len(paths)]]
-            if seconds is not None
-            else [counted(rate, n) for n in range(len(paths))]
-        )
-        shots += [Shot(folder.name, stamp, path) for stamp, path in zip(stamps, paths, strict=True)]
-        cameras.append(rectified_camera(folder.name, matrices.get(f"P{number}"), paths[0], is_spare(number, folders)))
-    if seconds is None:
-        notes.append(f"there is no {times.name}: stamps are those of {rate:g} pictures a second")
+    for number, paths in pictures.items():
+        name = folders[number].name
+        shots += [Shot(name, stamps[place(path, len(stamps), what)], path) for path in paths]
+        line = f"{calib}: P{number}"
+        cameras.append(rectified_camera(name, matrices.get(f"P{number}"), line, paths, is_spare(number, pictures)))
+    taken = len({shot.stamp_ns for shot in shots})
+    notes += [f"{taken} of the {len(stamps)} pictures of the sequence are there"] if taken < len(stamps) else []
     notes += said(cameras)
-    truth = root.parent.parent / "poses" / f"{root.absolute().name}.txt"
+    truth = root.parent.parent / "poses" / f"{root.name}.txt"
     track = None
     if truth.exists():
         files.append(truth)
-        poses = read_poses(truth)
-        stamps = sorted({shot.stamp_ns for shot in shots})
+        poses = read_kitti(truth)
         if len(poses) != len(stamps):
             raise SourceError(
                 f"{truth} has {len(poses)} poses for {len(stamps)} pictures: it belongs to another sequence"
             )
         track = Track(np.array(stamps, np.int64), poses)
     names = [camera.name for camera in cameras]
-    scans, more = _scans(root / "velodyne", sorted({shot.stamp_ns for shot in shots}), matrices.get("Tr"))
+    scans, more = _scans(root / "velodyne", stamps, matrices.get("Tr"))
     return Source(
         "a KITTI odometry sequence",
         root,
@@ -90,8 +94,31 @@ def read_odometry(root: Path, reading: Reading) -> Source:
         scans=scans,
         files=tuple(files),
         notes=(*notes, *more),
-        is_timed=seconds is not None,
+        problems=tuple(problems),
+        is_timed=times.exists(),
+        zero_ns=START_NS,
     )
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if is_picture(path)), key=natural)
+
+
+def _times(path: Path) -> list[int]:
+    stamps = []
+    for where, text in read_lines(path):
+        stamps.append(START_NS + seconds_of(text, where))
+        if stamps[-1] <= (stamps[-2] if len(stamps) > 1 else 0):
+            raise SourceError(f"{where}: {text} does not come after the line before; wanted rising seconds")
+    return stamps
+
+
+def place(path: Path, count: int, what: str) -> int:
+    """The number that is a file's name, of `count`, which are `what` in words. Raises SourceError."""
+    number = int(path.stem) if path.stem.isdecimal() else -1
+    if not 0 <= number < count:
+        raise SourceError(f"{path}: its name is no number below {count}, {what}, which count from 0")
+    return number
 
 
 def _scans(folder: Path, stamps: Sequence[int], placed: NDArray[np.float64] | None) -> tuple[Scans | None, list[str]]:
@@ -101,35 +128,13 @@ def _scans(folder: Path, stamps: Sequence[int], placed: NDArray[np.float64] | No
         return None, []
     if placed is None or placed.size != 12:
         return None, [
-            f"{folder.name} has scans, but calib.txt no line Tr that tells where its LiDAR sits: they are not used"
+            f"{folder.name} has scans, but calib.txt no line Tr with 12 numbers that tells where its LiDAR sits: they "
+            "are not used"
         ]
-    if len(paths) != len(stamps):
-        raise SourceError(f"{folder} has {len(paths)} scans for {len(stamps)} pictures: unpack it again")
-    T_rig_sensor = np.vstack([placed.reshape(3, 4), [0, 0, 0, 1]])
-    return Scans(tuple(stamps), tuple(paths), T_rig_sensor), [f"its LiDAR measures: {len(paths)} scans"]
-
-
-def read_poses(path: Path) -> Array:
-    """(N, 4, 4) T_world_camera of a file of the odometry benchmark: twelve numbers a line, the upper rows of the
-    matrix. Raises SourceError.
-    """
-    try:
-        values = np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except ValueError as error:
-        raise SourceError(f"{path} is no file of poses ({error})") from None
-    if values.size == 0 or values.shape[1] != 12 or not np.isfinite(values).all():
-        raise SourceError(f"{path} has rows of {values.shape[1]} numbers; KITTI's poses have 12, finite, in each")
-    poses = np.tile(np.eye(4), (len(values), 1, 1))
-    poses[:, :3] = values.reshape(-1, 3, 4)
-    rotation = poses[:, :3, :3]
-    off = np.abs(rotation @ np.swapaxes(rotation, 1, 2) - np.eye(3)).max(axis=(1, 2))
-    if off.max() > 1e-2:
-        raise SourceError(
-            f"{path}, line {int(off.argmax()) + 1}: no rotation; wanted the upper three rows of T_world_camera"
-        )
-    left, _, right = np.linalg.svd(rotation)  # few digits: the nearest rotations
-    poses[:, :3, :3] = left @ right
-    return poses
+    T_rig_sensor = rigid([*placed, 0, 0, 0, 1], f"{folder.parent / 'calib.txt'}: Tr")
+    of = f" of {len(stamps)}" if len(paths) != len(stamps) else ""
+    times = tuple(stamps[place(path, len(stamps), "the number of pictures")] for path in paths)
+    return Scans(times, tuple(paths), T_rig_sensor), [f"its LiDAR measures: {len(paths)}{of} scans"]
 
 
 def camera_folders(root: Path, name: re.Pattern[str]) -> dict[int, Path]:
@@ -140,9 +145,9 @@ def camera_folders(root: Path, name: re.Pattern[str]) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def is_spare(number: int, folders: dict[int, Path]) -> bool:
+def is_spare(number: int, cameras: Collection[int]) -> bool:
     """Whether it is a grey camera beside the colour ones, which sit almost at the same places."""
-    return number < 2 and any(other >= 2 for other in folders)
+    return number < 2 and any(other >= 2 for other in cameras)
 
 
 def said(cameras: Sequence[Camera]) -> list[str]:
@@ -155,34 +160,44 @@ def said(cameras: Sequence[Camera]) -> list[str]:
     )
 
 
-def rectified_camera(name: str, projection: NDArray[np.float64] | None, first: Path, spare: bool) -> Camera:
-    """A camera of rectified pictures by its P (12,), None: without calibration; its size is that of a picture."""
-    if projection is None:
+def rectified_camera(
+    name: str, projection: NDArray[np.float64] | None, where: str, paths: Sequence[Path], spare: bool
+) -> Camera:
+    """A camera of rectified pictures by its P (12,), None: without calibration; its size is that of the first picture
+    that can be read. where: file and key of P, for messages. Raises SourceError.
+    """
+    size = next((size for size in map(_size, paths) if size is not None), None)
+    if projection is None or size is None:
         return Camera(name, spare=spare)
-    with first.open("rb") as file:
-        size = structure(file.read(_HEAD))
+    if projection.size != 12 or not np.isfinite(projection).all():
+        raise SourceError(f"{where} = {projection.tolist()}: wanted the 12 numbers of a projection matrix")
     p = projection.reshape(3, 4)
-    model = CameraModel.from_matrix(p[:, :3], size.width, size.height)
+    model = camera_of_values(where, size, [p[0, 0], p[1, 1], p[0, 2], p[1, 2]], "", [])
     # P = K [I | t]: t takes points of the left grey camera's rectified frame to this one's.
     t = np.linalg.solve(p[:, :3], p[:, 3])
     return Camera(name, model, np.asarray(from_rotation_translation(np.eye(3), -t)), spare)
 
 
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height; None where it cannot be read, which is said when it is used."""
+    with path.open("rb") as file:
+        found = structure(file.read(_HEAD))
+    if found.width:
+        return found.width, found.height
+    try:
+        image = read_image(path)
+    except ValueError:
+        return None
+    return image.shape[1], image.shape[0]
+
+
 def read_matrices(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Lines ``NAME: numbers``; others are left out."""
+    """Lines ``NAME: numbers``; others are left out. Raises SourceError, OSError."""
     found = {}
-    for line in path.read_text().splitlines():
-        name, _, rest = line.partition(":")
+    for _, text in read_lines(path):
+        name, _, rest = text.partition(":")
         try:
             found[name.strip()] = np.array([float(word) for word in rest.split()])
         except ValueError:
             continue
     return {name: values for name, values in found.items() if values.size}
-
-
-def read_column(path: Path) -> list[float]:
-    """The numbers of a file. Raises SourceError."""
-    try:
-        return [float(word) for word in path.read_text().split()]
-    except ValueError as error:
-        raise SourceError(f"{path}: {error}; wanted seconds, a line a picture") from None

@@ -45,8 +45,17 @@ def focal_words(model: CameraModel) -> str:
 def named_calibrations(given: tuple[str, ...], names: list[str]) -> Known:
     """The calibrations of ``NAME=FILE`` and ``FILE``, for cameras of these names."""
     known = Known()
+
+    def take(name: str, path: Path, found: Calibrated) -> None:
+        if name in known.by_name:
+            raise SourceError(
+                f"--camera-info gives {name} two calibrations, {known.by_name[name][0]} and {path}: give one of them, "
+                "or say with NAME=FILE of which cameras they are"
+            )
+        known.by_name[name] = (path, found)
+
     for text in given:
-        name, sign, rest = text.partition("=")
+        name, sign, rest = ("", "", "") if Path(text).is_file() else text.partition("=")  # a path may have one
         path = Path(rest if sign else text)
         if not path.is_file():
             raise SourceError(f"--camera-info {text}: there is no file {path}")
@@ -59,7 +68,7 @@ def named_calibrations(given: tuple[str, ...], names: list[str]) -> Known:
                 raise SourceError(
                     f"--camera-info {text}: {path} is of {', '.join(c.name for c in found)}: leave NAME= out"
                 )
-            known.by_name[name] = (path, one)
+            take(name, path, one)
             continue
         matched, how = _matched(found, names)
         if not matched:
@@ -67,7 +76,8 @@ def named_calibrations(given: tuple[str, ...], names: list[str]) -> Known:
             raise SourceError(
                 f"--camera-info {text} is of {its}; there are {', '.join(names)}: say which with NAME=FILE"
             )
-        known.by_name.update({name: (path, each) for name, each in matched.items()})
+        for name, each in matched.items():
+            take(name, path, each)
         known.notes += [f"{path}: {how}"] if how else []
     return known
 
@@ -95,10 +105,15 @@ def find_beside(source: Source) -> Known:
     for camera in source.cameras:
         its = [shot.path.parent for shot in source.of(camera.name)[:1] if shot.path.is_relative_to(root)]
         own = [p for folder in {f for each in its for f in (each, each.parent)} - {root} for p in _files(folder)]
-        if len(own) == 1:
-            found = read_calibrations(own[0])
-            if len(found) == 1:
-                known.add(camera.name, own[0], found[0])
+        found = read_calibrations(own[0]) if len(own) == 1 else []
+        if len(found) == 1:
+            known.add(camera.name, own[0], found[0])
+        elif own:
+            names_of = ", ".join(path.name for path in own)
+            known.notes.append(
+                f"{camera.name}: several calibrations lie beside its pictures ({names_of}): none is used; say which "
+                "with --camera-info NAME=FILE"
+            )
     # Other things than this video lie beside one.
     own = [p for p in _files(root) if source.root.is_dir() or p.stem == source.root.stem]
     left = []

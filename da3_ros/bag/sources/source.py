@@ -6,8 +6,9 @@ A source is a list: nothing of a picture is read before `da3_ros.bag.sources.pix
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Reading:
     poses: Path | None = None
     """File of poses: TUM's format or KITTI's."""
     metres_per_unit: float = 0.0
-    """Factor of all lengths of the source; 0: they are as it says."""
+    """Metres in one unit of the lengths of its poses; 0: they are as it says."""
 
     def __post_init__(self) -> None:
         for name, value in (("fps", self.fps), ("metres_per_unit", self.metres_per_unit)):
@@ -98,6 +99,12 @@ class Track:
     unit: str = "metres"
     """What its lengths are in, in words."""
 
+    @classmethod
+    def of(cls, stamps_ns: NDArray[np.int64], T_world_rig: Array) -> Track:
+        """Of poses (N, 4, 4) in any order; of several of one stamp the first one."""
+        stamps, first = np.unique(stamps_ns, return_index=True)
+        return cls(stamps, np.asarray(T_world_rig)[first])
+
     @property
     def is_metric(self) -> bool:
         return self.unit == "metres"
@@ -118,7 +125,7 @@ class DepthImages:
     """Pictures of a depth camera: distances along the optical axis in 16 bits, 0 where there is none."""
 
     camera: str
-    """Whose pixels they share: calibration, size and place are that camera's."""
+    """Whose pixels they share: calibration, size and place are that camera's, which has one for all its pictures."""
     shots: tuple[Shot, ...]
     units_per_metre: float
 
@@ -154,8 +161,10 @@ class Source:
     """What of it is lost, in words."""
     is_timed: bool = True
     """Whether the stamps are those that the pictures were taken at, and not counted."""
+    zero_ns: int = 0
+    """Stamp of the moment that its own clock calls zero."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters of the node that suit it, by their dotted names; the user's win."""
+    """Parameters of the node that suit it while its lengths are no metres, by their dotted names; the user's win."""
 
     def __len__(self) -> int:
         return len(self.shots)
@@ -169,13 +178,24 @@ class Source:
         scans = self.scans.paths if self.scans is not None else ()
         return list(dict.fromkeys((*self.files, *(shot.path for shot in (*self.shots, *depth)), *scans)))
 
+    @cached_property
+    def _cameras(self) -> dict[str, Camera]:
+        return {camera.name: camera for camera in self.cameras}
+
+    @cached_property
+    def _by_camera(self) -> dict[str, list[Shot]]:
+        found: dict[str, list[Shot]] = {camera.name: [] for camera in self.cameras}
+        for shot in self.shots:
+            found[shot.camera].append(shot)
+        return found
+
     def camera(self, name: str) -> Camera:
         """The camera of a name. Raises KeyError."""
-        return {camera.name: camera for camera in self.cameras}[name]
+        return self._cameras[name]
 
-    def of(self, camera: str) -> list[Shot]:
-        """The pictures of a camera."""
-        return [shot for shot in self.shots if shot.camera == camera]
+    def of(self, camera: str) -> Sequence[Shot]:
+        """The pictures of a camera. Raises KeyError."""
+        return self._by_camera[camera]
 
     def model_of(self, shot: Shot) -> CameraModel | None:
         """Calibration of a picture; None where it is unknown."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from da3_ros.bag.sources.poses import read_tum
 from da3_ros.bag.sources.source import Camera, DepthImages, Reading, Shot, Source, SourceError, Track
-from da3_ros.files.tum import read_tum
+from da3_ros.bag.sources.texts import read_lines, seconds_of
 from da3_ros.geometry import CameraModel
 
 NAME = "rgb"
@@ -58,14 +59,9 @@ def read_tum_rgbd(root: Path, reading: Reading) -> Source:
     track = None
     if (root / "groundtruth.txt").is_file():
         files.append(root / "groundtruth.txt")
-        try:
-            poses = read_tum(root / "groundtruth.txt")
-        except ValueError as error:
-            raise SourceError(str(error)) from None
-        if poses:
-            stamps = np.array([round(seconds * 1e9) for seconds, _ in poses], np.int64)
-            order = np.argsort(stamps, kind="stable")
-            track = Track(stamps[order], np.array([pose for _, pose in poses])[order])
+        stamps, poses = read_tum(root / "groundtruth.txt")
+        track = Track.of(stamps, poses) if len(stamps) else None
+        notes += [] if len(stamps) else [f"{root / 'groundtruth.txt'} has no pose: it is not used"]
     shots = tuple(Shot(NAME, stamp, path) for stamp, path in colour)
     name, model = _published(root)
     if model is not None:
@@ -110,26 +106,20 @@ def associate(colour: list[int], depth: list[int]) -> dict[int, int]:
 
 
 def _listed(root: Path, index: str) -> tuple[list[tuple[int, Path]], list[str]]:
-    found: list[tuple[int, Path]] = []
-    missing: list[tuple[int, Path]] = []
-    for line in (root / index).read_text().splitlines():
-        words = line.split()
-        if len(words) < 2 or words[0].startswith("#"):
-            continue
-        try:
-            stamp = _nanoseconds(words[0])
-        except ValueError:
-            raise SourceError(f"{root / index}: {line!r}: wanted seconds and the name of a file") from None
-        path = root / words[1]
-        (found if path.is_file() else missing).append((stamp, path))
-    lost = [f"{root / index} lists {len(missing)} pictures that are not there, as {missing[0][1]}"] if missing else []
+    found: dict[tuple[int, Path], None] = {}
+    missing: list[Path] = []
+    for where, text in read_lines(root / index):
+        words = text.split(maxsplit=1)
+        if len(words) < 2:
+            raise SourceError(f"{where}: {text!r}: wanted seconds and the name of a file")
+        stamp = seconds_of(words[0], where)
+        path = root / words[1].replace("\\", "/")
+        if path.is_file():
+            found[stamp, path] = None
+        else:
+            missing.append(path)
+    lost = [f"{root / index} lists {len(missing)} pictures that are not there, as {missing[0]}"] if missing else []
     return sorted(found), lost
-
-
-def _nanoseconds(text: str) -> int:
-    """Of seconds as text: a float would lose the last digits."""
-    seconds, _, rest = text.partition(".")
-    return int(seconds) * 1_000_000_000 + int(rest[:9].ljust(9, "0") or 0)
 
 
 def _published(root: Path) -> tuple[str, CameraModel | None]:

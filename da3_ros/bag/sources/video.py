@@ -72,7 +72,16 @@ def read_video(path: Path, reading: Reading) -> Source:
             f"{path.name} says that it has {told} pictures, {len(times)} can be decoded: it is cut off or damaged"
         )
     cameras = (Camera("camera"),)
-    return Source("a video", path, cameras, shots, files=(path,), notes=tuple(notes), problems=tuple(problems))
+    return Source(
+        "a video",
+        path,
+        cameras,
+        shots,
+        files=(path,),
+        notes=tuple(notes),
+        problems=tuple(problems),
+        zero_ns=START_NS,
+    )
 
 
 def _times(path: Path) -> tuple[list[float], tuple[int, int], int, int]:
@@ -98,11 +107,13 @@ def _times(path: Path) -> tuple[list[float], tuple[int, int], int, int]:
             f"{path} is a video without one picture that this OpenCV can decode: convert it "
             "(`ffmpeg -i IN -c:v libx264 OUT.mp4`), or copy it again"
         )
-    return _mended(times, rate), size, turned, told
+    return mended(times, rate), size, turned, told
 
 
-def _mended(times: list[float], rate: float) -> list[float]:
-    """Rising times: where the container tells none, or ones that go back, the pictures follow at their rate."""
+def mended(times: list[float], rate: float) -> list[float]:
+    """Rising times in seconds: where the container tells none, or ones that go back or jump, the pictures follow at
+    their rate (a second).
+    """
     usual = 1.0 / rate if math.isfinite(rate) and 0.1 < rate < 1000 else 1.0 / 30
     good = [b - a for a, b in pairwise(times) if 0 < b - a < _JUMP_S]
     if len(good) < 0.5 * (len(times) - 1):

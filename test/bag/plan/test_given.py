@@ -108,6 +108,22 @@ def test_a_plan_that_is_made_twice_has_them_once(bare, info, tmp_path):
             assert len(list(recording.messages(["/tf"]))) == FRAMES
 
 
+def test_poses_of_a_bag_that_was_recorded_long_after_its_stamps(tmp_path):
+    """They come as the pictures of their time do, or would be over before the first one."""
+    later = 10**12
+    events = [event for event in bags.events(FRAMES) if event[0].endswith("image_raw")]
+    moved = [(topic, log_ns + later, message) for topic, log_ns, message in events]
+    bag = bags.write_bag(tmp_path / "bare", bags.serialised(moved))
+    reading = Reading(poses=poses(tmp_path))
+    with Recording(bag, reading) as recording:
+        plan = make_plan(recording, Request(bag, tmp_path / "out", reading=reading))
+        found = [message.log_ns for message in recording.messages(["/tf"])]
+        assert found[0] == min(log_ns for _, log_ns, _ in moved)
+        assert np.diff(found).tolist() == [bags.PERIOD] * (FRAMES - 1)
+        assert any(f"poses of left_optical: {reading.poses}, {FRAMES} of them" in note for note in recording.notes)
+        assert plan is not None
+
+
 @pytest.mark.parametrize(
     ("reading", "words"),
     [

@@ -19,6 +19,8 @@ from da3_ros.bag.report.quantise import DOUBT_RANGE, encode_directions, thinned
 from da3_ros.bag.report.scene3d import (
     MOST_BYTES,
     PICTURE_BYTES,
+    Camera,
+    Moment,
     Track,
     moments_for,
     pack,
@@ -27,6 +29,7 @@ from da3_ros.bag.report.scene3d import (
     write_scene3d,
 )
 from da3_ros.bag.report.viewer import PARTS, palette, scene_html
+from da3_ros.geometry import CameraModel
 
 Z = np.array([0.0, 0.0, 1.0])
 
@@ -125,6 +128,62 @@ def test_points_at_few_places_are_thinned_as_well():
     assert len(thinned(a_cloud(doubles), 100).points) == 3
     spread = (10.0 ** np.arange(-4, 5, 0.01)).astype(np.float32)
     assert 1 <= len(thinned(a_cloud(np.stack([spread] * 3, axis=1)), 100).points) <= 100
+
+
+@pytest.mark.parametrize("stray", [(1e6, 0, 0), (0, 0, -80), (0, 80, 0), (np.nan, 0, 0), (0, np.inf, 0)])
+def test_a_point_far_from_all_others_does_not_take_their_place_away(stray):
+    """16 bits tell a 65535th of the box: of one with a point a thousand kilometres away that is 15 metres."""
+    points = np.random.default_rng(6).uniform(-1, 1, (800, 3)).astype(np.float32)
+    near = a_cloud(np.vstack([points, [[0, 30, 0]]]).astype(np.float32))  # far, but not as far
+    far = a_cloud(np.vstack([points, [stray]]).astype(np.float32))
+    scene = pack([a_moment(0)], [far], [np.zeros((1, 3))], up=Z, unit="m", note="one set.")
+    assert len(scene.positions) == 800
+    assert scene.about["note"] == "one set. 1 points far from all others are left out."
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    np.testing.assert_allclose(decoded(scene) + middle, points, atol=1e-4)
+    both = [a_moment(0), a_moment(1)]
+    scene = pack(both, [far, near], [np.zeros((1, 3))] * 2, up=Z, unit="m", note="x")
+    assert [each["points"] for each in scene.about["moments"]] == [[0, 800], [800, 801]]
+
+
+def test_scenes_of_next_to_nothing_can_be_looked_at():
+    """One point where the camera is, and points that all are at one place but one."""
+    for points in (np.zeros((1, 3)), np.vstack([np.zeros((9, 3)), np.ones((1, 3))])):
+        about = pack([a_moment(0)], [a_cloud(points.astype(np.float32))], [np.zeros((1, 3))], up=Z, unit="m", note="")
+        start = about.about["start"]
+        assert start["reach"][0] > 0
+        assert np.linalg.norm(np.subtract(start["eye"], start["target"])) > 0
+        assert len(about.positions) == len(points)
+
+
+def test_spacing_heights_and_cameras_are_those_of_the_scene():
+    """A wall of points a tenth apart from 100 to 110 above the world's origin, 3 before the camera, which is level."""
+    x, z = np.meshgrid(np.linspace(-2, 2, 41), np.linspace(100, 110, 101))
+    wall = np.stack([x.ravel(), np.full(x.size, 3.0), z.ravel()], axis=1).astype(np.float32)
+    level = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 105], [0, 0, 0, 1]])
+    at = Moment(0, 0.0, (Camera("a", CameraModel.pinhole(64, 48, 50.0, 40.0, 30.0, 20.0), level),))
+    about = pack([at], [a_cloud(wall)], [level[None, :3, 3]], up=Z, unit="m", note="").about
+    assert about["spacing"] == pytest.approx(0.1, rel=1e-3)
+    assert about["height"] == pytest.approx({"low": -4.8, "high": 4.8, "of_centre": 105}, abs=0.05)
+    assert about["frustum"] == pytest.approx(
+        0.06 * np.median(np.hypot(3, np.hypot(wall[:, 0], wall[:, 2] - 105))), rel=0.03
+    )
+    (view,) = about["moments"][0]["views"]
+    np.testing.assert_allclose(view["edges"], [-30.5 / 50, 33.5 / 50, -20.5 / 40, 27.5 / 40], rtol=1e-5)
+    np.testing.assert_allclose(np.reshape(view["pose"], (3, 4))[:, 3], [0, -3, 0], atol=1e-5)
+
+
+def test_what_cannot_be_drawn_is_refused_and_what_is_too_much_left_out():
+    few = [a_cloud(10)], [np.zeros((1, 3))]
+    with pytest.raises(ValueError, match=r"the moments \[7\] have no camera"):
+        pack([a_moment(0), Moment(7, 1.0, ())], *few, up=Z, unit="m", note="")
+    many = [Track(f"{k}", [0.0, 1.0], np.zeros((2, 3))) for k in range(4001)]
+    about = pack([a_moment(0)], *few, up=Z, unit="m", note="", tracks=many).about
+    assert {len(track["seconds"]) for track in about["tracks"]} == {1}
+    large = (bytes(PICTURE_BYTES), b"1")
+    scene = pack([a_moment(0, pictures=large)], *few, up=Z, unit="m", note="")
+    assert scene.pictures == ()
+    assert len(scene.positions) == 10
 
 
 def test_the_largest_scene_fits_into_its_bytes():

@@ -6,6 +6,7 @@ from needs import needs
 needs("pycolmap")
 
 import dataclasses
+import shutil
 
 import cv2
 import numpy as np
@@ -115,6 +116,36 @@ def test_images_that_are_missing_are_lost_and_a_model_without_any_is_refused(tmp
     (tmp_path / "images").rename(tmp_path / "elsewhere")
     with pytest.raises(SourceError, match="are in none of"):
         find_source(tmp_path)
+
+
+def test_models_beside_it_are_said(tmp_path):
+    shutil.copytree(colmap(tmp_path) / "sparse/0", tmp_path / "sparse/1")
+    (tmp_path / "sparse/2").mkdir()
+    assert "beside that model lie others, which are not read: 1; name one to read it" in find_source(tmp_path).notes
+    assert not any("lie others" in note for note in find_source(colmap(tmp_path / "one")).notes)
+
+
+def test_a_lens_that_no_image_was_taken_with_does_no_harm(tmp_path):
+    content = pycolmap.Reconstruction(str(colmap(tmp_path) / "sparse/0"))
+    params = [50.0, 51.0, 32.0, 24.0, 0.9]
+    content.add_camera_with_trivial_rig(pycolmap.Camera(model="FOV", width=W, height=H, params=params, camera_id=9))
+    content.write_binary(str(tmp_path / "sparse/0"))
+    assert find_source(tmp_path).is_calibrated
+
+
+def test_a_camera_that_is_none_is_named():
+    with pytest.raises(SourceError, match=r"camera 7 of the COLMAP model: focal lengths must be positive"):
+        camera_model(pycolmap.Camera(model="SIMPLE_PINHOLE", width=W, height=H, params=[0, 32, 24], camera_id=7))
+
+
+def test_points_behind_the_camera_are_no_measure_of_ranges(tmp_path):
+    expected = find_source(colmap(tmp_path)).defaults
+    content = pycolmap.Reconstruction(str(tmp_path / "sparse/0"))
+    for number in range(40):
+        behind = BODIES[0] @ T_BODY_LEFT @ np.array([0, 0.1 * number, -30.0, 1.0])
+        content.add_point3D(behind[:3], pycolmap.Track(), np.zeros(3, np.uint8))
+    content.write_binary(str(tmp_path / "sparse/0"))
+    assert find_source(tmp_path).defaults["max_range"] == pytest.approx(expected["max_range"], rel=0.05)
 
 
 def test_a_damaged_model_is_an_error_in_words(tmp_path):

@@ -37,3 +37,20 @@ def test_nothing(tmp_path):
     assert find_source(tmp_path / "none") is None
     assert find_source(tmp_path) is None
     assert sources_below(tmp_path) == []
+
+
+def test_pictures_beside_a_video_say_what_to_do(tmp_path):
+    folder(tmp_path, ("",))
+    video(tmp_path / "walk.mp4", count=3)
+    with pytest.raises(
+        SourceError, match=r"holds recordings \(walk.mp4\).*; or put its pictures into a folder of their own"
+    ):
+        find_source(tmp_path)
+
+
+def test_a_folder_of_two_kinds_says_which_one_is_read(tmp_path):
+    euroc(tmp_path)
+    tum_rgbd(tmp_path)
+    source = find_source(tmp_path)
+    assert source.notes[0] == "it is read as a EuRoC (ASL) folder, and looks like a TUM RGB-D folder, too"
+    assert not any("looks like" in note for note in find_source(tmp_path / "mav0").notes)

@@ -129,3 +129,60 @@ def test_counts(tmp_path):
     assert len(source) == 2 * COUNT
     assert source[1].camera == "cam1"
     assert START > 0
+
+
+def test_names_of_which_not_all_are_stamps_are_said_to_be_none(tmp_path):
+    for number, stamp in enumerate(STAMPS):
+        write_picture(tmp_path / "in" / f"{stamp}.png", number)
+    write_picture(tmp_path / "in" / "cover.png", 1)
+    source = find_source(tmp_path / "in")
+    assert not source.is_timed
+    assert "camera: the names of 6 of 7 pictures are stamps, but that of cover.png is none: not used" in source.notes
+    (tmp_path / "in" / "cover.png").rename(tmp_path / "in" / f"{STAMPS[0]}.jpg")
+    assert "camera: the names of 7 of 7 pictures are stamps, but some are the same: not used" in (
+        find_source(tmp_path / "in").notes
+    )
+
+
+def test_cameras_without_a_number_in_common_are_taken_in_their_order(tmp_path):
+    """The names of one are stamps: no number of the other is of their moment."""
+    for number, stamp in enumerate(STAMPS):
+        write_picture(tmp_path / "a" / f"{stamp}.png", number)
+        write_picture(tmp_path / "b" / f"{number:04d}.png", number)
+    source = find_source(tmp_path)
+    assert stamps(source, "a") == stamps(source, "b") == [START_NS + n * 100_000_000 for n in range(COUNT)]
+    assert any("the names of b are no stamps" in note for note in source.notes)
+
+
+def test_folders_of_masks_and_depth_are_no_cameras(tmp_path):
+    folder(tmp_path, ("left", "left_masks", "depth"))
+    source = find_source(tmp_path)
+    assert [camera.name for camera in source.cameras] == ["left"]
+    assert "depth, left_masks: by the name pictures that are made of others, and left out" in source.notes
+    assert find_source(tmp_path / "left_masks").cameras[0].name == "camera"
+    folder(tmp_path / "two", ("depth_0", "depth_1"))
+    assert len(find_source(tmp_path / "two").cameras) == 2
+
+
+def test_folders_below_pictures_and_links_to_nothing_are_said(tmp_path):
+    folder(tmp_path, ("", "left", "out.mcap.da3"))
+    assert any(f"pictures in folders below {tmp_path} (left) are left out" in n for n in find_source(tmp_path).notes)
+    (tmp_path / "left" / "000009.png").symlink_to(tmp_path / "nowhere.png")
+    source = find_source(tmp_path / "left")
+    assert len(source) == COUNT
+    assert source.problems == (f"1 files in {tmp_path}/left are links to nothing, as 000009.png",)
+
+
+def test_mirrored_pictures_are_said(tmp_path):
+    for number, orientation in enumerate((1, 2, 7)):
+        with_orientation(write_picture(tmp_path / f"{number}.jpg", number), orientation)
+    assert any("2 of 3 pictures are mirrored, as Exif says" in note for note in find_source(tmp_path).notes)
+
+
+def test_numbers_that_a_camera_has_twice_tell_no_moment(tmp_path):
+    for camera in ("a", "b"):
+        for name in ("x1", "y1", "x2"):
+            write_picture(tmp_path / camera / f"{name}.png", 1)
+    source = find_source(tmp_path)
+    assert stamps(source, "a") == stamps(source, "b") == [START_NS + n * 100_000_000 for n in range(3)]
+    assert any("in their order" in note for note in source.notes)

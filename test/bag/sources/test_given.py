@@ -5,24 +5,21 @@ import cv2
 import numpy as np
 import pytest
 from made_sources import (
-    BODIES,
     COUNT,
     LEFT,
     MODELS,
     MOUNTS,
     RIGHT,
-    STAMPS,
     H,
     W,
     camchain_yaml,
     camera_info_yaml,
     euroc,
     folder,
-    numbers,
+    kitti_odometry,
     video,
     with_orientation,
     write_picture,
-    write_tum,
 )
 
 from da3_ros.bag.sources import Reading, SourceError, find_source
@@ -71,6 +68,21 @@ def test_calibrations_that_belong_to_none_for_sure_are_said_and_not_used(tmp_pat
     source = find_source(tmp_path)
     assert not source.is_calibrated
     assert said(source, "(a.yaml, b.yaml), and nothing tells of which camera they are: none is used")
+
+
+def test_of_several_calibrations_none_is_used(tmp_path):
+    folder(tmp_path / "one", ("",))
+    folder(tmp_path / "two", ("left", "right"))
+    for name in ("a", "b"):
+        for place in ("one", "two/left"):
+            (tmp_path / place / f"{name}.yaml").write_text(camera_info_yaml(LEFT, name))
+    for place, words in (
+        ("one", "(a.yaml, b.yaml), and nothing tells of which camera they are"),
+        ("two", "left: several calibrations lie beside its pictures (a.yaml, b.yaml): none is used"),
+    ):
+        source = find_source(tmp_path / place)
+        assert all(camera.model is None for camera in source.cameras)
+        assert said(source, words)
 
 
 def test_calibrations_that_contradict_each_other_are_said(tmp_path):
@@ -122,6 +134,9 @@ def test_given_calibrations_hold_by_name_by_content_and_by_order(tmp_path):
     source = find_source(folder(tmp_path / "two", ("a", "b")), Reading(camera_info=(f"{tmp_path}/chain.yaml",)))
     assert said(source, "by their order, cam0 is a, cam1 is b")
     np.testing.assert_allclose(source.cameras[1].T_rig_camera, MOUNTS["cam1"], atol=1e-9)
+    folder(tmp_path / "half", ("left", "other"))  # topics that name one camera of two tell of none
+    source = find_source(tmp_path / "half", Reading(camera_info=(f"{tmp_path}/chain.yaml",)))
+    assert said(source, "by their order, cam0 is left, cam1 is other")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +146,7 @@ def test_given_calibrations_hold_by_name_by_content_and_by_order(tmp_path):
         ("middle={0}/l.yaml", "there is no camera middle; there are left, right"),
         ("{0}/l.yaml", "is of x; there are left, right: say which with NAME=FILE"),
         ("left={0}/chain.yaml", "chain.yaml is of cam0, cam1: leave NAME= out"),
-        ("left={0}/in/left/000000.png", "is no YAML"),
+        ("left={0}/in/left/000000.png", "is no text in UTF-8"),
     ],
 )
 def test_given_files_that_do_not_fit(tmp_path, given, words):
@@ -140,6 +155,23 @@ def test_given_files_that_do_not_fit(tmp_path, given, words):
     (tmp_path / "chain.yaml").write_text(camchain_yaml())
     with pytest.raises(SourceError, match=words):
         find_source(tmp_path / "in", Reading(camera_info=(given.format(tmp_path),)))
+
+
+def test_two_calibrations_of_one_camera_are_refused(tmp_path):
+    folder(tmp_path / "in", ("left", "right"))
+    for name, model in (("l", LEFT), ("m", RIGHT)):
+        (tmp_path / f"{name}.yaml").write_text(camera_info_yaml(model, "left"))
+    for given in ((f"{tmp_path}/l.yaml", f"{tmp_path}/m.yaml"), (f"left={tmp_path}/l.yaml", f"{tmp_path}/m.yaml")):
+        with pytest.raises(SourceError, match=r"gives left two calibrations, .*l.yaml and .*m.yaml: give one of them"):
+            find_source(tmp_path / "in", Reading(camera_info=given))
+
+
+def test_a_path_with_an_equals_sign(tmp_path):
+    folder(tmp_path / "in", ("left",))
+    (tmp_path / "a=b").mkdir()
+    (tmp_path / "a=b" / "c.yaml").write_text(camera_info_yaml(LEFT, "left"))
+    for given in (f"{tmp_path}/a=b/c.yaml", f"left={tmp_path}/a=b/c.yaml"):
+        assert find_source(tmp_path / "in", Reading(camera_info=(given,))).cameras[0].model.fx == LEFT.fx
 
 
 def test_a_given_calibration_that_contradicts_the_source_holds_and_is_said(tmp_path):
@@ -151,12 +183,58 @@ def test_a_given_calibration_that_contradicts_the_source_holds_and_is_said(tmp_p
     assert said(source, "cam0: the calibration of the source is not used: --camera-info gives that of")
 
 
+def test_places_that_a_file_tells_are_put_into_the_rig_of_the_source(tmp_path):
+    """Ground truth is of the body; the chain knows no IMU, and has its first camera for the rig."""
+    euroc(tmp_path / "in")
+    (tmp_path / "chain.yaml").write_text(camchain_yaml(imu=False))
+    for given in (f"{tmp_path}/chain.yaml", f"cam1={tmp_path}/chain.yaml"):
+        source = find_source(tmp_path / "in", Reading(camera_info=(given,)))
+        for camera in source.cameras:
+            np.testing.assert_allclose(camera.T_rig_camera, MOUNTS[camera.name], atol=1e-9)
+
+
+def test_places_of_cameras_that_were_calibrated_one_by_one_are_not_known(tmp_path):
+    """Each file has its own camera for the rig: they do not sit at one place."""
+    folder(tmp_path / "in", ("left", "right"))
+    for name in ("left", "right"):
+        (tmp_path / f"{name}.yaml").write_text(camchain_yaml(imu=False).partition("cam1:")[0])
+    given = tuple(f"{name}={tmp_path}/{name}.yaml" for name in ("left", "right"))
+    source = find_source(tmp_path / "in", Reading(camera_info=given))
+    assert source.cameras[1].T_rig_camera is None
+    assert said(source, "where right sits beside left is not known")
+
+
+def test_places_of_two_rigs_are_not_mixed(tmp_path):
+    folder(tmp_path / "in", ("cam0", "cam1", "top"))
+    (tmp_path / "a.yaml").write_text(camchain_yaml(imu=False))
+    (tmp_path / "b.yaml").write_text(camchain_yaml())
+    given = (f"cam0={tmp_path}/a.yaml", f"cam1={tmp_path}/b.yaml")
+    source = find_source(tmp_path / "in", Reading(camera_info=given))
+    assert [camera.T_rig_camera is None for camera in source.cameras] == [False, True, True]
+    assert said(source, "the places of cam1 are told in a file of another rig than the other cameras': not used")
+    euroc(tmp_path / "e")
+    path = tmp_path / "e/mav0/cam1/sensor.yaml"
+    path.write_text(path.read_text().replace("T_BS", "T_other"))
+    source = find_source(tmp_path / "e", Reading(camera_info=(f"cam1={tmp_path}/a.yaml",)))
+    assert source.cameras[1].T_rig_camera is None
+    assert said(source, "the places of cam1 are told in a file of another rig")
+
+
 def test_a_calibration_of_another_size_is_refused(tmp_path):
     folder(tmp_path / "in", ("",))
     large = CameraModel.pinhole(2 * W, 2 * H, 100.0, 100.0, W, H)
     (tmp_path / "l.yaml").write_text(camera_info_yaml(large))
     with pytest.raises(SourceError, match=r"of camera is of 128 x 96 pixels, 000000.png has 64 x 48"):
         find_source(tmp_path / "in", Reading(camera_info=(f"camera={tmp_path}/l.yaml",)))
+
+
+def test_a_calibration_of_another_size_of_a_camera_that_is_not_used_does_no_harm(tmp_path):
+    large = CameraModel.pinhole(2 * W, 2 * H, 100.0, 100.0, W, H)
+    (tmp_path / "l.yaml").write_text(camera_info_yaml(large))
+    root = kitti_odometry(tmp_path)
+    assert find_source(root, Reading(camera_info=(f"image_0={tmp_path}/l.yaml",))).cameras[0].model == large
+    with pytest.raises(SourceError, match="the calibration of image_2 is of 128 x 96"):
+        find_source(root, Reading(camera_info=(f"image_2={tmp_path}/l.yaml",)))
 
 
 def test_pictures_stay_as_they_are_stored_where_their_calibration_is_of_that(tmp_path):
@@ -169,76 +247,6 @@ def test_pictures_stay_as_they_are_stored_where_their_calibration_is_of_that(tmp
     (tmp_path / "l.yaml").write_text(camera_info_yaml(upright))
     source = find_source(tmp_path / "in", Reading(camera_info=(f"camera={tmp_path}/l.yaml",)))
     assert source.shots[0].turns == 1
-
-
-def timed(tmp_path):
-    for number, stamp in enumerate(STAMPS):
-        write_picture(tmp_path / "in" / f"{stamp}.png", number)
-    return tmp_path / "in"
-
-
-def test_poses_by_their_stamps(tmp_path):
-    source = find_source(timed(tmp_path), Reading(poses=write_tum(tmp_path / "poses.txt")))
-    np.testing.assert_allclose(source.track.T_world_rig, BODIES, atol=1e-7)
-    np.testing.assert_allclose(np.subtract(source.track.stamps_ns, STAMPS), 0, atol=500)
-    np.testing.assert_allclose(source.cameras[0].T_rig_camera, np.eye(4))
-    assert said(source, "6 of them, by their stamps")
-
-
-@pytest.mark.parametrize("kind", ["tum", "kitti"])
-def test_poses_a_line_a_picture(tmp_path, kind):
-    folder(tmp_path / "in", ("",))
-    path = tmp_path / "poses.txt"
-    if kind == "tum":
-        write_tum(path)
-    else:
-        path.write_text("\n".join(numbers(body[:3]) for body in BODIES))
-    source = find_source(tmp_path / "in", Reading(poses=path))
-    np.testing.assert_allclose(source.track.T_world_rig, BODIES, atol=1e-7)
-    assert source.track.stamps_ns.tolist() == [shot.stamp_ns for shot in source.shots]
-    assert said(source, "a line a picture")
-
-
-@pytest.mark.parametrize(
-    ("lines", "words"),
-    [
-        (COUNT - 1, "has 5 poses from 1403636579.764 to 1403636579.964 s, the 6 pictures are from 1.000 to 1.500 s"),
-        (0, "has no pose"),
-        (-1, "has 3 numbers a line; poses have 8"),
-        (-2, "is no pose; wanted eight numbers"),
-        (-3, r"5 poses \(KITTI's format, a line a picture\) for 6 pictures"),
-        (-4, "there is no such file"),
-    ],
-)
-def test_poses_that_do_not_fit(tmp_path, lines, words):
-    folder(tmp_path / "in", ("",))
-    path = tmp_path / "poses.txt"
-    if lines >= 0:
-        write_tum(path, STAMPS[:lines], BODIES[:lines])
-    elif lines == -1:
-        path.write_text("1 2 3\n")
-    elif lines == -2:
-        path.write_text("1 2 3 4 0 0 0 0\n")
-    elif lines == -3:
-        path.write_text("\n".join(numbers(body[:3]) for body in BODIES[:5]))
-    with pytest.raises(SourceError, match=words):
-        find_source(tmp_path / "in", Reading(poses=path))
-
-
-def test_given_poses_hold_and_those_of_the_source_are_said(tmp_path):
-    moved = BODIES.copy()
-    moved[:, 2, 3] += 1
-    source = find_source(euroc(tmp_path / "in"), Reading(poses=write_tum(tmp_path / "poses.txt", poses=moved)))
-    np.testing.assert_allclose(source.track.T_world_rig, moved, atol=1e-7)
-    assert said(source, "the poses of the source itself are not used")
-
-
-def test_poses_of_cameras_that_nothing_places_are_the_first_one_s(tmp_path):
-    folder(tmp_path / "in", ("a", "b"))
-    source = find_source(tmp_path / "in", Reading(poses=write_tum(tmp_path / "poses.txt")))
-    np.testing.assert_allclose(source.cameras[0].T_rig_camera, np.eye(4))
-    assert source.cameras[1].T_rig_camera is None
-    assert said(source, "poses are those of a")
 
 
 @pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])

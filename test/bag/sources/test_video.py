@@ -10,7 +10,7 @@ from made_sources import H, W, number_of, video
 from da3_ros.bag.sources import Reading, SourceError, find_source
 from da3_ros.bag.sources.pixels import read_pixels
 from da3_ros.bag.sources.source import START_NS
-from da3_ros.bag.sources.video import VideoReader, is_video, without_suffix
+from da3_ros.bag.sources.video import VideoReader, is_video, mended, without_suffix
 
 
 def boxes(data, begin, end):
@@ -104,6 +104,27 @@ def test_a_variable_rate_gives_each_picture_its_own_time(tmp_path):
     np.testing.assert_allclose(seconds[:8], [0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0], atol=2e-3)
     np.testing.assert_allclose(seconds[8:], [2 + n / 18 for n in (3, 6, 10, 14, 17)], atol=2e-3)
     assert [number_of(image) for image in pictures(source)] == [shot.frame for shot in source.shots]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([0.5, 0.6, 0.8], [0.5, 0.6, 0.8]),
+        ([0, 0.1, 10.1, 10.2], [0, 0.1, 10.1, 10.2]),  # a gap
+        ([0, 0.1, 100.1, 100.2], [0, 0.1, 0.3, 0.4]),  # damage
+        ([0, 0.1, 0.05, 0.15], [0, 0.1, 0.3, 0.4]),  # goes back
+        ([0, 0, 0, 0, 1], [0, 0.2, 0.4, 0.6, 0.8]),  # tells hardly any
+        ([3], [3]),
+    ],
+)
+def test_times_of_containers_rise(times, expected):
+    """At five pictures a second, where they do not."""
+    np.testing.assert_allclose(mended(times, 5.0), expected, atol=1e-12)
+
+
+def test_a_rate_that_is_none_is_taken_for_thirty():
+    for rate in (0.0, float("nan"), float("inf"), 90_000.0):
+        np.testing.assert_allclose(mended([0, 0, 0], rate), [0, 1 / 30, 2 / 30])
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
