@@ -240,11 +240,14 @@ def _normal_equations(
     residual, jacobian, corrections[:] = _linearise(between, scales, corrections, points, noise)
     squared = (residual**2).sum(axis=0)
     weight = 1 / (1 + squared / noise.outlier**2)
-    weighted = jacobian * weight
+    half = np.sqrt(weight)  # of each side of a product
+    jacobian *= half
+    residual *= half
     blocks, slopes = np.empty((len(ends), 7, 7)), np.empty((len(ends), 7))
     for block, slope, own in zip(blocks, slopes, points.ranges, strict=True):
-        block[:] = weighted[0, :, own] @ jacobian[0, :, own].T + weighted[1, :, own] @ jacobian[1, :, own].T
-        slope[:] = weighted[0, :, own] @ residual[0, own] + weighted[1, :, own] @ residual[1, own]
+        lengthwise, across = jacobian[0, :, own], jacobian[1, :, own]
+        block[:] = lengthwise @ lengthwise.T + across @ across.T
+        slope[:] = lengthwise @ residual[0, own] + across @ residual[1, own]
     # Only how j stands to i moves a point: a motion of i is the opposite one of j, in the axes of j.
     both = np.zeros((len(ends), 7, 14))
     both[:, :6, :6], both[:, 6, 6], both[:, :6, 7:13] = -_adjoint(between), 1.0, np.eye(6)

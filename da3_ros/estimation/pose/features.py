@@ -65,13 +65,13 @@ def match(a: Features, b: Features, ratio: float) -> NDArray[np.int64]:
     half_a, half_b = (-0.5 * np.square(each.descriptors).sum(axis=1, keepdims=True) for each in (a, b))
     ones_a, ones_b = np.ones_like(half_a), np.ones_like(half_b)
     alike = np.hstack([a.descriptors, half_a, ones_a]) @ np.hstack([b.descriptors, ones_b, half_b]).T
-    back = alike.argmax(axis=0)
-    rows = np.arange(len(alike))
-    first = alike.argmax(axis=1)
-    alike[rows, first] = -np.inf
+    first, back = alike.argmax(axis=1), alike.argmax(axis=0)
+    rows = np.flatnonzero(back[first] == np.arange(len(first)))
+    first, alike = first[rows], alike[rows]
+    alike[np.arange(len(rows)), first] = -np.inf
     second = alike.argmax(axis=1)
-    near, next_near = (np.linalg.norm(a.descriptors - b.descriptors[at], axis=1) for at in (first, second))
-    kept = (near < ratio * next_near) & (back[first] == rows)
+    near, next_near = (np.linalg.norm(a.descriptors[rows] - b.descriptors[at], axis=1) for at in (first, second))
+    kept = near < ratio * next_near
     found = np.stack([rows[kept], first[kept]], axis=1)
     # A place may carry several keypoints, one for each orientation: they count once.
     places = np.concatenate([a.pixels[found[:, 0]], b.pixels[found[:, 1]]], axis=1)

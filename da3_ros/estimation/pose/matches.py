@@ -26,6 +26,7 @@ _EPIPOLAR_PIXELS = 1.0
 _FEW, _SOME = 4, 150  # steps, and matches, that tell which start is best
 _NEAR = 1e-4
 _ABOUT_PIXELS = 8.0  # poses that hang on each other in a row are off by this, before all are adjusted together
+_CLEARLY = 0.8  # share of the matches that leaves no doubt about a start
 _FITS = 0.5  # weight from which on a match counts as explained
 _TWICE = 2.0  # every match stands in two links, so that its noise is counted twice
 
@@ -271,10 +272,12 @@ def pair_pose(
     fixed = np.array([True, False])
     if begin is None:
         T_j_i = None if guess is None else invert(guess[pair.j]) @ guess[pair.i]
-        starts = [np.stack([np.eye(4), invert(start)]) for start in _first_guesses(there, back, T_j_i)]
         # A few steps tell which start leads to the best explanation; only that way is gone to its end.
-        some = [_thinned(link) for link in (there, back)]
-        begun = [adjust(start, some, fixed, config.noise, iterations=_FEW) for start in starts]
+        some, begun = [_thinned(link) for link in (there, back)], []
+        for start in _first_guesses(there, back, T_j_i):
+            begun.append(adjust(np.stack([np.eye(4), invert(start)]), some, fixed, config.noise, iterations=_FEW))
+            if _mean_explained(begun[-1]) > _CLEARLY * len(some[0].depth_i):
+                break  # no other can explain what is left, which are mostly wrong matches
         first = min(begun, key=lambda result: result.cost).poses
     else:
         first = np.stack([np.eye(4), begin])
