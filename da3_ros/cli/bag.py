@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,7 +151,6 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fps",
         type=float,
-        default=0.0,
         help="pictures a second to take at most (default: of a video 5, else all), or at which pictures without stamps "
         "were taken (default: 10)",
     )
@@ -169,7 +169,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "T_world_rig: TUM's format, by stamps or a line a picture; or KITTI's, a line a picture",
     )
     group.add_argument(
-        "--metres-per-unit", type=float, default=0.0, help="of the recording's poses, which COLMAP's have no metres for"
+        "--metres-per-unit", type=float, help="of the recording's poses, which COLMAP's have no metres for"
     )
 
 
@@ -179,13 +179,23 @@ def reading_of(arguments: argparse.Namespace) -> Any:
 
     poses = None if arguments.poses is None else arguments.poses.absolute()
     given = tuple(_absolute(text) for text in arguments.camera_info)
-    return Reading(arguments.fps, given, poses, arguments.metres_per_unit)
+    factor = positive("--metres-per-unit", arguments.metres_per_unit)
+    return Reading(positive("--fps", arguments.fps), given, poses, factor)
+
+
+def positive(option: str, value: float | None) -> float:
+    """A number that an option gives, 0 where it was left out. Raises ValueError for one that is not positive."""
+    if value is not None and not 0 < value < math.inf:
+        raise ValueError(f"{option} {value:g}: it must be a positive number, or be left out")
+    return value or 0.0
 
 
 def _absolute(text: str) -> str:
     """``[NAME=]FILE`` that holds on another machine's process as well."""
     name, sign, file = text.partition("=")
-    return f"{name}={Path(file).absolute()}" if sign else str(Path(text).absolute())
+    if not sign or Path(text).is_file():  # a file's name may hold the sign
+        return str(Path(text).absolute())
+    return f"{name}={Path(file).absolute()}"
 
 
 def run(arguments: argparse.Namespace) -> int:

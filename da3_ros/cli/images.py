@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.cli.bag import positive
 from da3_ros.cli.shots import Shot, read_shots
 from da3_ros.estimation import (
     Estimate,
@@ -79,9 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=REFINEMENTS,
         help="what corrects depth where images of known pose see the same; none: nothing",
     )
-    parser.add_argument(
-        "--fps", type=float, default=0.0, help="of a video: pictures a second that are taken (default: 5)"
-    )
+    parser.add_argument("--fps", type=float, help="of a video: pictures a second that are taken (default: 5)")
     parser.add_argument("--metres-per-unit", type=float, help="known scale; else only a metric model has metres")
     parser.add_argument(
         "--format",
@@ -110,10 +109,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Estimate and write what was asked for; says where it is and whether it is in metres. 0: done; 3: done, but a part
     of what the engine said could not be used, or views that do not fit together were not put into one scene.
     """
-    given = arguments.metres_per_unit
-    if given is not None and not 0 < given < math.inf:
-        raise ValueError(f"--metres-per-unit {given:g}: it must be a positive number; leave it out for relative depth")
-    found = read_shots(arguments.images, arguments.camera, arguments.poses, arguments.fps)
+    given = positive("--metres-per-unit", arguments.metres_per_unit) or None
+    fps = positive("--fps", arguments.fps)
+    found = read_shots(arguments.images, arguments.camera, arguments.poses, fps)
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     shots, are_posed = found.shots, found.are_posed

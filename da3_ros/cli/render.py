@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from da3_ros.bag.sources.poses import read_tum
 from da3_ros.files.frames import NAME as FRAME
 from da3_ros.files.frames import check_place, frame_writer, writing
 from da3_ros.files.gaussians import read_gaussian_ply
-from da3_ros.files.tum import read_tum
 from da3_ros.geometry import CameraModel
 from da3_ros.geometry.gaussians import Gaussians
 from da3_ros.render.config import RenderConfig, Rendering
@@ -221,17 +221,13 @@ def _flight(arguments: argparse.Namespace, gaussians: Gaussians, camera: CameraM
         raise ValueError(
             f"--trajectory {name}: no such file; allowed are {', '.join(TRAJECTORIES)}, or a file of poses"
         )
-    try:
-        found = read_tum(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text; wanted is a line a pose: seconds x y z qx qy qz qw") from error
-    if not found:
+    stamps, poses = read_tum(path)
+    if not len(poses):
         raise ValueError(f"{path} has no poses: wanted is a line a pose: seconds x y z qx qy qz qw")
-    times, poses = np.array([seconds for seconds, _ in found]), np.stack([pose for _, pose in found])
     if frames is None:
         return _Flight(poses)
     try:
-        return _Flight(resample(times, poses, frames))
+        return _Flight(resample((stamps - stamps[0]) / 1e9, poses, frames))
     except ValueError as error:
         raise ValueError(f"{path}: {error}: leave --frames out, or give it rising seconds") from error
 

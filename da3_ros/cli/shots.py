@@ -15,10 +15,10 @@ from da3_ros.bag.sources import Shot as Taken
 from da3_ros.bag.sources.checks import UNCALIBRATED
 from da3_ros.bag.sources.folders import holds_pictures
 from da3_ros.bag.sources.pixels import read_pixels
+from da3_ros.bag.sources.poses import read_tum
 from da3_ros.estimation import View
 from da3_ros.files.images import find_images, read_picture
 from da3_ros.files.names import short_names
-from da3_ros.files.tum import read_tum
 from da3_ros.geometry import CameraModel
 
 LEAST_FOCAL = 0.04
@@ -182,7 +182,7 @@ def _poses(path: Path, count: int, *, known_cameras: bool) -> list[NDArray[np.fl
     """T_world_camera of `count` images."""
     if not known_cameras:
         raise ValueError("--poses needs --camera: poses of cameras without intrinsics tell nothing of depth")
-    poses = [pose for _, pose in read_tum(path)]
+    _, poses = read_tum(path)
     if len(poses) != count:
         raise ValueError(f"{path} has {len(poses)} poses for {count} images: it needs a line an image, in their order")
-    return poses
+    return list(poses)

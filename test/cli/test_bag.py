@@ -103,6 +103,9 @@ def test_a_recording_of_nothing_is_one_line(tmp_path, capsys):
         ("OUT", ["--warm-up", "0", "--processes", "2", "--chunk", "2"], "of segments in several processes: a chunk"),
         ("OUT.mcap", ["--storage", "sqlite3"], "out.mcap ends in .mcap, the storage is sqlite3"),
         ("OUT.db3", ["--storage", "mcap"], "out.db3 ends in .db3, the storage is mcap"),
+        ("OUT", ["--fps", "0"], "--fps 0: it must be a positive number, or be left out"),
+        ("OUT", ["--metres-per-unit", "0"], "--metres-per-unit 0: it must be a positive number, or be left out"),
+        ("OUT", ["--metres-per-unit", "inf"], "--metres-per-unit inf: it must be a positive number"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_1(recording, tmp_path, capsys, target, extra, text):
@@ -171,3 +174,15 @@ def test_sets_to_warm_up_are_passed_on():
 
     assert options("--processes", "2", "--warm-up", "3").warm_up == 3
     assert options("--processes", "2").warm_up == options().warm_up == 5
+
+
+def test_calibrations_are_found_from_any_folder_whatever_their_names(tmp_path, monkeypatch):
+    from da3_ros.cli.bag import add_reading, reading_of
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b").mkdir()
+    (tmp_path / "a=b" / "c.yaml").touch()
+    parser = argparse.ArgumentParser()
+    add_reading(parser)
+    reading = reading_of(parser.parse_args(["--camera-info", "a=b/c.yaml", "left=d.yaml", "e.yaml"]))
+    assert reading.camera_info == (f"{tmp_path}/a=b/c.yaml", f"left={tmp_path}/d.yaml", f"{tmp_path}/e.yaml")

@@ -279,6 +279,12 @@ def test_a_unit_of_no_length_is_refused(pictures, tmp_path, capsys, value):
     assert "it must be a positive number" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rate", ["0", "-1", "nan"])
+def test_rates_that_are_none(pictures, tmp_path, capsys, rate):
+    assert main(["images", pictures[0], "-o", str(tmp_path / "out"), "--fps", rate]) == 1
+    assert f"--fps {rate}: it must be a positive number, or be left out" in capsys.readouterr().err
+
+
 def test_metres_per_unit_make_metres(pictures, tmp_path, capsys):
     words = ["images", pictures[0], "-o", str(tmp_path / "out"), "--size", "56", "--format", "npz"]
     assert main([*words, "--metres-per-unit", "0.5"]) == 0

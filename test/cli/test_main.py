@@ -6,6 +6,7 @@ import sys
 import cv2
 import pytest
 
+import da3_ros.bag
 from da3_ros.cli.main import main
 
 
@@ -13,6 +14,7 @@ from da3_ros.cli.main import main
 def bare(monkeypatch):
     """Neither recordings nor progress bars nor torch can be imported."""
     packages = ("rosbags", "mcap", "tqdm", "torch")
+    monkeypatch.setattr(da3_ros, "bag", da3_ros.bag)  # afterwards it is the one that other tests have, too
     for name in list(sys.modules):
         if name.split(".")[0] in packages or name.split(".")[:2] == ["da3_ros", "bag"]:
             monkeypatch.delitem(sys.modules, name)

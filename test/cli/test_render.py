@@ -175,7 +175,7 @@ def test_the_field_of_view_is_the_horizontal_one(tmp_path):
         (["--trajectory", "{folder}/still.txt"], "one image, for 2 frames"),
         (["--fov", "180"], "allowed are 1 to 170"),
         (["--frames", "0"], "--frames 0"),
-        (["--trajectory", "{folder}/binary"], "binary is no text; wanted is a line a pose"),
+        (["--trajectory", "{folder}/binary"], "binary is no text in UTF-8"),
         (["--fps", "0"], "--fps 0: allowed are 0.01 to 1000"),
         (["--fps", "nan"], "--fps nan: allowed are"),
         (["--fps", "1001"], "--fps 1001: allowed are"),

@@ -15,7 +15,7 @@ import pytest
 
 from da3_ros.bag.plan.options import Options, Request
 from da3_ros.bag.run.reprocess import reprocess
-from da3_ros.bag.scene.playback import _Clock
+from da3_ros.bag.scene import playback
 from da3_ros.cli.main import main
 
 pytest.importorskip("rerun", reason="the extra `make env EXTRAS=interop` is not installed")
@@ -130,8 +130,8 @@ def test_as_fast_as_it_was_recorded(folder, tmp_path):
 
 def test_the_pace_of_a_recording_is_that_of_its_clock(monkeypatch):
     slept = []
-    monkeypatch.setattr("da3_ros.bag.scene.playback.time", SimpleNamespace(monotonic=lambda: 5.0, sleep=slept.append))
-    clock = _Clock()
+    monkeypatch.setattr(playback, "time", SimpleNamespace(monotonic=lambda: 5.0, sleep=slept.append))
+    clock = playback._Clock()
     for log_ns in (STAMPS[0], STAMPS[0] - 1, STAMPS[3]):
         clock.wait(log_ns)
     assert slept == pytest.approx([0, 0, 0.3])
