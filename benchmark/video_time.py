@@ -57,7 +57,7 @@ def bare(estimator: Estimator, asked: list[tuple[Any, ...]]) -> float:
     return time.perf_counter() - begin
 
 
-def once(estimator: Estimator, video: Path, output: Path, fps: float) -> tuple[float, Noting, dict[str, Any]]:
+def once(estimator: Estimator, video: Path, output: Path, reading: Reading) -> tuple[float, Noting, dict[str, Any]]:
     """Seconds of a run from the first byte to the page."""
     engine = estimator.engine
     noting = Noting(engine)
@@ -68,7 +68,7 @@ def once(estimator: Estimator, video: Path, output: Path, fps: float) -> tuple[f
         estimator.reset()
         return estimator
 
-    request = Request(video, output, options=Options(by_recording=True), reading=Reading(fps=fps))
+    request = Request(video, output, options=Options(by_recording=True), reading=reading)
     begin = time.perf_counter()
     summary = reprocess(request, load=load)
     seconds = time.perf_counter() - begin
@@ -83,6 +83,7 @@ def main() -> int:
     parser.set_defaults(frames=100)
     parser.add_argument("--video", type=Path, help="another one than the rendered walk")
     parser.add_argument("--fps", type=float, default=FPS)
+    parser.add_argument("--camera-info", nargs="+", default=[], help="as of da3 bag: depth is then refined as well")
     parser.add_argument("--model", default="da3-nano")
     arguments = parser.parse_args()
     estimator = Estimator.from_model(arguments.model)
@@ -90,10 +91,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         video = arguments.video or _written(Path(folder) / "walk.mp4", arguments)
         # The first run shows what the engine is asked, and warms everything up.
-        _, asked, _ = once(estimator, video, Path(folder) / "first.mcap", arguments.fps)
+        reading = Reading(arguments.fps, tuple(arguments.camera_info))
+        _, asked, _ = once(estimator, video, Path(folder) / "first.mcap", reading)
         half = len(asked.asked) // 2
         alone = bare(estimator, asked.asked[:half])
-        seconds, noting, summary = once(estimator, video, Path(folder) / "out.mcap", arguments.fps)
+        seconds, noting, summary = once(estimator, video, Path(folder) / "out.mcap", reading)
         alone += bare(estimator, asked.asked[half:])
     sets = len(summary["sets"])
     print(f"{sets} pictures in {len(noting.asked)} chunks, {arguments.model}")
