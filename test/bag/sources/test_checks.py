@@ -17,8 +17,6 @@ from made_sources import (
     write_tum,
 )
 
-from da3_ros.bag.io.findings import Findings
-from da3_ros.bag.io.source_part import SourcePart
 from da3_ros.bag.sources import Reading, SourceError, find_source
 from da3_ros.bag.sources.source import START_NS
 
@@ -73,8 +71,6 @@ def test_stamps_that_begin_at_zero_or_before_come_later_all_together(tmp_path, f
     assert [shot.stamp_ns for shot in source.of("cam1")] == [stamp + later for stamp in moved]
     np.testing.assert_array_equal(source.track.stamps_ns, [stamp + later for stamp in moved])
     assert said(source, f"and zero means none: {later // 10**9} s are added")
-    part = SourcePart(source, Findings())
-    assert len(list(part.messages([channel.key for channel in part.channels]))) == 1 + COUNT + 4 * COUNT
 
 
 def test_depth_and_scans_come_later_with_the_pictures(tmp_path):
@@ -142,17 +138,3 @@ def test_cameras_that_are_not_used_need_no_calibration(tmp_path):
     assert find_source(root).is_calibrated
     path.write_text(path.read_text().replace("P2:", "Q2:"))
     assert not find_source(root).is_calibrated
-
-
-def test_a_source_begins_with_its_first_pose_or_picture(tmp_path):
-    """What holds from the beginning, as places do, comes before everything else."""
-    euroc(tmp_path / "in")
-    for first in (STAMPS[0] - 10**9, STAMPS[0] + 10**7):
-        poses = write_tum(tmp_path / "poses.txt", [first, STAMPS[5] + 10**9], BODIES[:2])
-        part = SourcePart(find_source(tmp_path / "in", Reading(poses=poses)), Findings())
-        stamps = [stamp for _, stamp, _ in part.messages([channel.key for channel in part.channels])]
-        assert stamps == sorted(stamps)
-        topics = {channel.key: channel.topic.rpartition("/")[2] for channel in part.channels}
-        order = [topics[key] for key, stamp, _ in part.messages(list(topics)) if stamp == STAMPS[1]]
-        assert order == ["camera_info", "compressed"] * 2
-        assert (part.start_ns, part.end_ns) == (stamps[0], stamps[-1]) == (min(first, STAMPS[0]), STAMPS[5] + 10**9)
