@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
 import resource
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import cv2
@@ -89,19 +90,24 @@ def test_frames_that_are_not_in_the_file_are_noticed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """No file may grow beyond 600 bytes: as on a full disk, writing fails."""
+    """No file may grow beyond 600 bytes: as on a full disk, writing fails. Not a fixture: what pytest says of a test
+    may go into a file, before fixtures end.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("name", ["a.png", "out"])
-def test_an_image_that_there_is_no_room_for_is_named(tmp_path, small_files, name):
+def test_an_image_that_there_is_no_room_for_is_named(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     with (
+        small_files(),
         frame_writer(tmp_path / name, SIZE, 10) as writer,
         pytest.raises(OSError, match=r"too large: .*\.png'$") as found,
     ):
@@ -110,11 +116,11 @@ def test_an_image_that_there_is_no_room_for_is_named(tmp_path, small_files, name
     assert not list(tmp_path.glob("**/*.*"))
 
 
-def test_a_video_that_there_is_no_room_for_is_not_laid_to_opencv(tmp_path, small_files, monkeypatch):
-    with pytest.raises(RuntimeError, match="frames of 64x48 can be read back"):  # of a disk with room
+def test_a_video_that_there_is_no_room_for_is_not_laid_to_opencv(tmp_path, monkeypatch):
+    with small_files(), pytest.raises(RuntimeError, match="frames of 64x48 can be read back"):  # of a disk with room
         write(tmp_path / "a.mp4")
     monkeypatch.setattr(frames.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(OSError, match=r"a\.mp4'$") as found:
+    with small_files(), pytest.raises(OSError, match=r"a\.mp4'$") as found:
         write(tmp_path / "a.mp4")
     assert found.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())
