@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from da3_ros.messages import stamp_to_ns
+from da3_ros.messages.kinds import CLOUD, TRANSFORMS
 from da3_ros.stream.outputs import Publisher
 from da3_ros.stream.parameters import NodeParameters
 from da3_ros.sync import FrameSet
@@ -25,13 +26,11 @@ from da3_ros.viewer.layout import cameras_of, layout
 from da3_ros.viewer.pace import Pace
 from da3_ros.viewer.places import answers, check, end, open_stream
 from da3_ros.viewer.roles import (
-    CLOUD,
     DIAGNOSTICS,
     OURS,
     PICTURES,
     TF,
     TF_STATIC,
-    TRANSFORMS,
     Role,
     camera_roles,
     role_of,

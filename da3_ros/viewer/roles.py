@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from da3_ros.messages.kinds import CAMERA_INFO, CLOUD, COMPRESSED, IMAGE, TRANSFORMS
 from da3_ros.stream.names import base, camera_of, is_rectified, parts, says_depth
 from da3_ros.stream.parameters import NodeParameters
 
 OURS = "da3"
 """First name of the topics of the node, and of an output of `da3 bag`."""
 DIAGNOSTICS, TF, TF_STATIC = "/diagnostics", "/tf", "/tf_static"
-PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-INFO, CLOUD = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2"
-TRANSFORMS = "tf2_msgs/msg/TFMessage"
+PICTURES = (IMAGE, COMPRESSED)
 _OTHERS = {
     "nav_msgs/msg/Odometry": "odometry",
     "geometry_msgs/msg/PoseWithCovarianceStamped": "pose",
@@ -55,7 +54,7 @@ def role_of(topic: str, kind: str) -> Role | None:
     if kind in PICTURES:
         what = "depth" if says_depth(topic) else "picture"
         return Role(what, _camera(topic)) if (what, kind) != ("depth", PICTURES[1]) else None  # not packed depth
-    if kind == INFO:
+    if kind == CAMERA_INFO:
         what = "depth info" if says_depth(topic) else "picture info"
         return Role(what, "/".join(names[:-1]) or "camera", is_rectified(topic))
     what = "cloud" if kind == CLOUD else _OTHERS.get(kind, "")

@@ -12,8 +12,8 @@ from fake_estimator import CAMERA, HEIGHT, WIDTH
 from shown_node import NAMES, POSES, Topic, wait
 
 from da3_ros.messages import CloudEncoder, decode_cloud, encode_transform
+from da3_ros.messages.kinds import TRANSFORMS
 from da3_ros.viewer.live import Tee, free_name, thin_cloud
-from da3_ros.viewer.roles import TRANSFORMS
 
 
 def test_nothing_is_computed_between_the_sets_that_are_shown(node):

@@ -15,8 +15,8 @@ import pytest
 from bags import PERIOD, START
 from shown_node import wait
 
+from da3_ros.messages.kinds import TRANSFORMS
 from da3_ros.viewer import live
-from da3_ros.viewer.roles import TRANSFORMS
 
 
 def test_a_missing_sdk_is_said_once_and_costs_nothing(node, monkeypatch):

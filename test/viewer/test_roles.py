@@ -3,9 +3,11 @@
 
 import pytest
 
+from da3_ros.messages.kinds import CAMERA_INFO as INFO
+from da3_ros.messages.kinds import CLOUD, TRANSFORMS
 from da3_ros.stream.parameters import SPECS, camera_specs, read_parameters
 from da3_ros.viewer.layout import Shown, cameras_of
-from da3_ros.viewer.roles import CLOUD, INFO, PICTURES, TRANSFORMS, Role, camera_roles, role_of, roles_of
+from da3_ros.viewer.roles import PICTURES, Role, camera_roles, role_of, roles_of
 
 IMAGE, PACKED = PICTURES
 

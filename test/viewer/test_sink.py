@@ -17,7 +17,9 @@ from da3_ros.messages import (
     encode_rgb,
     encode_transform,
 )
-from da3_ros.viewer.roles import CLOUD, INFO, PICTURES, TRANSFORMS, Role
+from da3_ros.messages.kinds import CAMERA_INFO as INFO
+from da3_ros.messages.kinds import CLOUD, TRANSFORMS
+from da3_ros.viewer.roles import PICTURES, Role
 
 IMAGE, PACKED = PICTURES
 STAMP = 1_700_000_000_123_456_789

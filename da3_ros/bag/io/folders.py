@@ -16,8 +16,8 @@ from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.containers import SUFFIXES, is_recording, looks_like_one, unpacked_name
 from da3_ros.bag.io.findings import Findings
 from da3_ros.bag.sources import KINDS
+from da3_ros.bag.sources.folders import natural
 from da3_ros.files.images import SUFFIXES as PICTURES
-from da3_ros.files.images import natural_key
 
 METADATA = "metadata.yaml"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -56,7 +56,7 @@ def find_members(path: Path, findings: Findings) -> Members:
         return Members([path])
     if not path.is_dir():
         raise BagError(f"{path} is neither a file nor a folder: give a folder with {METADATA}, or a recorded file")
-    found = _one_of_each(sorted(filter(_is_file, path.iterdir()), key=lambda p: natural_key(p.name)), findings)
+    found = _one_of_each(sorted(filter(_is_file, path.iterdir()), key=natural), findings)
     content = _content(path / METADATA, findings)
     if content is None or not content.names:
         if not found:
@@ -168,7 +168,7 @@ def _nothing_in(folder: Path) -> str:
 
 def bags_below(folder: Path) -> list[str]:
     """Names of the folders in a folder that hold recordings."""
-    inner = sorted((entry for entry in folder.iterdir() if entry.is_dir()), key=lambda p: natural_key(p.name))
+    inner = sorted((entry for entry in folder.iterdir() if entry.is_dir()), key=natural)
     return [entry.name for entry in inner if (entry / METADATA).exists() or any(map(_is_file, _entries(entry)))]
 
 

@@ -23,15 +23,12 @@ from da3_ros.messages import (
     encode_rgb,
     encode_transform,
 )
-
-IMAGE, PACKED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-CLOUD = "sensor_msgs/msg/PointCloud2"
-INFO, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+from da3_ros.messages.kinds import CAMERA_INFO, CLOUD, COMPRESSED, IMAGE, TRANSFORMS
 
 
 def image_topic(camera: str, kind: str) -> str:
-    """Topic of a camera's pictures; kind: IMAGE or PACKED."""
-    return f"/{camera}/image_raw" + ("/compressed" if kind == PACKED else "")
+    """Topic of a camera's pictures; kind: IMAGE or COMPRESSED."""
+    return f"/{camera}/image_raw" + ("/compressed" if kind == COMPRESSED else "")
 
 
 def info_topic(camera: str) -> str:
@@ -102,12 +99,12 @@ class SourcePart:
             kind = self.kinds[camera.name]
             known = sum(source.model_of(shot) is not None for shot in shots)
             if known:
-                yield stream(info_topic(camera.name), INFO, known, camera.name, "info")
+                yield stream(info_topic(camera.name), CAMERA_INFO, known, camera.name, "info")
             yield stream(image_topic(camera.name, kind), kind, len(shots), camera.name, "image")
         if source.depth is not None:
             name, count = source.depth.camera, len(source.depth.shots)
             topic, info = depth_topics(name)
-            yield stream(info, INFO, count, name, "depth info")
+            yield stream(info, CAMERA_INFO, count, name, "depth info")
             yield stream(topic, IMAGE, count, name, "depth")
         if source.scans is not None:
             yield stream(SCANS, CLOUD, len(source.scans.paths), "", "scans")
@@ -162,7 +159,7 @@ class SourcePart:
                 yield shot.stamp_ns, encode_calibration(self._types, model, header)
 
     def _images(self, camera: str, shots: Sequence[Shot]) -> Iterator[tuple[int, Any]]:
-        if self.kinds[camera] == PACKED:
+        if self.kinds[camera] == COMPRESSED:
             yield from self._packed(camera, shots)
             return
         for shot, image, problem in read_pixels(shots):
@@ -215,7 +212,7 @@ def _kind(source: Source, camera: Camera) -> str:
     """Files that are pictures as they are go on as they are; everything else is decoded here."""
     shots = source.of(camera.name)
     packed = all(shot.frame < 0 and not shot.turns and shot.path.suffix.lower() in _PACKED for shot in shots)
-    return PACKED if packed and shots and packed_bytes(shots[0]) is not None else IMAGE
+    return COMPRESSED if packed and shots and packed_bytes(shots[0]) is not None else IMAGE
 
 
 _PACKED = (".jpg", ".jpeg", ".jpe", ".png")

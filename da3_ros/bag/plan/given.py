@@ -9,13 +9,14 @@ from typing import Any
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.definitions import standard_store, standard_types
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.io.source_part import INFO, TRANSFORMS, made_channel
+from da3_ros.bag.io.source_part import made_channel
 from da3_ros.bag.plan.trees import moving_frames, transform_topics
 from da3_ros.bag.sources import WORLD, Reading, SourceError
 from da3_ros.bag.sources.given import scaled
 from da3_ros.bag.sources.matching import models_of
 from da3_ros.bag.sources.poses import read_track
 from da3_ros.messages import encode_calibration, encode_transform
+from da3_ros.messages.kinds import CAMERA_INFO, TRANSFORMS
 from da3_ros.stream.parameters import CameraParameters
 
 _SPACE = "/da3_given"
@@ -56,7 +57,7 @@ def give_calibrations(
         path, model = models[camera.name]
         topic = f"{_SPACE}/{camera.name}/camera_info"
         info = encode_calibration(types, model, types.header(start, frames.get(camera.image_topic, "")))
-        recording.give(GivenPart(topic, INFO, [(start, info)]))
+        recording.give(GivenPart(topic, CAMERA_INFO, [(start, info)]))
         instead = camera.camera_info_topic in recording.topics and f"; {camera.camera_info_topic} is not used"
         recording.note(f"{camera.name}: the calibration is that of {path}{instead or ''}")
         # It is that of the pictures as they are, whatever their topic is called.

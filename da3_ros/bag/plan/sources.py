@@ -11,10 +11,11 @@ from typing import Any
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.bag.io.source_part import PACKED, SCANS, SourcePart, depth_topics, image_topic, info_topic
+from da3_ros.bag.io.source_part import SCANS, SourcePart, depth_topics, image_topic, info_topic
 from da3_ros.bag.plan.options import Request
 from da3_ros.bag.plan.params_file import load_parameters, parse_assignments
 from da3_ros.bag.sources import RIG, WORLD, Source
+from da3_ros.messages.kinds import COMPRESSED
 
 _VIEWS = 8
 """Views of a chunk, of all cameras together: what neighbours gain from each other, against the engine's time."""
@@ -35,7 +36,7 @@ def source_values(recording: Recording, names: Sequence[str]) -> dict[str, Any]:
         has_info = any(source.model_of(shot) is not None for shot in source.of(name))
         kind = part.kinds[name]
         values[f"{name}.image_topic"] = image_topic(name, kind)
-        values[f"{name}.transport"] = "compressed" if kind == PACKED else "raw"
+        values[f"{name}.transport"] = "compressed" if kind == COMPRESSED else "raw"
         values[f"{name}.camera_info_topic"] = info_topic(name) if has_info else ""
         values[f"{name}.rectified"] = "false"
     if any(source.camera(name).T_rig_camera is not None for name in chosen):

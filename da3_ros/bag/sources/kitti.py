@@ -49,7 +49,7 @@ def read_odometry(root: Path, reading: Reading) -> Source:
     folders = camera_folders(root, _ODOMETRY)
     files, notes, problems = [], [], []
     times, calib = root / "times.txt", root / "calib.txt"
-    pictures = {number: _pictures(folder) for number, folder in folders.items()}
+    pictures = {number: pictures_in(folder) for number, folder in folders.items()}
     problems += [f"{folders[number]} has no picture: it is no camera" for number, of in pictures.items() if not of]
     pictures = {number: of for number, of in pictures.items() if of}
     if not pictures:
@@ -100,8 +100,9 @@ def read_odometry(root: Path, reading: Reading) -> Source:
     )
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if is_picture(path)), key=natural)
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their numbers; none where there is no such folder."""
+    return sorted((path for path in folder.iterdir() if is_picture(path)), key=natural) if folder.is_dir() else []
 
 
 def _times(path: Path) -> list[int]:

@@ -14,8 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.bag.sources.calibration import rigid
-from da3_ros.bag.sources.folders import is_picture, natural
-from da3_ros.bag.sources.kitti import camera_folders, is_spare, place, read_matrices, rectified_camera, said
+from da3_ros.bag.sources.kitti import (
+    camera_folders,
+    is_spare,
+    pictures_in,
+    place,
+    read_matrices,
+    rectified_camera,
+    said,
+)
 from da3_ros.bag.sources.source import Array, Reading, Scans, Shot, Source, SourceError, Track, in_order
 from da3_ros.bag.sources.texts import Line, numbers_of, read_lines
 from da3_ros.geometry.poses import invert
@@ -45,7 +52,7 @@ def read_raw(root: Path, reading: Reading) -> Source:
         notes.append(
             f"calib_cam_to_cam.txt is not in {root.parent}: the drive has no calibration; unpack that of its day there"
         )
-    pictures = {number: _pictures(folder) for number, folder in folders.items()}
+    pictures = {number: pictures_in(folder / "data") for number, folder in folders.items()}
     problems = [f"{folders[number]} has no picture: it is no camera" for number, of in pictures.items() if not of]
     pictures = {number: of for number, of in pictures.items() if of}
     if not pictures:
@@ -74,11 +81,6 @@ def read_raw(root: Path, reading: Reading) -> Source:
         notes=(*notes, *words),
         problems=tuple(problems),
     )
-
-
-def _pictures(folder: Path) -> list[Path]:
-    data = folder / "data"
-    return sorted((path for path in data.iterdir() if is_picture(path)), key=natural) if data.is_dir() else []
 
 
 def _timestamps(path: Path) -> list[int]:
