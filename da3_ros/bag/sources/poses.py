@@ -47,7 +47,8 @@ def read_track(path: Path, moments: Sequence[int], *, is_timed: bool = True, zer
     if zero_ns and stamps.min() < zero_ns:
         stamps = stamps + zero_ns
         how += f", which count from the beginning of the recording: that is {zero_ns / 1e9:g} s here"
-    inside = sum(int(stamps.min()) - _NEAR_NS <= moment <= int(stamps.max()) + _NEAR_NS for moment in moments)
+    first, last = int(stamps.min()) - _NEAR_NS, int(stamps.max()) + _NEAR_NS
+    inside = sum(first <= moment <= last for moment in moments)
     if is_timed and 2 * inside >= len(moments):
         return Track.of(stamps, poses), how
     if len(poses) == len(moments):
@@ -63,7 +64,7 @@ def read_track(path: Path, moments: Sequence[int], *, is_timed: bool = True, zer
 
 def read_tum(path: Path) -> tuple[NDArray[np.int64], Array]:
     """Stamps (N,) in ns, as they stand there, and poses (N, 4, 4) of a trajectory in TUM's format: seconds, x y z in
-    metres, and a quaternion x y z w of any norm but zero. Raises SourceError, OSError.
+    metres, and a quaternion x y z w, whose norm is more than a half. Raises SourceError, OSError.
     """
     wanted = "eight numbers: seconds, x y z in metres, and a quaternion x y z w that is not zero"
     stamps, poses = [], []
