@@ -139,12 +139,16 @@ class Reference:
         return any(abs(entry.stamp_ns - stamp_ns) <= _SAME_NS for entry in self._messages)
 
     def _is_due(self, stamp_ns: int) -> bool:
-        """Whether a message of this stamp is to be expected: the last ones had stamps of images, and their period
-        brings one now. Sensors that are slower than the cameras, or have stamps of their own, hold nothing up.
+        """Whether a message of this stamp is to be expected: every image since the last few messages had one, however
+        unevenly they come, or those messages had stamps of images and their period brings one now. Sensors that are
+        slower than the cameras, or have stamps of their own, hold nothing up.
         """
         stamps = sorted(entry.stamp_ns for entry in self._messages if entry.stamp_ns < stamp_ns)[-_LOOKED_AT:]
         if len(stamps) < 2:
             return False
+        images = [stamp for stamp in self._asked if stamps[0] <= stamp < stamp_ns]
+        if len(images) > 1 and all(self._has(stamp) for stamp in images):
+            return True
         of_images = sum(any(abs(stamp - asked) <= _SAME_NS for asked in self._asked) for stamp in stamps)
         period = float(np.median(np.diff(stamps)))
         if 2 * of_images < len(stamps) or period <= 0:

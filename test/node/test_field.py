@@ -17,6 +17,7 @@ from wrong_depth import CAMERA as WALL_CAMERA
 from wrong_depth import NAMES, wall
 
 from da3_ros.messages import encode_camera_info, encode_float, encode_transform
+from da3_ros.node import session
 
 DEPTH = "/da3/left/depth/image_rect"
 COMPRESSED, TF = "sensor_msgs/msg/CompressedImage", "tf2_msgs/msg/TFMessage"
@@ -206,13 +207,16 @@ def test_static_transforms_of_a_publisher_that_keeps_nothing_are_heard_and_said(
     feed_until(b, lambda: all(view.pose is not None for view in b.estimator.sets[-1].views), send=send)
 
 
-def test_depth_that_is_sent_just_after_its_image_is_that_images(bench):
+def test_depth_that_is_sent_just_after_its_image_is_that_images(bench, monkeypatch):
     """Each image has the depth of its own stamp, not that of the image before it."""
+    monkeypatch.setattr(session, "PATIENCE_S", 5.0)  # a busy machine makes 20 ms more
     b = bench(cameras=["left"], scale__source="reference", scale__depth_topic="/depth/image").start()
     b.peer.collect(DEPTH, IMAGE)
     b.connect(["left"])
     b.place(RIG)
     sent = {}
+    infos, depths = b.peer.publisher("/depth/camera_info", INFO), b.peer.publisher("/depth/image", IMAGE)
+    b.peer.wait(lambda: infos.get_subscription_count() and depths.get_subscription_count(), what="the node at both")
 
     def send(stamp):
         depth = np.full((H, W), 1.0 + len(sent), np.float32)
@@ -220,8 +224,8 @@ def test_depth_that_is_sent_just_after_its_image_is_that_images(bench):
         b.send(stamp, ["left"])
         time.sleep(0.02)  # it is made of the same exposure, and takes longer
         header = TYPES.header(stamp, "left_optical")
-        b.peer.publisher("/depth/camera_info", INFO).publish(encode_camera_info(TYPES, CAMERA, header))
-        b.peer.publisher("/depth/image", IMAGE).publish(encode_float(TYPES, depth, header))
+        infos.publish(encode_camera_info(TYPES, CAMERA, header))
+        depths.publish(encode_float(TYPES, depth, header))
 
     feed_until(b, lambda: len(b.peer.received[DEPTH]) > 12, send=send)
     views = [view_set.views[0] for view_set in b.estimator.sets][5:]

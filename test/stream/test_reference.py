@@ -135,6 +135,16 @@ def test_depth_that_comes_just_after_its_image_is_waited_for(tree):
         reference.points((ms + 33) * MS, "camera", "", tree)
 
 
+def test_depth_of_every_image_is_waited_for_when_images_come_unevenly(tree):
+    """As those of a camera whose exposure follows the light, or of a busy machine."""
+    reference = Reference(made(150).config, 2.0, patience_s=5.0)
+    for ms in (0, 33, 83, 100):
+        reference.add_cloud(cloud(ms * MS, 1.0))
+        reference.points(ms * MS, "camera", "", tree)
+    threading.Timer(0.1, lambda: reference.add_cloud(cloud(150 * MS, 7.0))).start()  # a period and a half later
+    np.testing.assert_allclose(reference.points(150 * MS, "camera", "", tree), [[7, 0, 1]])
+
+
 @pytest.mark.parametrize(
     ("its", "images"),
     [
