@@ -20,6 +20,7 @@ from da3_ros.engines.engine import ASSUMED_FIELD
 from da3_ros.engines.files import SKY_THRESHOLD
 from da3_ros.estimation.preprocess import why_unseen
 from da3_ros.estimation.views import EngineFault, View
+from da3_ros.geometry.poses import nearest_rotation
 
 MOST_BAD = 0.05
 """Share of bad pixels beyond which a set is refused: what breaks so much may have bent the rest."""
@@ -257,8 +258,7 @@ def _pose(extrinsics: NDArray[np.float32]) -> tuple[NDArray[np.float64] | None, 
         return np.eye(3, 4), f"its rotation is off by {off:.2g}" if off > TURN else "its rotation mirrors"
     if off < 1e-5:
         return None, ""
-    u, _, vt = np.linalg.svd(rotation)
-    return np.concatenate([u @ vt, values[:, 3:]], axis=1), ""
+    return np.concatenate([nearest_rotation(rotation), values[:, 3:]], axis=1), ""
 
 
 def _no_camera(intrinsics: NDArray[np.float32], height: int, width: int) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.gaussians import Gaussians
 from da3_ros.geometry.points import unproject_depth
+from da3_ros.geometry.poses import off_rotation
 
 POSE_SOURCES = ("calibrated", "odometry", "estimated")
 
@@ -64,7 +65,7 @@ class View:
             if pose.shape != (4, 4) or not np.isfinite(pose).all():
                 raise ValueError(f"{label}: {name} must be a finite (4, 4) transform, got {pose.shape}")
             rotation = pose[:3, :3]
-            if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+            if off_rotation(rotation) > 1e-3:
                 raise ValueError(f"{label}: the rotation of the {name} is not orthonormal: {rotation.tolist()}")
 
     def straight_camera(self) -> CameraModel | None:

@@ -87,6 +87,21 @@ def rotation_angle(rotation: Array) -> Array:
     return xp.atan2(sine, cosine)
 
 
+def off_rotation(m: NDArray[np.float64]) -> Any:
+    """How far matrices (..., 3, 3), of NumPy, are from rotations (...): the largest number of ``|R R^T - 1|``, infinite
+    where they mirror or are not finite.
+    """
+    with np.errstate(all="ignore"):
+        off = np.abs(m @ _transpose(m) - np.eye(3)).max(axis=(-2, -1))
+        return np.where((np.linalg.det(m) < 0) | np.isnan(off), np.inf, off)
+
+
+def nearest_rotation(m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations (..., 3, 3) nearest to matrices of NumPy that almost are some, as those of few digits are."""
+    left, _, right = np.linalg.svd(m)
+    return np.asarray(left @ right)
+
+
 def interpolate(a: NDArray[np.float64], b: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:
     """Between two poses (4, 4), of NumPy: straight line and slerp (Shoemake 1985); ratio 0 gives a."""
     p, q = quaternion_from_matrix(a[:3, :3]), quaternion_from_matrix(b[:3, :3])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da3_ros.geometry.cameras import CameraModel
+from da3_ros.geometry.poses import nearest_rotation, off_rotation
 from da3_ros.messages.errors import MessageError, Say, guarded, quiet
 from da3_ros.messages.kinds import CAMERA_INFO
 from da3_ros.messages.lenses import decode_lens
@@ -139,15 +140,13 @@ def decode_rectification(message: Any) -> NDArray[np.float64] | None:
     rotation = np.asarray(message.r, np.float64).reshape(3, 3)
     if not np.any(rotation) or np.allclose(rotation, np.eye(3), atol=1e-9):
         return None
-    good = bool(np.abs(rotation).max() < 2) and np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
-    if not good or np.linalg.det(rotation) < 0:
+    if not (np.abs(rotation).max() < 2 and off_rotation(rotation) < 1e-3):
         raise MessageError(
             f"R = {rotation.ravel().tolist()} is no rotation",
             allowed="a rotation, the identity, or zeros for none",
             remedy=_CALIBRATE,
         )
-    left, _, right = np.linalg.svd(rotation)  # few digits: the nearest one that is exact
-    return np.asarray(left @ right)
+    return nearest_rotation(rotation)
 
 
 def decode_baseline(message: Any) -> float:

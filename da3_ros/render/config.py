@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from da3_ros.geometry.cameras import CameraModel
 from da3_ros.geometry.gaussians import Gaussians
+from da3_ros.geometry.poses import off_rotation
 
 LOW_PASS = 0.3
 """Added to the variances of every projected Gaussian, in square pixels: none falls between the pixels."""
@@ -72,8 +73,6 @@ def checked_pose(camera: CameraModel, T_world_camera: NDArray[np.float64]) -> ND
     if camera.is_distorted:
         raise ValueError("a camera with distortion cannot be drawn: give the pinhole of its rectified images")
     pose = np.asarray(T_world_camera, np.float64)
-    turn = pose[:3, :3]
-    is_turn = np.allclose(turn @ turn.T, np.eye(3), atol=1e-3) and np.linalg.det(turn) > 0
-    if pose.shape != (4, 4) or not np.isfinite(pose).all() or not is_turn:
+    if pose.shape != (4, 4) or not np.isfinite(pose).all() or off_rotation(pose[:3, :3]) > 1e-3:
         raise ValueError(f"T_world_camera is no rigid transform (4, 4): {pose.tolist()}")
     return pose

@@ -37,6 +37,22 @@ def test_invert_and_transform_go_back():
     np.testing.assert_allclose(poses.transform(poses.invert(t), poses.transform(t, points)), points, atol=1e-12)
 
 
+def test_how_far_matrices_are_from_rotations():
+    r = rotation(0.3, -0.2, 1.0)
+    stretched = np.diag([1.0, 1.0, 1.1]) @ r
+    found = poses.off_rotation(np.stack([r, stretched, -r, r * np.nan, r * 1e200]))
+    np.testing.assert_allclose(found, [0, 0.21, np.inf, np.inf, np.inf], atol=1e-12)
+    assert poses.off_rotation(r) < 1e-12
+
+
+def test_the_nearest_rotation_of_few_digits_and_of_one_that_is_stretched():
+    r = rotation(0.3, -0.2, 1.0)
+    found = poses.nearest_rotation(np.stack([r.round(3), 1.1 * r]))
+    np.testing.assert_allclose(found @ np.swapaxes(found, 1, 2), np.tile(np.eye(3), (2, 1, 1)), atol=1e-12)
+    np.testing.assert_allclose(found, [r, r], atol=1e-3)
+    np.testing.assert_allclose(found[1], r, atol=1e-12)
+
+
 def test_relative_is_what_leads_from_one_to_the_other():
     rng = np.random.default_rng(2)
     q = rng.normal(size=(2, 5, 4))

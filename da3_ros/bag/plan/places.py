@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from da3_ros.bag.errors import BagError
 from da3_ros.bag.io.reader import Recording
-from da3_ros.geometry.poses import from_rotation_translation, relative, rotation_angle
+from da3_ros.geometry.poses import interpolate, relative, rotation_angle
 from da3_ros.messages import MessageError, matrix_from_transform, stamp_to_ns
 
 LOOKED_AT = 200
@@ -121,15 +121,10 @@ def _around(track: dict[int, Place], stamp: int) -> list[Place]:
     after = min((other for _, other in near if other > stamp), default=None)
     found = [track[other] for _, other in near]
     if before is not None and after is not None:
-        found.append(_between(track[before], track[after], (stamp - before) / (after - before)))
+        first, second = track[before], track[after]
+        between = interpolate(first.matrix, second.matrix, (stamp - before) / (after - before))
+        found.append(replace(first, matrix=between))
     return found
-
-
-def _between(first: Place, second: Place, share: float) -> Place:
-    """The place that part of the way from one to the other; for short ways, whose rotations are small."""
-    matrix = (1 - share) * first.matrix + share * second.matrix
-    u, _, v = np.linalg.svd(matrix[:3, :3])
-    return Place(first.topic, first.parent, first.child, from_rotation_translation(u @ v, matrix[:3, 3]))
 
 
 def _differ(first: Place, second: Place) -> bool:

@@ -18,7 +18,7 @@ import yaml
 from da3_ros.bag.sources.source import Array, SourceError
 from da3_ros.bag.sources.texts import read_text, shown
 from da3_ros.geometry import CameraModel
-from da3_ros.geometry.poses import from_rotation_translation, invert
+from da3_ros.geometry.poses import from_rotation_translation, invert, nearest_rotation, off_rotation
 from da3_ros.messages.cameras import decode_camera_info
 from da3_ros.messages.errors import MessageError
 
@@ -111,12 +111,10 @@ def rigid(values: Any, what: str) -> Array:
     if isinstance(values, list) and all(isinstance(row, list) for row in values):
         values = [value for row in values for value in row]
     matrix = np.array(floats(values, 16, what)).reshape(4, 4)
-    rotation = matrix[:3, :3]
-    is_rotation = np.abs(rotation @ rotation.T - np.eye(3)).max() <= 1e-3 and np.linalg.det(rotation) > 0
-    if not (is_rotation and np.isfinite(matrix).all()) or np.any(matrix[3] != (0, 0, 0, 1)):
+    is_rigid = off_rotation(matrix[:3, :3]) <= 1e-3 and np.isfinite(matrix).all()
+    if not is_rigid or np.any(matrix[3] != (0, 0, 0, 1)):
         raise SourceError(f"{what} = {matrix.tolist()} is no rigid transform: four rows of four numbers are wanted")
-    left, _, right = np.linalg.svd(rotation)
-    return np.asarray(from_rotation_translation(left @ right, matrix[:3, 3]))
+    return np.asarray(from_rotation_translation(nearest_rotation(matrix[:3, :3]), matrix[:3, 3]))
 
 
 def floats(values: Any, count: int, what: str) -> list[float]:

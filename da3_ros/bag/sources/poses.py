@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from da3_ros.bag.sources.source import Array, SourceError, Track
 from da3_ros.bag.sources.texts import numbers_of, read_lines, seconds_of
-from da3_ros.geometry.poses import from_rotation_translation, matrix_from_quaternion
+from da3_ros.geometry.poses import from_rotation_translation, matrix_from_quaternion, nearest_rotation, off_rotation
 
 _KITTI, _TUM = 12, 8
 """Numbers in a line of poses."""
@@ -88,12 +88,10 @@ def read_kitti(path: Path) -> Array:
     poses = np.tile(np.eye(4), (len(lines), 1, 1))
     poses[:, :3] = np.array([numbers_of(line, _KITTI, wanted) for line in lines]).reshape(-1, 3, 4)
     rotation = poses[:, :3, :3]
-    off = np.abs(rotation @ np.swapaxes(rotation, 1, 2) - np.eye(3)).max(axis=(1, 2))
-    wrong = (off > 1e-2) | (np.linalg.det(rotation) < 0)
+    wrong = off_rotation(rotation) > 1e-2
     if wrong.any():
         raise SourceError(f"{lines[int(wrong.argmax())].where}: no rotation; wanted {wanted}")
-    left, _, right = np.linalg.svd(rotation)  # few digits: the nearest rotations
-    poses[:, :3, :3] = left @ right
+    poses[:, :3, :3] = nearest_rotation(rotation)
     return poses
 
 
