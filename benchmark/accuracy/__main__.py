@@ -29,7 +29,7 @@ from image_scores import Lpips, find_lpips
 from novel_views import NovelViews, score_novel_views
 from protocol import MANIFEST, Protocol, load_protocols
 from readers import read_clusters
-from report import markdown, merge
+from report import markdown, merge, merge_sources
 from score import Scores, score_sequence
 
 from da3_ros.estimation import Estimator, EstimatorConfig
@@ -66,6 +66,7 @@ def run_set(
     out = {}
     for views in arguments.views or [0]:
         found: list[Scores] = []
+        sources: list[str] = []
         for number, (name, records) in enumerate(read_clusters(protocol, folder)):
             if number == arguments.sequences:
                 break
@@ -77,9 +78,11 @@ def run_set(
                         estimator, group, protocol, points=arguments.points, with_matches=not arguments.no_matches
                     )
                 )
+                sources.append(group[0].source)
             print(f"  {label}: {name}, {len(found)} groups", flush=True)
         if found:
-            out[f"{label} {views or 'all'} views"] = merge(found)
+            rows = merge_sources(found, sources) if protocol.by_source else {"": merge(found)}
+            out.update({f"{label}{source} {views or 'all'} views": row for source, row in rows.items()})
     return out
 
 

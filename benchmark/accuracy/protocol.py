@@ -42,6 +42,8 @@ class Protocol:
     """The official scenes, where they are documented; others are left out. Empty: all that are there."""
     excluded: dict[str, list[int]] = field(default_factory=dict)
     """Numbers in the names of frames that are left out, by scene."""
+    by_source: bool = False
+    """Whether each source in the folder is scored by itself, and the mean over sources besides that over images."""
     note: str = ""
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,25 @@ def merge(sequences: Iterable[Mapping[str, list[float]]]) -> dict[str, float]:
         elif values:
             out[name] = float(np.mean(values))
     return out
+
+
+def merge_sources(
+    sequences: Sequence[Mapping[str, list[float]]], sources: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """`merge` of each source by itself, by ``", SOURCE"``; then the mean over sources, where each weighs the same
+    however many images it has, and at last, by ``""``, the merge of all.
+    """
+    rows = {
+        f", {source}": merge([s for s, of in zip(sequences, sources, strict=True) if of == source])
+        for source in sorted(set(sources))
+    }
+    everything = merge(sequences)
+    means = {
+        name: float(np.mean([row[name] for row in rows.values() if name in row]))
+        for name in everything
+        if not name.startswith(("auc", "pairs_"))
+    }
+    return {**rows, ", mean over sources": {**means, "sequences": everything["sequences"]}, "": everything}
 
 
 def markdown(results: Mapping[str, Mapping[str, float]], paper: Mapping[str, Any], about: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ from protocol import (
     published_pair_errors,
 )
 from readers import read_clusters
-from report import markdown, merge
+from report import markdown, merge, merge_sources
 from tsdf import Fusion, compare_clouds, fuse, open3d
 
 from da3_ros.geometry.metrics import auc
@@ -249,6 +249,18 @@ def test_the_report_pools_pairs_and_stands_beside_the_paper():
     assert "| hiroom 4 views | camera head | 3 |" in page
     assert "| hiroom 4 views | paper, small | | 0.095 | | 0.752 |" in page
     assert "| hiroom 4 views, paper, small | 0.183 |" in page
+
+
+def test_sources_weigh_the_same_however_many_images_they_have():
+    scores = [{"views": [1.0], "absrel_scale": [x]} for x in (0.1, 0.1, 0.1, 0.3)]
+    scores[0]["pairs_head"] = [1.0, 2.0]
+    rows = merge_sources(scores, ["a", "a", "a", "b"])
+    assert list(rows) == [", a", ", b", ", mean over sources", ""]
+    assert rows[", mean over sources"]["absrel_scale"] == pytest.approx(0.2)
+    assert rows[""]["absrel_scale"] == pytest.approx(0.15)
+    assert [row["sequences"] for row in rows.values()] == [3, 1, 4, 4]
+    assert "auc30_head" in rows[""]
+    assert "auc30_head" not in rows[", mean over sources"]
 
 
 @pytest.mark.timeout(300)

@@ -15,8 +15,10 @@ import torch
 from da3_ros.geometry.poses import invert
 from da3_ros.network import create_model, save_checkpoint
 from da3_training.cli.evaluate import main
+from da3_training.data.records import Record
 from da3_training.datasets.registry import SceneSet
-from da3_training.evaluate import ViewGroup, evaluate, motorcycle, view_groups
+from da3_training.evaluate import ViewGroup, evaluate, evaluate_sources, make_group, motorcycle, view_groups
+from da3_training.score_table import markdown
 
 SIZE = (28, 42)
 
@@ -122,3 +124,110 @@ def test_the_command_prints_a_line_for_each_set_and_count(rooms, tmp_path, micro
     assert cv2.imread(str(tmp_path / "pictures" / "rooms.png")).shape == (20 + 3 * 28, min(5, rooms_scored) * 42, 3)
     with pytest.raises(ValueError, match="'rooms' is not dataset=folder"):
         main([str(tmp_path / "model"), "rooms"])
+
+
+def test_a_source_weighs_the_same_however_many_images_it_has(group):
+    good, bad = (
+        group._replace(
+            images=group.images[:1],
+            depth=group.depth[:1],
+            valid=group.valid[:1],
+            pose=group.pose[:1],
+            intrinsics=group.intrinsics[:1],
+            source=s,
+        )
+        for s in ("a", "b")
+    )
+    bad = bad._replace(depth=bad.depth[:, :, ::-1])
+    rows = evaluate_sources(
+        lambda *a, **k: {"depth": torch.from_numpy(good.depth)[None]}, iter([good, good, good, bad])
+    )
+    assert list(rows) == ["a", "b", "mean over sources", "mean over sets"]
+    assert rows["a"] == evaluate(lambda *a, **k: {"depth": torch.from_numpy(good.depth)[None]}, iter([good])) | {
+        "sets": 3
+    }
+    assert rows["a"]["absrel"] == 0 < rows["b"]["absrel"]
+    assert rows["mean over sources"]["absrel"] == pytest.approx(rows["b"]["absrel"] / 2, abs=1e-4)
+    assert rows["mean over sets"]["absrel"] == pytest.approx(rows["b"]["absrel"] / 4, abs=1e-4)
+    assert rows["mean over sources"]["constant_delta1"] == pytest.approx(rows["a"]["constant_delta1"], abs=1e-4)
+    assert [row["sets"] for row in rows.values()] == [3, 1, 4, 4]
+
+
+@pytest.mark.parametrize(("metric", "kept"), [(True, [0.5, 4, 30]), (False, [0.5, 4, 30, 70])])
+def test_without_a_metric_scale_depth_is_scored_around_the_median(metric, kept):
+    depth = np.zeros((28, 42), np.float32)
+    depth[3, :6] = [0.02, 0.5, 4, 30, 70, 900]
+    depth[10:20] = 4
+    k = np.array([[40.0, 0, 20.5], [0, 40, 13.5], [0, 0, 1]])
+    record = Record(np.zeros((28, 42, 3), np.uint8), depth, depth > 0, None, None, k, np.eye(4), "x", metric)
+    group = make_group([record], SIZE)
+    assert np.unique(group.depth[group.valid]).tolist() == kept
+    assert group.source == "x"
+
+
+@pytest.fixture
+def photographs(rooms):
+    """A source of three single photographs, one of them of a LiDAR's sparse depth, and one of a walk."""
+    for name, source in (("room_0", "alone"), ("room_1", "walk")):
+        path = rooms / name / "scene.json"
+        scene = json.loads(path.read_text())
+        scene["source"] = source
+        if source == "alone":
+            scene["clusters"] = [{"kind": "single", "views": [v]} for v in scene["clusters"][0]["views"]]
+        path.write_text(json.dumps(scene))
+    path = str(rooms / "room_0" / "v2.png")
+    depth = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    sparse = np.zeros_like(depth)
+    sparse[::9, ::9] = depth[::9, ::9]
+    cv2.imwrite(path, sparse)
+    return rooms
+
+
+def test_the_table_of_many_sources(photographs, tmp_path, micro, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    save_checkpoint(create_model(micro), first)
+    torch.manual_seed(1)
+    save_checkpoint(create_model(micro), second)
+    options = ["--views", "1", "2", "--size", "28", "42", "--by-source", "--table", str(tmp_path / "table.md")]
+    main([str(first), f"bags={photographs}", "--beside", str(second), *options, "--pictures", str(tmp_path / "p")])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = {(line["checkpoint"], line["views"], line["source"]): line for line in lines}
+    means = ["mean over sources", "mean over sets"]
+    assert list(dict.fromkeys(line["source"] for line in lines if line["views"] == 1)) == ["alone", "walk", *means]
+    # Sparse depth counts, and every image is in one set; single photographs make no pairs.
+    assert found[str(first), 1, "alone"]["sets"] == found[str(first), 1, "walk"]["sets"] == 3
+    assert found[str(first), 2, "walk"]["sets"] == 1
+    assert (str(first), 2, "alone") not in found
+    assert cv2.imread(str(tmp_path / "p" / "bags.png")) is not None
+    rows = [row.split(" | ") for row in (tmp_path / "table.md").read_text().splitlines()]
+    assert len(rows) == 2 + 4 + 3
+    assert rows[0][4:6] == [str(first), str(second)]
+    scores = [found[str(path), 1, "walk"]["absrel"] for path in (first, second)]
+    cells = next(row for row in rows if row[1:3] == ["walk", "1"])[4:6]
+    assert [cell.startswith("**") for cell in cells] == [score == min(scores) for score in scores]
+
+
+def test_scenes_and_strides_of_the_command_take_effect(photographs, tmp_path, micro, capsys):
+    save_checkpoint(create_model(micro), tmp_path / "model")
+
+    def sets(*options):
+        main([str(tmp_path / "model"), f"bags={photographs}", "--views", "1", "--size", "28", "42", *options])
+        return json.loads(capsys.readouterr().out)["sets"]
+
+    assert sets() == 3  # of the walk only every sixth, of the LiDAR's too little
+    assert sets("--stride", "1") == 5
+    assert sets("--stride", "2", "--only", "room_1") == 2
+    assert sets("--leave-out", "room_1", "--least", "0.001") == 3
+    with pytest.raises(ValueError, match="--stride is 0"):
+        sets("--stride", "0")
+
+
+def test_the_table_leaves_empty_what_was_not_scored():
+    line = {"checkpoint": "a", "set": "rooms", "views": 2, "posed": True, "sets": 5, "absrel": 0.25, "delta1": 1.0}
+    other = {**line, "checkpoint": "b", "set": "kitchen", "alone_absrel": 1.5, "alone_delta1": 0.0, "auc30": 0.1}
+    assert markdown([line, other]).splitlines() == [
+        "| set | views | sets | a | b | alone | constant | AUC@30 |",
+        "|---|---|---|---|---|---|---|---|",
+        "| rooms | 2, cameras given | 5 | **.250 / 1.000** |  |  |  |  |",
+        "| kitchen | 2, cameras given | 5 |  | **.250 / 1.000** | 1.500 / .000 |  | .100 |",
+    ]

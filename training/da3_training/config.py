@@ -33,6 +33,19 @@ class DataConfig:
     """How often it is drawn, relative to the others."""
     labels: str = ""
     """Folder of teacher labels (`da3-train label`) that replace its depth after the switch; of shards: ``stored``."""
+    only: tuple[str, ...] = ()
+    """Names of the scenes that are taken, with * and ?; none: all. Of folders."""
+    leave_out: tuple[str, ...] = ()
+    """Names of scenes that are not taken, with * and ?: held out to choose by."""
+    margin: float = 0.0
+    """Depth within this share of an image's width of a jump in depth is not learned from; for depth cameras, whose
+    edges lie beside those of the photo. Of folders."""
+
+    def __post_init__(self) -> None:
+        if self.dataset in (SHARDS, STUDIO) and (self.only or self.leave_out or self.margin):
+            raise ValueError(f"`only`, `leave_out` and `margin` are for folders of scenes, not for {self.dataset}")
+        if not 0 <= self.margin < 0.5:
+            raise ValueError(f"data margin is {self.margin}: give a share of the image's width, 0 to 0.5")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@ from needs import needs
 
 needs("safetensors", "torch")
 
+import json
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -12,6 +14,7 @@ import torch
 from developed import Sampler
 
 from da3_ros.geometry import unproject_depth
+from da3_ros.geometry.poses import rotation_angle
 from da3_training.data.records import BrokenSampleError, Record, load_room
 from da3_training.data.samples import SampleConfig, draw
 from da3_training.data.view_sampling import choose_views, image_sizes, nearest, overlap_of, views_of
@@ -194,3 +197,70 @@ def test_a_broken_image_is_named(rooms):
 def test_too_many_views_stop_with_advice(scenes):
     with pytest.raises(BrokenSampleError, match="view_counts"):
         Sampler([scenes], replace(SMALL, view_counts=(5,)), 0)[0]
+
+
+@pytest.fixture
+def alone(rooms, tmp_path):
+    """The views of a room, each by itself, of another angle of view: single photographs."""
+    folder = tmp_path / "alone" / "place"
+    shutil.copytree(rooms / "room_0", folder)
+    scene = json.loads((folder / "scene.json").read_text())
+    views = scene["clusters"][0]["views"]
+    scene["source"] = "alone"
+    scene["clusters"] = [{"kind": "single", "views": [view]} for view in views]
+    for view in views:
+        view["K"][0][0] = view["K"][1][1] = 70.0
+    (folder / "scene.json").write_text(json.dumps(scene))
+    return SceneSet("bags", tmp_path / "alone")
+
+
+def test_single_photographs_are_mixed_with_steps_of_several_views(scenes, alone):
+    config = replace(SMALL, view_counts=(1, 2, 3), zoom=(1.0, 1.0), views_per_batch=12)
+    sampler = Sampler([scenes, alone], config, 0, [1.0, 1.0])
+    seen = {1: [], 2: [], 3: []}
+    for step in range(60):
+        batch = sampler[step]
+        assert not batch.broken
+        seen[batch.images.shape[1]].append(float((batch.intrinsics[:, 0, 0, 0] < 40).float().mean()))
+    assert seen[2]
+    assert max(seen[2]) == 0
+    assert seen[3]
+    assert max(seen[3]) == 0
+    assert np.mean(seen[1]) == pytest.approx(0.5, abs=0.12)
+
+
+def test_clusters_of_a_mixed_set_are_found_among_its_single_photographs(rooms, alone, tmp_path):
+    shutil.copytree(rooms / "room_0", tmp_path / "alone" / "walk")
+    mixed = SceneSet("bags", tmp_path / "alone")
+    assert len(mixed) == 2
+    sampler = Sampler([mixed], replace(SMALL, view_counts=(3,), zoom=(1.0, 1.0)), 0)
+    assert all(not sampler[step].broken and (sampler[step].intrinsics[:, 0, 0, 0] > 40).all() for step in range(8))
+
+
+def test_views_that_no_set_has_stop_with_advice(alone):
+    with pytest.raises(BrokenSampleError, match=r"no data set has 2 views of one place.*view_counts"):
+        Sampler([alone], SMALL, 0)[0]
+
+
+def test_margins_are_those_of_their_set(rooms, scenes):
+    for path in rooms.glob("*/*.png"):
+        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        depth[:, 56:] *= 2
+        cv2.imwrite(str(path), depth)
+    config = replace(SMALL, augment=False)
+    whole, cut = (Sampler([scenes], config, 0, margins=[m])[0] for m in (0.0, 0.05))
+    assert whole.valid.all()
+    assert 0.7 < cut.valid.float().mean() < 0.95
+    assert not cut.valid[..., 26:30].any()
+
+
+@pytest.mark.parametrize("name", ["turn", "roll"])
+def test_turn_and_roll_take_effect(scenes, name):
+    config = replace(SMALL, zoom=(0.5, 0.5), view_counts=(2,))
+    still = Sampler([scenes], config, 0)[0]
+    moved = Sampler([scenes], replace(config, **{name: 10.0}), 0)[0]
+    torch.testing.assert_close(still.pose[:, 1, :3, :3], torch.eye(3).repeat(3, 1, 1), atol=1e-6, rtol=0)
+    angle = rotation_angle(moved.pose[:, 1, :3, :3]).rad2deg()
+    assert 1 < angle.max() < 21
+    plain = Sampler([scenes], replace(config, augment=False, **{name: 10.0}), 0)[0]
+    torch.testing.assert_close(plain.pose[:, 1, :3, :3], torch.eye(3).repeat(3, 1, 1), atol=1e-6, rtol=0)

@@ -5,6 +5,7 @@ from needs import needs
 
 needs("h5py", "OpenEXR")
 
+import shutil
 
 import numpy as np
 import pytest
@@ -68,3 +69,20 @@ def test_broken_files_are_named(tmp_path):
     (tmp_path / "office/Easy/P000/pose_left.txt").write_text("no numbers")
     with pytest.raises(BrokenSampleError, match="P000 is not a scene of tartanair"):
         SceneSet("tartanair", tmp_path)[0]
+
+
+def test_scenes_are_taken_and_left_out_by_name(rooms, tmp_path):
+    for name in ("attic", "cellar_1", "cellar_2"):
+        shutil.copytree(rooms / "room_0", tmp_path / "sets" / name)
+
+    def names(**chosen):
+        scenes = SceneSet("rooms", tmp_path / "sets", **chosen)
+        return [scenes.name(i) for i in range(len(scenes))]
+
+    assert names() == ["attic", "cellar_1", "cellar_2"]
+    assert names(only=["cellar_*"]) == ["cellar_1", "cellar_2"]
+    assert names(only=["cellar_*", "attic"], leave_out=["cellar_1"]) == ["attic", "cellar_2"]
+    with pytest.raises(ValueError, match=r"'roof' names no scene of .*there are attic, cellar_1, cellar_2"):
+        names(leave_out=["roof"])
+    with pytest.raises(ValueError, match=r"no scene of .* is left"):
+        names(only=["attic"], leave_out=["at*"])

@@ -9,7 +9,7 @@ import torch
 from da3_ros.geometry import camera_to_rays, unproject
 from da3_ros.geometry.poses import invert
 from da3_ros.network.camera_codec import encode_camera
-from da3_training.data.normalise import normalise_scene
+from da3_training.data.normalise import at_estimates_scale, normalise_scene
 from da3_training.losses.any_view import LossConfig, any_view_loss
 from da3_training.losses.camera import camera_loss
 from da3_training.losses.depth import depth_loss
@@ -118,3 +118,35 @@ def test_weights_take_effect(scene, name):
     base, _ = any_view_loss(out, scene, LossConfig())
     more, _ = any_view_loss(out, scene, LossConfig(**{name: 3.0}))
     assert (more - base).item() == pytest.approx(2 * terms[name], rel=1e-4)
+
+
+def test_scenes_with_holes_are_compared_at_the_estimate_s_scale(scene):
+    """The scene has 90 % of its depth: an estimate of three times the size costs nothing in shape."""
+    out = perfect(scene)
+    large = {**out, "depth": 3 * out["depth"]}
+    free, held = (LossConfig(free_scale=s, depth_space="log", camera=0, ray=0, point=0) for s in (0.95, 0.8))
+    assert any_view_loss(large, scene, free)[0].item() == pytest.approx(0, abs=1e-5)
+    assert any_view_loss(large, scene, held)[1]["depth"].item() == pytest.approx(1.0986, abs=1e-3)
+    bent = {**out, "depth": out["depth"] ** 1.5}
+    assert any_view_loss(bent, scene, free)[1]["depth"] > 0.05
+
+
+def test_the_estimate_s_scale_moves_the_cameras_with_the_points(scene):
+    factor = torch.tensor([2.0, 0.5])
+    depth = scene.depth * factor[:, None, None, None]
+    scaled = at_estimates_scale(scene, depth, 0.95)
+    torch.testing.assert_close(scaled.depth, depth)
+    torch.testing.assert_close(scaled.pose[..., :3, 3], scene.pose[..., :3, 3] * factor[:, None, None])
+    torch.testing.assert_close(
+        scaled.depth * scaled.scale[:, None, None, None], scene.depth * scene.scale[:, None, None, None]
+    )
+    torch.testing.assert_close(at_estimates_scale(scene, depth, 0.5).depth, scene.depth)
+    nothing = scene._replace(valid=torch.zeros_like(scene.valid))
+    torch.testing.assert_close(at_estimates_scale(nothing, depth, 0.95).depth, scene.depth)
+
+
+def test_rays_that_were_not_asked_for_have_no_terms(scene):
+    out = {name: value for name, value in perfect(scene).items() if not name.startswith("ray")}
+    total, terms = any_view_loss(out, scene, LossConfig())
+    assert set(terms) == {"depth", "camera", "gradient"}
+    assert torch.isfinite(total)

@@ -26,7 +26,7 @@ from da3_training.cli import main
 from da3_training.config import DataConfig
 from da3_training.data.develop import develop
 from da3_training.data.records import BrokenSampleError, Record
-from da3_training.data.samples import SampleConfig
+from da3_training.data.samples import SampleConfig, draw
 from da3_training.data.stored_labels import SUMMARY
 from da3_training.datasets.registry import SceneSet
 from da3_training.run import tasks, trainer
@@ -304,3 +304,38 @@ def test_shards_train_in_any_order_without_webdataset(config, shards, monkeypatc
     assert sorted(losses(run)) == list(range(6))
     with pytest.raises(ImportError):
         trainer.train(replace(run, output=run.output + "_2", local_shards=False))
+
+
+def test_single_photographs_in_shards_are_mixed_with_steps_of_several_views(many, shards, tmp_path):
+    """A set of single views serves steps of one view alone; a walk among many of them is found in another shard."""
+    for i in range(1, 9):
+        path = many.root / f"room_{i}" / "scene.json"
+        scene = json.loads(path.read_text())
+        scene["clusters"] = [{"kind": "single", "views": [view]} for view in scene["clusters"][0]["views"]]
+        path.write_text(json.dumps(scene))
+    for i, name in ((0, "mixed"), (1, "singles")):
+        write_shards(SceneSet("rooms", many.root), tmp_path / name, ShardOptions(megabytes=0.015))
+        shutil.rmtree(many.root / f"room_{i}")
+    mixed, singles = (ShardSet(str(tmp_path / name)) for name in ("mixed", "singles"))
+    assert (shards.most_views, mixed.most_views, singles.most_views) == (3, 3, 1)
+    config = replace(SMALL, view_counts=(1, 3))
+    sampler = StreamSampler([shards, singles], config, 0, weights=[1.0, 3.0])
+    drawn = [(draw(config, 0, step).views, sampler._which(step)) for step in range(80)]
+    assert all((which == 0).all() for views, which in drawn if views == 3)
+    assert np.concatenate([w for v, w in drawn if v == 1]).mean() == pytest.approx(0.75, abs=0.1)
+    alone = replace(SMALL, view_counts=(3,), shuffle=2)
+    focal = torch.cat([b.intrinsics for b in islice(iter(StreamSampler([mixed], replace(alone, augment=False), 0)), 6)])
+    assert len(focal) == 6
+    assert torch.allclose(focal[..., 0, 0], focal[0, 0, 0, 0].expand(6, 3))
+    with pytest.raises(BrokenSampleError, match="no shards have 3 views of one place, but 1"):
+        next(iter(StreamSampler([singles], alone, 0)))
+
+
+def test_shards_of_earlier_versions_do_not_tell_their_views(shards):
+    index = Path(shards.path("index.json"))
+    content = json.loads(index.read_text())
+    del content["most_views"]
+    index.write_text(json.dumps(content))
+    old = ShardSet(shards.root)
+    assert old.most_views is None
+    assert len(batches(StreamSampler([old], replace(SMALL, view_counts=(3,)), 0), 3)) == 3

@@ -28,8 +28,13 @@ def main(arguments: list[str]) -> None:
 
         print(budget(config))
         return
+    import torch
+
+    from da3_training.run.memory import keep_freed_memory
     from da3_training.run.trainer import train
 
+    if config.runtime.accelerator == "cpu" or not torch.cuda.is_available():
+        keep_freed_memory()
     try:
         print(train(config, process_start()))
     except StoppedError as stopped:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -17,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from da3_training.data import camera
+from da3_training.data.aim import turned
 from da3_training.data.batch import OBJECT, SKY, SKY_KNOWN, VALID, RawBatch, RawScene, collate
+from da3_training.data.edges import away_from_jumps
 from da3_training.data.look import plain_looks, random_looks
-from da3_training.data.records import BrokenSampleError, Record, Scenes
+from da3_training.data.records import BrokenSampleError, Record, Scenes, ViewRecord
 from da3_training.data.stored_labels import SUMMARY, apply_label, labelled_views
 from da3_training.data.view_sampling import choose_views, image_sizes, views_of
 from da3_training.data.window import mirror, window
@@ -27,6 +31,8 @@ from da3_training.data.window import mirror, window
 log = logging.getLogger(__name__)
 RETRIES = 100
 """Scenes that are drawn in place of a broken one before the step fails."""
+SMALL = 10_000
+"""Scenes up to which a set is gone through for one with enough views; of more, so many are tried."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,11 @@ class SampleConfig:
     """Farther pixels are not supervised, in units of the data."""
     zoom: tuple[float, float] = (0.65, 1.0)
     """Side of the window as a share of the largest one."""
+    turn: float = 0.0
+    """Largest angle in degrees by which the camera of a scene that lies on disk is panned and tilted within what it
+    saw; its windows then lie anywhere in the image."""
+    roll: float = 0.0
+    """Largest angle in degrees by which it is turned about its axis."""
     augment: bool = True
     """Whether windows, mirror images and looks are drawn at random."""
     strong_looks: float = 0.0
@@ -92,8 +103,10 @@ class Rooms(Protocol):
 class Sampler(torch.utils.data.Dataset[RawBatch]):
     """Batch number `step` of process `rank` out of `world`.
 
-    sets, weights: data sets and how often each is drawn. labels: folders of teacher labels, one for each set or None;
-    where given, they replace the depth of real data (paper section 3.2).
+    sets, weights: data sets and how often each is drawn, among those that have as many views of one place as the step
+    asks for: so single photographs are seen in the steps of one view. labels: folders of teacher labels, one for each
+    set or None; where given, they replace the depth of real data (paper section 3.2). margins: of each set, the share
+    of an image's width within which a jump in depth makes depth unknown (`away_from_jumps`).
     """
 
     def __init__(
@@ -105,8 +118,10 @@ class Sampler(torch.utils.data.Dataset[RawBatch]):
         labels: Sequence[Path | None] | None = None,
         rank: int = 0,
         world: int = 1,
+        margins: Sequence[float] | None = None,
     ) -> None:
         self.sets, self.config, self.seed = sets, config, seed
+        self.margins = margins or [0.0] * len(sets)
         self.labels = labels or [None] * len(sets)
         for folder in self.labels:
             if folder is not None and not (folder / SUMMARY).is_file():
@@ -114,6 +129,7 @@ class Sampler(torch.utils.data.Dataset[RawBatch]):
         share = np.array(weights or [1.0] * len(sets), dtype=np.float64)
         self.share = share / share.sum()
         self.rank, self.world = rank, world
+        self._shares = cache(self._shares_of)
 
     def __len__(self) -> int:
         return 2**31
@@ -126,23 +142,21 @@ class Sampler(torch.utils.data.Dataset[RawBatch]):
 
     def scene(self, step: int, number: int, drawn: Draw, broken: list[str]) -> RawScene:
         """Scene `number` of a step, of all processes; what could not be read is added to `broken`."""
+        share = self._shares(drawn.views)
         for attempt in range(RETRIES):
             rng = np.random.default_rng((self.seed, step, number, attempt))
-            which = int(rng.choice(len(self.sets), p=self.share))
+            which = int(rng.choice(len(self.sets), p=share))
             scenes = self.sets[which]
             try:
                 if isinstance(scenes, Rooms):
                     return scenes.sample(step, number, rng, drawn, self.config)
                 folder = self.labels[which]
-                clusters = [labelled_views(c.views, folder) for c in scenes[int(rng.integers(len(scenes)))]]
-                clusters = [views for views in clusters if len(views) >= drawn.views]
-                if not clusters:
-                    continue
-                views = clusters[rng.integers(len(clusters))]
+                views = self._cluster(rng, which, drawn.views)
                 chosen = choose_views(rng, views, drawn.views, self.config.selection, self.config.overlap)
                 records = [view.load() for view in chosen]
                 if folder is not None:
                     records = [apply_label(r, folder, v.key) for r, v in zip(records, chosen, strict=True)]
+                records = [away_from_jumps(r, self.margins[which]) for r in records]
                 return arrays(self.config, rng, records, drawn)
             except BrokenSampleError as error:
                 broken.append(str(error))
@@ -150,6 +164,38 @@ class Sampler(torch.utils.data.Dataset[RawBatch]):
             f"step {step}: {RETRIES} scenes in a row could not give {drawn.views} views ({broken[-3:]}): "
             "check the data, or lower view_counts"
         )
+
+    def _shares_of(self, views: int) -> NDArray[np.float64]:
+        """How often each set is drawn for a scene of so many views; raises `BrokenSampleError` where none has them."""
+        share = self.share * [isinstance(s, Rooms) or self._serves(n, views) for n, s in enumerate(self.sets)]
+        if not share.any():
+            raise BrokenSampleError(f"no data set has {views} views of one place: check the data, or lower view_counts")
+        return np.asarray(share / share.sum(), np.float64)
+
+    def _serves(self, which: int, views: int) -> bool:
+        """Whether a scene of a set has so many views; ends at the first that has. One that cannot be read has none."""
+        most = getattr(self.sets[which], "most_views", None)  # shards know
+        if most is not None and self.labels[which] is None:
+            return bool(most >= views)
+        for index in range(len(self.sets[which])):  # type: ignore[arg-type]
+            with suppress(BrokenSampleError):
+                if self._clusters(which, index, views):
+                    return True
+        return False
+
+    def _clusters(self, which: int, index: int, views: int) -> list[tuple[ViewRecord, ...]]:
+        scenes = self.sets[which]
+        assert not isinstance(scenes, Rooms)
+        clusters = [labelled_views(c.views, self.labels[which]) for c in scenes[index]]
+        return [cluster for cluster in clusters if len(cluster) >= views]
+
+    def _cluster(self, rng: np.random.Generator, which: int, views: int) -> tuple[ViewRecord, ...]:
+        """A cluster of at least so many views, of a random scene among those of a set that have one."""
+        count = len(self.sets[which])  # type: ignore[arg-type]
+        for index in rng.permutation(count) if count <= SMALL else (int(rng.integers(count)) for _ in range(RETRIES)):
+            if clusters := self._clusters(which, int(index), views):
+                return clusters[rng.integers(len(clusters))]
+        raise BrokenSampleError(f"{RETRIES} scenes in a row have fewer than {views} views")
 
 
 def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], drawn: Draw) -> RawScene:
@@ -159,7 +205,12 @@ def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], dra
     looks = looks_of(c, rng, len(records))
     kept = []
     for record in records:
-        r = window(record, drawn.height, drawn.width, zoom)
+        if c.augment and (c.turn or c.roll):
+            aim = (rng.uniform(-1, 1), rng.uniform(-1, 1))
+            roll = np.radians(rng.uniform(-c.roll, c.roll))
+            r = turned(record, drawn.height, drawn.width, zoom, aim, float(roll), float(np.radians(c.turn)))
+        else:
+            r = window(record, drawn.height, drawn.width, zoom)
         kept.append(mirror(r) if flip else r)
     marks = np.stack([_marks(r, c.max_depth) for r in kept])
     if not (marks & VALID).any():

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +45,12 @@ DATASETS: dict[str, DatasetInfo] = {
 class SceneSet:
     """The scenes of one data set under one folder, in a fixed order."""
 
-    def __init__(self, dataset: str, root: Path) -> None:
+    def __init__(self, dataset: str, root: Path, only: Sequence[str] = (), leave_out: Sequence[str] = ()) -> None:
+        """only, leave_out: patterns (* and ?) of the names of scenes that are taken, and of those that are not.
+
+        Raises ValueError for an unknown data set and for a pattern that names no scene, FileNotFoundError where there
+        are none.
+        """
         if dataset not in DATASETS:
             raise ValueError(f"unknown data set {dataset!r}; allowed: {', '.join(DATASETS)}")
         self.dataset, self.root, self.info = dataset, root, DATASETS[dataset]
@@ -51,10 +58,26 @@ class SceneSet:
         self.folders: list[Path] = sorted(self._module.find_scenes(root))
         if not self.folders:
             raise FileNotFoundError(f"{root} holds no scene of {dataset}: expected {self._module.LAYOUT}")
+        for pattern in (*only, *leave_out):
+            if not any(fnmatchcase(self.name(i), pattern) for i in range(len(self))):
+                raise ValueError(f"{pattern!r} names no scene of {root}; there are {self._some_names()}")
+        taken = [
+            folder
+            for i, folder in enumerate(self.folders)
+            if (not only or any(fnmatchcase(self.name(i), p) for p in only))
+            and not any(fnmatchcase(self.name(i), p) for p in leave_out)
+        ]
+        if not taken:
+            raise ValueError(f"no scene of {root} is left: only {list(only)}, leave_out {list(leave_out)}")
+        self.folders = taken
         self._load = lru_cache(maxsize=256)(self._read)
 
     def __len__(self) -> int:
         return len(self.folders)
+
+    def _some_names(self) -> str:
+        names = [self.name(i) for i in range(len(self))]
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
     def name(self, index: int) -> str:
         """Path of a scene below the root, with / as separator."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from da3_training.data.normalise import Scene
+from da3_training.data.normalise import Scene, at_estimates_scale
 from da3_training.losses.camera import camera_loss
 from da3_training.losses.depth import depth_loss
 from da3_training.losses.gradient import gradient_loss
@@ -30,18 +30,28 @@ class LossConfig:
     """Weight of -log confidence; not stated in the paper."""
     depth_space: str = "linear"
     """``linear`` or ``log``."""
+    lone_rays: bool = True
+    """Whether rays are learned from single views, too, which have no motion: without, their steps cost a fifth less."""
+    free_scale: float = 0.0
+    """Scenes of which less than this share of the pixels has depth are compared at the estimate's own scale (ours)."""
 
 
 def any_view_loss(out: dict[str, Tensor], scene: Scene, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total loss and its terms (for the log) of a network's output on normalised ground truth."""
-    rays = target_rays(scene, *out["ray"].shape[2:4])
+    """Total loss and its terms (for the log) of a network's output on normalised ground truth.
+
+    The terms of rays and points are those of an output that has rays.
+    """
+    if config.free_scale > 0:
+        scene = at_estimates_scale(scene, out["depth"], config.free_scale)
     space = config.depth_space
     terms = {
         "depth": depth_loss(out["depth"], out["depth_conf"], scene.depth, scene.valid, config.lambda_c, space),
-        "ray": ray_loss(out["ray"], out["ray_conf"], rays, config.lambda_c, config.origin),
-        "point": point_loss(out["depth"], out["ray"], rays, scene),
         "camera": camera_loss(out["pose_code"], scene),
         "gradient": gradient_loss(out["depth"], scene.depth, scene.valid, space),
     }
+    if "ray" in out:
+        rays = target_rays(scene, *out["ray"].shape[2:4])
+        terms["ray"] = ray_loss(out["ray"], out["ray_conf"], rays, config.lambda_c, config.origin)
+        terms["point"] = point_loss(out["depth"], out["ray"], rays, scene)
     total = torch.stack([getattr(config, name) * term for name, term in terms.items()]).sum()
     return total, {name: term.detach() for name, term in terms.items()}

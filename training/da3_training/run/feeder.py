@@ -71,7 +71,8 @@ class Feeder:
             return
         labels = [Path(entry.labels) if use else None for entry, use in zip(config.data, taught, strict=True)]
         scenes = [s for s in self._sources if not isinstance(s, ShardSet)]
-        sampler = Sampler(scenes, samples, seed, weights, labels, self._rank, self._world)
+        margins = [entry.margin for entry in config.data]
+        sampler = Sampler(scenes, samples, seed, weights, labels, self._rank, self._world, margins)
         self._loader = iter(DataLoader(sampler, sampler=range(step, len(sampler)), **options))
 
     def take(self, watch: Stopwatch) -> Batch:

@@ -65,7 +65,8 @@ class Learner(nn.Module):
         tap = AttentionTap(self._attention(matching.block)) if matched else None
         features = [int(name) for name in self.readouts] if matched else []
         with tap if tap is not None else nullcontext():
-            out = self.model(batch.images, extrinsics, intrinsics, reference="first", features=features)
+            rays = views > 1 or self.config.loss.lone_rays
+            out = self.model(batch.images, extrinsics, intrinsics, reference="first", features=features, rays=rays)
         with _exactly(batch):
             return self._any_view_loss(batch, {key: value.float() for key, value in out.items()}, tap, grid)
 

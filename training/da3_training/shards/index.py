@@ -32,9 +32,14 @@ class ShardSet:
             self.shards: list[str] = [entry["name"] for entry in content["shards"]]
             self.samples: list[int] = [int(entry["samples"]) for entry in content["shards"]]
             self.source, self.labelled = content["dataset"], bool(content["labelled"])
+            most = content.get("most_views", {})  # shards of earlier versions do not tell
+            self.most_views: int | None = most.get("all")
+            """Views of the largest sample, None where that is not known."""
+            self.most_labelled: int | None = most.get("labelled")
+            """Views with a label of the sample that has most of them."""
         except OSError as error:
             raise FileNotFoundError(f"{self.path(INDEX)}: {error}; make shards with `da3-train shards`") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self.path(INDEX)} is no index of shards ({error!r}): write them again") from error
         self.info: DatasetInfo = DATASETS[self.source]
 

@@ -24,7 +24,7 @@ class LocalShards:
         the index says.
         """
         shards = ShardSet(str(root))
-        self.dataset, self.info = shards.source, shards.info
+        self.dataset, self.info, self.most_views = shards.source, shards.info, shards.most_views
         self._places: list[tuple[Path, dict[str, tuple[int, int]]]] = []
         for name, count in zip(shards.shards, shards.samples, strict=True):
             found = _places(root / name)

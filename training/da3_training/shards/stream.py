@@ -5,6 +5,7 @@ workers: a resumed run computes where it was, passes over whole shards unread, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,6 +38,7 @@ class Stream:
             raise ValueError(f"shuffle is {buffer}: give 1 (no shuffling) or more samples")
         self._shards, self._buffer, self._labelled, self._seed = shards, buffer, labelled, (*seed, stream)
         self._order = Order(shards.samples, stream, streams, seed)
+        self._wide = cache(self._widest)
         self.spares: list[tuple[ShardView, ...]] = []
         """Readable samples that stand in for broken ones: of the same block, or, where a whole block is lost, of the
         next one that is not."""
@@ -64,6 +66,21 @@ class Stream:
             if good:
                 return good
         raise BrokenSampleError(f"{self._shards.root}: no sample can be read, for example {block[0]}")
+
+    def spare(self, rng: np.random.Generator, views: int) -> tuple[ShardView, ...]:
+        """A readable sample of at least so many views: of the block that is given out, or of the first shard that has
+        any. Raises BrokenSampleError where there is none.
+        """
+        good = [sample for sample in self.spares if len(sample) >= views] or self._wide(views)
+        return good[rng.integers(len(good))]
+
+    def _widest(self, views: int) -> list[tuple[ShardView, ...]]:
+        for shard, count in enumerate(self._shards.samples):
+            samples = [sample for _, sample in self._read_shard(shard, set(range(count)))]
+            good = [s for s in samples if not isinstance(s, BrokenSampleError) and len(s) >= views]
+            if good:
+                return good
+        raise BrokenSampleError(f"{self._shards.root}: no sample has {views} views")
 
     def _read(self, wanted: list[tuple[int, int]]) -> list[Sample]:
         found: dict[tuple[int, int], Sample] = {}
@@ -148,9 +165,17 @@ class StreamSampler(IterableDataset[RawBatch]):
             step += workers
 
     def _which(self, step: int) -> NDArray[np.intp]:
-        """Set of each scene of a step."""
-        count = draw(self.config, self.seed, step).scenes
-        return np.random.default_rng((self.seed, step, self.rank)).choice(len(self.sets), size=count, p=self.share)
+        """Set of each scene of a step, among those that have as many views of one place as it asks for."""
+        drawn = draw(self.config, self.seed, step)
+        most = [s.most_labelled if lab else s.most_views for s, lab in zip(self.sets, self.labelled, strict=True)]
+        share = self.share * [m is None or m >= drawn.views for m in most]
+        if not share.any():
+            raise BrokenSampleError(
+                f"no shards have {drawn.views} views of one place, but {max(m for m in most if m is not None)}: check "
+                "them, or lower view_counts"
+            )
+        rng = np.random.default_rng((self.seed, step, self.rank))
+        return rng.choice(len(self.sets), size=drawn.scenes, p=share / share.sum())
 
     def _batch(self, step: int, streams: list[Stream], readers: list[Iterator[Sample]]) -> RawBatch:
         drawn, broken = draw(self.config, self.seed, step), list[str]()
@@ -164,9 +189,9 @@ class StreamSampler(IterableDataset[RawBatch]):
         """Arrays of a sample; one that is broken or has too few views is replaced by a spare one."""
         for attempt in range(RETRIES):
             rng = np.random.default_rng((*seed, attempt))
-            if attempt:
-                sample = stream.spares[rng.integers(len(stream.spares))]
             try:
+                if attempt:
+                    sample = stream.spare(rng, drawn.views)
                 if isinstance(sample, BrokenSampleError):
                     raise sample
                 if len(sample) >= drawn.views:

@@ -53,6 +53,10 @@ class ShardReport:
     shards: int = 0
     samples: int = 0
     views: int = 0
+    most_views: int = 0
+    """Views of the largest sample."""
+    most_labelled: int = 0
+    """Views with a label of the sample that has most of them."""
     broken: list[str] = field(default_factory=list)
     """Views and scenes that were left out."""
 
@@ -97,7 +101,13 @@ def write_shards(scenes: SceneSet, out: Path, options: ShardOptions) -> ShardRep
     writer.close()
     (part / BROKEN).write_text("".join(f"{line}\n" for line in report.broken))
     listed = [{"name": s.name, "samples": s.samples} for s in shards]
-    index_content = {"version": 1, "dataset": scenes.dataset, "labelled": labels is not None, "shards": listed}
+    index_content = {
+        "version": 1,
+        "dataset": scenes.dataset,
+        "labelled": labels is not None,
+        "most_views": {"all": report.most_views, "labelled": report.most_labelled},
+        "shards": listed,
+    }
     (part / INDEX).write_text(json.dumps(index_content, indent=1))
     os.replace(part, out)
     written = ShardSet(str(out))
@@ -129,4 +139,6 @@ def _sample(
     if not entries:
         return None
     report.views += len(entries)
+    report.most_views = max(report.most_views, len(entries))
+    report.most_labelled = max(report.most_labelled, sum("label" in entry for entry in entries))
     return {"json": json.dumps({"kind": kind, "views": entries}).encode(), **files}

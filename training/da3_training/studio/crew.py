@@ -263,7 +263,8 @@ def _sampler(config: TrainConfig, sets: list[Scenes | Rooms], task: Task, rank: 
     weights = [entry.weight for entry in config.data]
     labels = [Path(entry.labels) if task.labelled and entry.labels else None for entry in config.data]
     samples = config.stages[task.stage].samples
-    return Sampler(sets, samples, config.runtime.seed, weights, labels, rank=rank, world=world)
+    margins = [entry.margin for entry in config.data]
+    return Sampler(sets, samples, config.runtime.seed, weights, labels, rank=rank, world=world, margins=margins)
 
 
 _NOTHING, _NO_DEPTH = np.zeros(0, np.uint8), np.zeros(0, np.float32)

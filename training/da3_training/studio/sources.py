@@ -34,7 +34,7 @@ def open_sources(config: TrainConfig) -> list[Source]:
             at_random = config.has_studio or config.local_shards
             opened.append(LocalShards(Path(entry.root)) if at_random else ShardSet(entry.root))
         elif entry.dataset != STUDIO:
-            opened.append(SceneSet(entry.dataset, Path(entry.root)))
+            opened.append(SceneSet(entry.dataset, Path(entry.root), entry.only, entry.leave_out))
     for source in opened:
         if source.info.evaluation_only:
             raise ValueError(f"{source.dataset} is for evaluation only: take it out of `data`")
