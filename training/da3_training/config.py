@@ -39,11 +39,13 @@ class DataConfig:
     """Names of scenes that are not taken, with * and ?: held out to choose by."""
     margin: float = 0.0
     """Depth within this share of an image's width of a jump in depth is not learned from; for depth cameras, whose
-    edges lie beside those of the photo. Of folders."""
+    edges lie beside those of the photo."""
 
     def __post_init__(self) -> None:
-        if self.dataset in (SHARDS, STUDIO) and (self.only or self.leave_out or self.margin):
-            raise ValueError(f"`only`, `leave_out` and `margin` are for folders of scenes, not for {self.dataset}")
+        if self.dataset in (SHARDS, STUDIO) and (self.only or self.leave_out):
+            raise ValueError(f"`only` and `leave_out` are for folders of scenes, not for {self.dataset}")
+        if self.dataset == STUDIO and self.margin:
+            raise ValueError("`margin` is for depth cameras: a studio's depth is exact")
         if not 0 <= self.margin < 0.5:
             raise ValueError(f"data margin is {self.margin}: give a share of the image's width, 0 to 0.5")
 

@@ -108,6 +108,7 @@ def test_what_is_trained_on_follows_from_machine_and_cargo(cargo, tmp_path, here
     config = load_config(RENTED / "nano.yaml", overrides(here, found, tmp_path / "work", tmp_path / "out", 0.2))
     assert [entry.dataset for entry in config.data] == sets
     assert [entry.weight for entry in config.data] == pytest.approx(weights)
+    assert [entry.margin > 0 for entry in config.data] == [name == "shards" for name in sets]
     assert config.runtime.pieces == str(tmp_path / "out")
     assert config.runtime.precision == ("bf16-mixed" if here.gpu else "32-true")
     assert config.runtime.workers == {16: 15, 2: 2}[here.cores]

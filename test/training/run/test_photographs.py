@@ -13,6 +13,7 @@ import pytest
 import torch
 from run_files import read_log
 
+from da3_training import cli
 from da3_training.config import DataConfig, Stage
 from da3_training.run import trainer
 from da3_training.run.feeder import Feeder
@@ -30,7 +31,7 @@ def test_single_views_learn_rays_only_where_that_is_wanted(config, views, lone, 
     assert all(("ray" in line) == has_rays == ("point" in line) for line in lines)
 
 
-def test_scenes_that_are_left_out_and_margins_reach_the_batches(config, rooms):
+def test_scenes_that_are_left_out_and_margins_reach_the_batches(config, rooms, tmp_path):
     def batch(**changes):
         entry = replace(config.data[0], **changes)
         changed = replace(config, data=(entry,))
@@ -48,13 +49,18 @@ def test_scenes_that_are_left_out_and_margins_reach_the_batches(config, rooms):
     assert batch(only=("other",)).depth.amax((1, 2, 3)).min() == 39
     assert batch(leave_out=("oth*",)).depth.max() < 4
     assert batch(only=("other",), margin=0.1).valid.float().mean() < batch(only=("other",)).valid.float().mean()
+    cli.main(["shards", f"rooms={rooms}", str(tmp_path / "shards"), "--only", "oth*"])
+    shards = {"dataset": "shards", "root": str(tmp_path / "shards")}
+    assert batch(**shards).depth.amax((1, 2, 3)).min() == pytest.approx(39, rel=1e-3)
+    assert batch(**shards, margin=0.1).valid.float().mean() < batch(**shards).valid.float().mean()
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"dataset": "shards", "only": ("a",)}, "are for folders of scenes, not for shards"),
-        ({"dataset": "studio", "margin": 0.1}, "are for folders of scenes, not for studio"),
+        ({"dataset": "studio", "leave_out": ("a",)}, "are for folders of scenes, not for studio"),
+        ({"dataset": "studio", "margin": 0.1}, "a studio's depth is exact"),
         ({"margin": 0.5}, "data margin is 0.5"),
     ],
 )

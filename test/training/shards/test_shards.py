@@ -331,6 +331,18 @@ def test_single_photographs_in_shards_are_mixed_with_steps_of_several_views(many
         next(iter(StreamSampler([singles], alone, 0)))
 
 
+def test_margins_are_those_of_their_shards(many, tmp_path):
+    for path in many.root.glob("*/*.png"):
+        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        depth[:, 56:] *= 2
+        cv2.imwrite(str(path), depth)
+    write_shards(many, tmp_path / "jumps", ShardOptions())
+    sets = [ShardSet(str(tmp_path / "jumps"))]
+    whole, cut = (next(iter(StreamSampler(sets, SMALL, 0, margins=[m]))) for m in (0.0, 0.05))
+    known = [float((batch.marks & 1).float().mean()) for batch in (whole, cut)]
+    assert known[0] == 1 > known[1] > 0.6
+
+
 def test_shards_of_earlier_versions_do_not_tell_their_views(shards):
     index = Path(shards.path("index.json"))
     content = json.loads(index.read_text())

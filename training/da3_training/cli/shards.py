@@ -20,12 +20,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--views", type=int, default=default.views, help="most views of a sample")
     parser.add_argument("--longest", type=int, default=default.longest, help="longest side of images, 0: as they are")
     parser.add_argument("--labels", default=default.labels, help="folder of `da3-train label`, stored beside the depth")
+    parser.add_argument("--only", nargs="+", default=[], metavar="SCENE", help="names of scenes, with * and ?")
+    parser.add_argument("--leave-out", nargs="+", default=[], metavar="SCENE", help="names of scenes, with * and ?")
     options = parser.parse_args(arguments)
     name, equals, folder = options.set.partition("=")
     if not equals:
         raise ValueError(f"{options.set!r} is not dataset=folder")
     chosen = ShardOptions(options.megabytes, options.views, options.longest, options.labels)
-    report = write_shards(SceneSet(name, Path(folder)), options.out, chosen)
+    scenes = SceneSet(name, Path(folder), options.only, options.leave_out)
+    report = write_shards(scenes, options.out, chosen)
     print(f"{report.samples} samples of {report.views} views in {report.shards} shards: {options.out}")
     if report.broken:
         print(f"{len(report.broken)} broken views or scenes were left out: {options.out / BROKEN}")

@@ -10,6 +10,8 @@ from typing import Any
 from da3_training.rented.cargo import PHOTOS, Cargo
 from da3_training.rented.machine import Machine
 
+MARGIN = 0.01
+"""Share of a photograph's width within which a jump in depth is not learned from: most come from depth cameras."""
 LAST = 5.0
 """Seconds for gathering what came out."""
 
@@ -46,7 +48,8 @@ def overrides(machine: Machine, cargo: Cargo, work: Path, out: Path, photos: flo
     if rooms:
         data.append({"dataset": "studio", "root": str(cargo.packs), "weight": 1 - photos if cargo.photos else 1.0})
     if cargo.photos is not None:
-        data.append({"dataset": "shards", "root": str(cargo.photos), "weight": photos if rooms else 1.0})
+        weight = photos if rooms else 1.0
+        data.append({"dataset": "shards", "root": str(cargo.photos), "weight": weight, "margin": MARGIN})
     if not data:
         raise RuntimeError(
             f"there are rooms but nothing that renders ({machine.why}), and no {PHOTOS}: nothing to train on"

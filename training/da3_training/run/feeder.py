@@ -54,6 +54,7 @@ class Feeder:
         samples, seed = config.stages[stage].samples, config.runtime.seed
         weights = [entry.weight for entry in config.data]
         taught = [labelled and bool(entry.labels) for entry in config.data]
+        margins = [entry.margin for entry in config.data]
         workers = config.runtime.workers
         options: dict[str, Any] = {
             "batch_size": None,
@@ -66,12 +67,11 @@ class Feeder:
         if shards:
             from da3_training.shards.stream import StreamSampler  # needs webdataset
 
-            stream = StreamSampler(shards, samples, seed, weights, taught, self._rank, self._world, step)
+            stream = StreamSampler(shards, samples, seed, weights, taught, self._rank, self._world, step, margins)
             self._loader = iter(DataLoader(stream, **options))
             return
         labels = [Path(entry.labels) if use else None for entry, use in zip(config.data, taught, strict=True)]
         scenes = [s for s in self._sources if not isinstance(s, ShardSet)]
-        margins = [entry.margin for entry in config.data]
         sampler = Sampler(scenes, samples, seed, weights, labels, self._rank, self._world, margins)
         self._loader = iter(DataLoader(sampler, sampler=range(step, len(sampler)), **options))
 

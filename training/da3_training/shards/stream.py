@@ -15,6 +15,7 @@ from webdataset.gopen import gopen
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from da3_training.data.batch import RawBatch, RawScene, collate
+from da3_training.data.edges import away_from_jumps
 from da3_training.data.records import BrokenSampleError
 from da3_training.data.samples import RETRIES, Draw, SampleConfig, arrays, draw
 from da3_training.data.view_sampling import choose_views
@@ -119,8 +120,9 @@ class Stream:
 class StreamSampler(IterableDataset[RawBatch]):
     """Batches of process `rank` out of `world` from step `start` on.
 
-    sets, weights: shards and how often each is drawn. labelled: for each, whether teacher labels are its depth. Worker
-    processes of a data loader share the steps out among themselves, so that the loader gives them in order.
+    sets, weights: shards and how often each is drawn. labelled: for each, whether teacher labels are its depth.
+    margins: as of `da3_training.data.samples.Sampler`. Worker processes of a data loader share the steps out among
+    themselves, so that the loader gives them in order.
     """
 
     def __init__(
@@ -133,7 +135,9 @@ class StreamSampler(IterableDataset[RawBatch]):
         rank: int = 0,
         world: int = 1,
         start: int = 0,
+        margins: Sequence[float] | None = None,
     ) -> None:
+        self.margins = margins or [0.0] * len(sets)
         self.sets, self.config, self.seed, self.start = sets, config, seed, start
         self.labelled = labelled or [False] * len(sets)
         for shards, wanted in zip(sets, self.labelled, strict=True):
@@ -182,10 +186,12 @@ class StreamSampler(IterableDataset[RawBatch]):
         scenes: list[RawScene] = []
         for number, which in enumerate(self._which(step)):
             seed = (self.seed, step, self.rank * drawn.scenes + number)
-            scenes.append(self._scene(seed, next(readers[which]), streams[which], drawn, broken))
+            scenes.append(self._scene(seed, next(readers[which]), streams[which], self.margins[which], drawn, broken))
         return collate(scenes, drawn.posed, broken)
 
-    def _scene(self, seed: tuple[int, ...], sample: Sample, stream: Stream, drawn: Draw, broken: list[str]) -> RawScene:
+    def _scene(
+        self, seed: tuple[int, ...], sample: Sample, stream: Stream, margin: float, drawn: Draw, broken: list[str]
+    ) -> RawScene:
         """Arrays of a sample; one that is broken or has too few views is replaced by a spare one."""
         for attempt in range(RETRIES):
             rng = np.random.default_rng((*seed, attempt))
@@ -196,7 +202,8 @@ class StreamSampler(IterableDataset[RawBatch]):
                     raise sample
                 if len(sample) >= drawn.views:
                     chosen = choose_views(rng, sample, drawn.views, self.config.selection, self.config.overlap)
-                    return arrays(self.config, rng, [view.load() for view in chosen], drawn)
+                    records = [away_from_jumps(view.load(), margin) for view in chosen]
+                    return arrays(self.config, rng, records, drawn)
             except BrokenSampleError as error:
                 broken.append(str(error))
         raise BrokenSampleError(
