@@ -70,7 +70,7 @@ def steps(config_path: Path, count: int, kept: bool) -> dict[str, float]:
 def main() -> None:
     """Take turns, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path, nargs="?", default=ROOT / "training" / "configs" / "nano_real.yaml")
+    parser.add_argument("config", type=Path, nargs="?", default=ROOT / "training" / "configs" / "nano_photographs.yaml")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--only", choices=("as it is", "kept"), help=argparse.SUPPRESS)

@@ -43,7 +43,7 @@ HOUSES = {
         {"bags", "config", "labels", "shards"},
         {"studio"},
         {"run"},
-        {"evaluate"},
+        {"evaluate", "score_table"},
         {"rented"},
         {"cli"},
         {"__main__"},

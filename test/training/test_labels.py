@@ -125,7 +125,7 @@ def test_rejected_views_are_not_drawn(scenes, tmp_path):
         batch = sampler[step]
         assert batch.valid.flatten(2).any(-1).all()
         assert not batch.broken
-    with pytest.raises(BrokenSampleError, match="could not give 3 views"):
+    with pytest.raises(BrokenSampleError, match="no data set has 3 views"):
         Sampler([scenes], replace(config, view_counts=(3,)), 0, labels=[tmp_path / "labels"])[0]
 
 
