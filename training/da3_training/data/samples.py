@@ -167,10 +167,8 @@ class Sampler(torch.utils.data.Dataset[RawBatch]):
 
     def _shares_of(self, views: int) -> NDArray[np.float64]:
         """How often each set is drawn for a scene of so many views; raises `BrokenSampleError` where none has them."""
-        share = self.share * [isinstance(s, Rooms) or self._serves(n, views) for n, s in enumerate(self.sets)]
-        if not share.any():
-            raise BrokenSampleError(f"no data set has {views} views of one place: check the data, or lower view_counts")
-        return np.asarray(share / share.sum(), np.float64)
+        serves = [isinstance(s, Rooms) or self._serves(n, views) for n, s in enumerate(self.sets)]
+        return shares_among(self.share, serves, f"no data set has {views} views of one place: check the data")
 
     def _serves(self, which: int, views: int) -> bool:
         """Whether a scene of a set has so many views; ends at the first that has. One that cannot be read has none."""
@@ -196,6 +194,16 @@ class Sampler(torch.utils.data.Dataset[RawBatch]):
             if clusters := self._clusters(which, int(index), views):
                 return clusters[rng.integers(len(clusters))]
         raise BrokenSampleError(f"{RETRIES} scenes in a row have fewer than {views} views")
+
+
+def shares_among(share: NDArray[np.float64], serves: Sequence[bool], none: str) -> NDArray[np.float64]:
+    """How often each set is drawn for a step that not all of them can serve: `share` of those that can, to a sum of 1.
+    Raises `BrokenSampleError` with the sentence `none` where no set can.
+    """
+    left = share * serves
+    if not left.any():
+        raise BrokenSampleError(f"{none}, or lower view_counts")
+    return np.asarray(left / left.sum(), np.float64)
 
 
 def arrays(c: SampleConfig, rng: np.random.Generator, records: list[Record], drawn: Draw) -> RawScene:

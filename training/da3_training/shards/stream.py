@@ -17,7 +17,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from da3_training.data.batch import RawBatch, RawScene, collate
 from da3_training.data.edges import away_from_jumps
 from da3_training.data.records import BrokenSampleError
-from da3_training.data.samples import RETRIES, Draw, SampleConfig, arrays, draw
+from da3_training.data.samples import RETRIES, Draw, SampleConfig, arrays, draw, shares_among
 from da3_training.data.view_sampling import choose_views
 from da3_training.shards.codec import ShardView, views_of_sample
 from da3_training.shards.index import Order, ShardSet
@@ -70,7 +70,7 @@ class Stream:
 
     def spare(self, rng: np.random.Generator, views: int) -> tuple[ShardView, ...]:
         """A readable sample of at least so many views: of the block that is given out, or of the first shard that has
-        any. Raises BrokenSampleError where there is none.
+        any (no more of them than a block holds are kept). Raises BrokenSampleError where there is none.
         """
         good = [sample for sample in self.spares if len(sample) >= views] or self._wide(views)
         return good[rng.integers(len(good))]
@@ -80,7 +80,7 @@ class Stream:
             samples = [sample for _, sample in self._read_shard(shard, set(range(count)))]
             good = [s for s in samples if not isinstance(s, BrokenSampleError) and len(s) >= views]
             if good:
-                return good
+                return good[: self._buffer]
         raise BrokenSampleError(f"{self._shards.root}: no sample has {views} views")
 
     def _read(self, wanted: list[tuple[int, int]]) -> list[Sample]:
@@ -172,14 +172,14 @@ class StreamSampler(IterableDataset[RawBatch]):
         """Set of each scene of a step, among those that have as many views of one place as it asks for."""
         drawn = draw(self.config, self.seed, step)
         most = [s.most_labelled if lab else s.most_views for s, lab in zip(self.sets, self.labelled, strict=True)]
-        share = self.share * [m is None or m >= drawn.views for m in most]
-        if not share.any():
-            raise BrokenSampleError(
-                f"no shards have {drawn.views} views of one place, but {max(m for m in most if m is not None)}: check "
-                "them, or lower view_counts"
-            )
+        largest = max((m for m in most if m is not None), default=0)
+        share = shares_among(
+            self.share,
+            [m is None or m >= drawn.views for m in most],
+            f"no shards have {drawn.views} views of one place, but {largest}: check them",
+        )
         rng = np.random.default_rng((self.seed, step, self.rank))
-        return rng.choice(len(self.sets), size=drawn.scenes, p=share / share.sum())
+        return rng.choice(len(self.sets), size=drawn.scenes, p=share)
 
     def _batch(self, step: int, streams: list[Stream], readers: list[Iterator[Sample]]) -> RawBatch:
         drawn, broken = draw(self.config, self.seed, step), list[str]()
