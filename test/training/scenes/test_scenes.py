@@ -149,9 +149,10 @@ def test_the_command_renders_rooms_and_goes_on(studio, few, tmp_path, capfd):
     from da3_training.scenes.generate import main
 
     options = ["--out", str(tmp_path / "rooms"), "--cache", str(tmp_path / "cache"), "--assets", "none", "--rooms", "1"]
-    options += ["--clusters", "1", "--views", "2", "--normals"]
+    options += ["--clusters", "1", "--views", "2", "--normals", "--kind", "fitted"]
     main(options)
     [folder] = (tmp_path / "rooms").iterdir()
+    assert json.loads((folder / "scene.json").read_text())["scene"] == "fitted"
     assert len(load_room(folder)[0].views) == 2
     assert len(list(folder.glob("*.normal.png"))) == 2
     written = (folder / "scene.json").stat().st_mtime_ns

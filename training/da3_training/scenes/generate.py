@@ -36,7 +36,7 @@ from da3_training.scenes.cameras import cluster, intrinsics, tells
 from da3_training.scenes.lens import bend, draw_distortion, focal_factor
 from da3_training.scenes.packs import Packs
 from da3_training.scenes.render import Renderer
-from da3_training.scenes.room import make_scene
+from da3_training.scenes.room import KINDS, make_scene
 from da3_training.scenes.sensor import Sensor
 from da3_training.scenes.sources import CACHE, open_assets
 from da3_training.scenes.textures import TextureBank
@@ -159,7 +159,8 @@ def _worker(options: argparse.Namespace, numbers: Queue[int | None], results: Qu
     while (index := numbers.get()) is not None:
         start = time.time()
         try:
-            views = studio.room(room_folder(options, index), options.seed, index, options.clusters, options.views)
+            folder, numbered = room_folder(options, index), (options.seed, index)
+            views = studio.room(folder, *numbered, options.clusters, options.views, options.kind)
             results.put((index, views, time.time() - start, ""))
         except RuntimeError as error:
             results.put((index, 0, time.time() - start, str(error)))
@@ -179,6 +180,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rooms", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", choices=("train", "heldout"), default="train")
+    parser.add_argument(
+        "--kind", choices=list(KINDS), help="scenes of one kind alone, rather than of all by their shares"
+    )
     parser.add_argument("--clusters", type=int, default=3, help="clusters of overlapping views a room")
     parser.add_argument("--views", type=int, default=6, help="views a cluster")
     parser.add_argument("--normals", action="store_true", help="normal maps as well: view_NN.normal.png")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole scenes: rooms, corridors, garages, warehouses, table tops and open places, with lights and things in them."""
+"""Whole scenes: rooms, kitchens, corridors, garages, warehouses, table tops and open places, with lights and things in
+them."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from da3_training.scenes.arrays import Floats, Pixels
 from da3_training.scenes.assets import Library
+from da3_training.scenes.built_in import build_in
 from da3_training.scenes.furnishing import furnish, heavy_things, open_place, racks
 from da3_training.scenes.lighting import Lighting
 from da3_training.scenes.mesh import SKY, Builder, Look, Mesh
@@ -19,7 +21,11 @@ from da3_training.scenes.shell import Shell, inner_walls, lamps_of
 from da3_training.scenes.tabletop import table_top
 from da3_training.scenes.textures import TextureBank
 
-KINDS = {"room": 0.60, "corridor": 0.05, "warehouse": 0.05, "garage": 0.05, "tabletop": 0.15, "open": 0.10}
+KINDS = {
+    "room": 0.60, "corridor": 0.05, "warehouse": 0.05, "garage": 0.05, "tabletop": 0.15, "open": 0.10, "fitted": 0.0
+}  # fmt: skip
+"""Kinds of scenes and how often each is drawn where nobody says. ``fitted``: rooms with furniture built along their
+walls; it is asked for by name, so that the scenes of a seed stay what they were."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,7 @@ def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, ki
         "garage": ([4, 5, 2.3], [8, 8, 3.2]),
         "tabletop": ([3, 3, 2.3], [6, 6, 3.2]),
         "open": ([10, 10, 5], [22, 22, 6]),
+        "fitted": ([2.2, 2.4, 2.3], [6.5, 6, 3.2]),
     }
     size = rng.uniform(*bounds[kind])
     builder = Builder()
@@ -144,6 +151,8 @@ def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, ki
         shell = Shell(place, size, windows=windows, fitted=kind not in ("warehouse", "garage"))
         if kind == "tabletop":
             table = table_top(place, size)
+        if kind == "fitted":
+            build_in(place, shell, size)
         if kind in ("room", "warehouse") and rng.random() < 0.3:
             inner_walls(place, size)
         lamps = lamps_of(place, size)
@@ -155,7 +164,7 @@ def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, ki
             place,
             shell,
             size,
-            {"room": 0.9, "corridor": 0.35, "warehouse": 0.12, "garage": 0.4, "tabletop": 0.5}[kind],
+            {"room": 0.9, "corridor": 0.35, "warehouse": 0.12, "garage": 0.4, "tabletop": 0.5, "fitted": 0.45}[kind],
         )
         lighting = _lighting(rng, lamps, size, sun, rng.uniform(0.15, 0.6))
     if windows or kind == "open":

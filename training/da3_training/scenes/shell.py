@@ -42,7 +42,7 @@ class Shell:
         along = (end - start) / np.linalg.norm(end - start)
         return np.array([-along[1], along[0]], np.float32)
 
-    def _frame(self, start: Floats, end: Floats) -> Floats:
+    def frame(self, start: Floats, end: Floats) -> Floats:
         """Local frame of a wall: x along it, y into the room, z up."""
         along = (end - start) / np.linalg.norm(end - start)
         return pose2d(start[0], start[1], 0, float(np.arctan2(along[1], along[0])))
@@ -50,7 +50,7 @@ class Shell:
     def _wall(self, start: Floats, end: Floats, h: float, look: Look, window: bool, skirting: Look | None) -> None:
         rng, b = self.place.rng, self.place.builder
         length = float(np.linalg.norm(end - start))
-        t = self._frame(start, end)
+        t = self.frame(start, end)
 
         def panel(x0: float, x1: float, z0: float, z1: float) -> None:
             if x1 > x0 and z1 > z0:
