@@ -17,8 +17,8 @@ def assets(scene_cache):
         return open_assets("train", scene_cache, assets=False)
 
 
-def draw(assets, seed, kind="fitted"):
-    return room.make_scene(*assets, np.random.default_rng(seed), kind)
+def draw(assets, seed):
+    return room.make_scene(*assets, np.random.default_rng(seed), "fitted")
 
 
 def longest_at_a_wall(scene):
@@ -30,7 +30,7 @@ def longest_at_a_wall(scene):
     return float(sides[longest, :2].max()), float(sides[longest, 2])
 
 
-def test_rows_stand_along_the_walls_of_fitted_rooms_alone(assets):
+def test_rows_stand_along_the_walls_of_fitted_rooms(assets):
     rows = [longest_at_a_wall(draw(assets, seed)) for seed in SEEDS]
     assert all(length >= built_in.LEAST for length, _ in rows)
     assert all(0.3 < height <= 2.5 for _, height in rows)

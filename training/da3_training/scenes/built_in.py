@@ -196,7 +196,7 @@ def build_in(place: Placer, shell: Shell, size: Floats) -> None:
     for k in range(count):
         start, end = shell.walls[(first + k) % 4]
         length = float(np.linalg.norm(end - start))
-        # The corner belongs to the row before; and the last one of three ends before it meets the first.
+        # The corner belongs to the row before; the last row may end before the next wall.
         x0 = 0.7 if k else float(rng.choice([0.0, rng.uniform(0, 0.8)]))
         x1 = length if k < count - 1 else length - float(rng.choice([0.0, rng.uniform(0, 1.2)]))
         if x1 - x0 < LEAST:
