@@ -9,6 +9,7 @@ them, and come first wherever they want a core; what they say is shown when both
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -52,8 +53,13 @@ def run(busy: Sequence[str], timed: Sequence[str], folder: Path = ROOT) -> int:
     return int(any(codes))
 
 
-def main() -> int:
-    """All tests of the checkout."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """All tests of the checkout; exits where anything is asked for, but for help."""
+    argparse.ArgumentParser(
+        description=__doc__,
+        epilog="It takes no arguments: for some of the tests, call pytest with their paths.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
     paths = [f"test/{name}" for name in BUSY]
     return run([*SIDE_BY_SIDE, *paths], [f"--ignore={path}" for path in paths])
 

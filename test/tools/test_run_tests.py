@@ -75,6 +75,15 @@ def test_both_parts_run_and_must_pass_and_the_first_one_gives_way(tmp_path, capf
     assert list(tmp_path.rglob("*.pyc")), "or every process would compile the same modules anew"
 
 
+@pytest.mark.parametrize("argument", ["--help", "test/geometry"])
+def test_nothing_runs_where_help_or_some_of_the_tests_are_asked_for(monkeypatch, capsys, argument):
+    monkeypatch.setattr(run_tests, "run", lambda *_: pytest.fail("ran"))
+    with pytest.raises(SystemExit) as ended:
+        run_tests.main([argument])
+    assert ended.value.code == (0 if argument == "--help" else 2)
+    assert "usage" in "".join(capsys.readouterr())
+
+
 def test_what_waits_for_others_is_in_the_second_part():
     there = {path.name for path in (ROOT / "test").iterdir()}
     assert there >= {*run_tests.BUSY}

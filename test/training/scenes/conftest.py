@@ -22,6 +22,17 @@ def few():
         yield
 
 
+@pytest.fixture(scope="module")
+def procedural(scene_cache):
+    """Procedural assets alone, with two textures of every maker: a whole bank takes ten seconds."""
+    from da3_training.scenes import patterns, textures
+    from da3_training.scenes.sources import open_assets
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(textures, "PROCEDURAL", {tag: 2 * len(kinds) for tag, kinds in patterns._KINDS.items()})
+        return open_assets("train", scene_cache, assets=False)
+
+
 @pytest.fixture(scope="session")
 def made_cache(tmp_path_factory):
     """A cache with all that made-up packages give, read as from the real ones."""

@@ -16,20 +16,15 @@ from da3_ros.geometry.poses import invert, transform
 from da3_training.data.records import load_room
 
 os.environ.setdefault("LP_NUM_THREADS", "1")
-from da3_training.scenes import patterns, textures
 from da3_training.scenes.cameras import pose_of
 
 
 @pytest.fixture(scope="module")
-def studio(scene_cache):
-    """With two textures of every maker: a whole bank takes ten seconds."""
+def studio(procedural):
     from da3_training.scenes.generate import Studio
-    from da3_training.scenes.sources import open_assets
 
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(textures, "PROCEDURAL", {tag: 2 * len(kinds) for tag, kinds in patterns._KINDS.items()})
-            return Studio(*open_assets("train", scene_cache, assets=False), "train")
+        return Studio(*procedural, "train")
     except Exception as error:  # moderngl raises a bare Exception without EGL
         pytest.skip(f"no EGL renderer ({error}): apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri")
 

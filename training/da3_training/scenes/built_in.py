@@ -26,6 +26,7 @@ class _Row:
 
     def __init__(self, place: Placer, t: Floats, start: float, end: float, ceiling: float) -> None:
         self.place, self.t, self.start, self.end, self.ceiling = place, t, start, end, ceiling
+        self.depth = 0.0  # of what has been built
 
     def at(self, x: float, y: float, z: float) -> Floats:
         """A point in the world."""
@@ -36,6 +37,7 @@ class _Row:
 
     def solid(self, x0: float, x1: float, y1: float, z0: float, z1: float) -> None:
         """What no camera is in, and what is worth looking at: here and there along it, and above."""
+        self.depth = max(self.depth, y1)
         ends = np.array([self.at(x0, 0, z0), self.at(x1, y1, z1)])
         self.place.solid(ends.min(0), ends.max(0), interesting=False)
         for x in np.arange(x0 + 0.3, x1, 0.8):
@@ -193,17 +195,21 @@ def build_in(place: Placer, shell: Shell, size: Floats) -> None:
     names, shares = list(_STYLES), [share for _, share in _STYLES.values()]
     style = str(rng.choice(names, p=shares))
     first, count = int(rng.integers(4)), int(rng.choice([1, 2, 2, 3]))
+    corner = 0.0
     for k in range(count):
         start, end = shell.walls[(first + k) % 4]
         length = float(np.linalg.norm(end - start))
         # The corner belongs to the row before; the last row may end before the next wall.
-        x0 = 0.7 if k else float(rng.choice([0.0, rng.uniform(0, 0.8)]))
+        x0 = corner if k else float(rng.choice([0.0, rng.uniform(0, 0.8)]))
         x1 = length if k < count - 1 else length - float(rng.choice([0.0, rng.uniform(0, 1.2)]))
         if x1 - x0 < LEAST:
+            corner = 0.0
             continue
         if rng.random() < 0.25:
             style = str(rng.choice(names, p=shares))
-        _STYLES[style][0](_Row(place, shell.frame(start, end), x0, x1, float(size[2])))
+        row = _Row(place, shell.frame(start, end), x0, x1, float(size[2]))
+        _STYLES[style][0](row)
+        corner = max(0.7, row.depth + 0.05)
     if style == "kitchen" and rng.random() < 0.35 and min(size[:2]) > 3.2:
         _island(place, size)
 

@@ -21,11 +21,30 @@ from da3_training.scenes.shell import Shell, inner_walls, lamps_of
 from da3_training.scenes.tabletop import table_top
 from da3_training.scenes.textures import TextureBank
 
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of scene. share: how often it is drawn where nobody says; smallest, largest: sizes [3] in metres that it
+    is drawn between; furniture: pieces for each square metre, about.
+    """
+
+    share: float
+    smallest: tuple[float, float, float]
+    largest: tuple[float, float, float]
+    furniture: float = 0.0
+
+
 KINDS = {
-    "room": 0.60, "corridor": 0.05, "warehouse": 0.05, "garage": 0.05, "tabletop": 0.15, "open": 0.10, "fitted": 0.0
-}  # fmt: skip
-"""Kinds of scenes and how often each is drawn where nobody says. ``fitted``: rooms with furniture built along their
-walls; it is asked for by name, so that the scenes of a seed stay what they were."""
+    "room": Kind(0.60, (2.5, 2.5, 2.2), (8, 7, 3.4), 0.9),
+    "corridor": Kind(0.05, (1.4, 6, 2.2), (2.6, 14, 3.2), 0.35),
+    "warehouse": Kind(0.05, (8, 8, 3.5), (16, 14, 6), 0.12),
+    "garage": Kind(0.05, (4, 5, 2.3), (8, 8, 3.2), 0.4),
+    "tabletop": Kind(0.15, (3, 3, 2.3), (6, 6, 3.2), 0.5),
+    "open": Kind(0.10, (10, 10, 5), (22, 22, 6)),
+    "fitted": Kind(0.0, (2.2, 2.4, 2.3), (6.5, 6, 3.2), 0.45),
+}
+"""``fitted``: rooms with furniture built along their walls; it is asked for by name, so that the scenes of a seed stay
+what they were."""
 
 
 @dataclass(frozen=True)
@@ -112,24 +131,21 @@ def _lighting(rng: np.random.Generator, positions: list[Floats], size: Floats, s
     )
 
 
+def draw_kind(rng: np.random.Generator) -> str:
+    """One of KINDS, by its share."""
+    shares = np.array([kind.share for kind in KINDS.values()])
+    return str(rng.choice(list(KINDS), p=shares / shares.sum()))
+
+
 def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, kind: str | None = None) -> Scene:
     """Draw a scene. `kind`: one of KINDS, or None to draw it too."""
     if kind is None:
-        kind = str(rng.choice(list(KINDS), p=np.array(list(KINDS.values())) / sum(KINDS.values())))
+        kind = draw_kind(rng)
     if kind not in KINDS:
         raise ValueError(
             f"scene kind {kind!r} is not one of {sorted(KINDS)}; pass one of them, or None for a random one"
         )
-    bounds: dict[str, tuple[list[float], list[float]]] = {
-        "room": ([2.5, 2.5, 2.2], [8, 7, 3.4]),
-        "corridor": ([1.4, 6, 2.2], [2.6, 14, 3.2]),
-        "warehouse": ([8, 8, 3.5], [16, 14, 6]),
-        "garage": ([4, 5, 2.3], [8, 8, 3.2]),
-        "tabletop": ([3, 3, 2.3], [6, 6, 3.2]),
-        "open": ([10, 10, 5], [22, 22, 6]),
-        "fitted": ([2.2, 2.4, 2.3], [6.5, 6, 3.2]),
-    }
-    size = rng.uniform(*bounds[kind])
+    size = rng.uniform(KINDS[kind].smallest, KINDS[kind].largest)
     builder = Builder()
     place = Placer(builder, library, bank, rng, np.zeros(3), size.copy())
     paint_sky, own = draw_sky(rng), dict[str, Pixels]()
@@ -160,12 +176,7 @@ def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, ki
             racks(place, size)
         if kind in ("warehouse", "garage"):
             heavy_things(place)
-        furnish(
-            place,
-            shell,
-            size,
-            {"room": 0.9, "corridor": 0.35, "warehouse": 0.12, "garage": 0.4, "tabletop": 0.5, "fitted": 0.45}[kind],
-        )
+        furnish(place, shell, size, KINDS[kind].furniture)
         lighting = _lighting(rng, lamps, size, sun, rng.uniform(0.15, 0.6))
     if windows or kind == "open":
         builder.sky(Look((1, 1, 1), "sky", SKY))
