@@ -10,5 +10,5 @@ piece is), `roles` (where it goes), `assets` (the library), `archives` and `obj_
 part of them), `mesh_codec` and `image_codec` (their bytes); then surfaces: `textures` (the bank), `texels` (their one
 form), `patterns` (makers by tag), `materials`, `prints` and `noise` (the makers); then pictures: `cameras` (poses),
 `lighting` (lamps, sun, and their shadows), `render` and `shaders` (colour and depth), `lens`, `sensor` (a photo of
-it); and `recording` (a drive through a room as a bag).
+it); `recording` (a drive through a room as a bag); and `worlds` (scenes from worlds of Gazebo in place of drawn ones).
 """

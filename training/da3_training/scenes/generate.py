@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault(
     "LP_NUM_THREADS", "1"
@@ -40,6 +41,9 @@ from da3_training.scenes.room import KINDS, make_scene
 from da3_training.scenes.sensor import Sensor
 from da3_training.scenes.sources import CACHE, open_assets
 from da3_training.scenes.textures import TextureBank
+
+if TYPE_CHECKING:
+    from da3_training.scenes.worlds.world import World
 
 log = logging.getLogger(__name__)
 SIZES: tuple[tuple[tuple[int, int], float], ...] = (((336, 252), 0.6), ((336, 189), 0.25), ((252, 252), 0.15))
@@ -69,12 +73,19 @@ class Studio:
         return lambda key: own[key] if key in own else self.bank.pixels(key)
 
     def room(
-        self, folder: Path, seed: int, index: int, clusters: int = 3, views: int = 6, kind: str | None = None
+        self,
+        folder: Path,
+        seed: int,
+        index: int,
+        clusters: int = 3,
+        views: int = 6,
+        kind: str | None = None,
+        world: World | None = None,
     ) -> int:
-        """Render one room into `folder`. Returns the number of views written."""
+        """Render one room into `folder`: of a kind, or a part of a `world`. Returns the number of views written."""
         for attempt in range(20):
             rng = np.random.default_rng([seed, index, attempt, {"train": 0, "heldout": 1}[self.split]])
-            scene = make_scene(self.library, self.bank, rng, kind)
+            scene = world.scene(self.bank, rng) if world else make_scene(self.library, self.bank, rng, kind)
             self.renderer.load(scene.mesh, self.pixels(scene.own_textures), scene.lighting, (scene.lo, scene.hi))
             width, height = SIZES[rng.choice(len(SIZES), p=[weight for _, weight in SIZES])][0]
             groups = []
@@ -156,11 +167,12 @@ def write_normals(path: Path, normals: Floats) -> None:
 def _worker(options: argparse.Namespace, numbers: Queue[int | None], results: Queue[Result]) -> None:
     cv2.setNumThreads(1)
     studio = Studio(*_open(options), options.split, options.normals)
+    world = _open_world(options)
     while (index := numbers.get()) is not None:
         start = time.time()
         try:
             folder, numbered = room_folder(options, index), (options.seed, index)
-            views = studio.room(folder, *numbered, options.clusters, options.views, options.kind)
+            views = studio.room(folder, *numbered, options.clusters, options.views, options.kind, world)
             results.put((index, views, time.time() - start, ""))
         except RuntimeError as error:
             results.put((index, 0, time.time() - start, str(error)))
@@ -170,11 +182,19 @@ def _open(options: argparse.Namespace) -> tuple[Library, TextureBank]:
     return open_assets(options.split, options.cache, options.wheels, options.assets != "none", options.packs)
 
 
+def _open_world(options: argparse.Namespace) -> World | None:
+    if options.world is None:
+        return None
+    from da3_training.scenes.worlds.world import World  # its readers of meshes are not on every machine that renders
+
+    return World(options.world, options.models, options.ceiling)
+
+
 def room_folder(options: argparse.Namespace, index: int) -> Path:
     return options.out / f"{options.split}_{options.seed}_{index:06d}"
 
 
-def main(arguments: list[str] | None = None) -> None:
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rooms", type=int, required=True)
@@ -183,6 +203,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--kind", choices=list(KINDS), help="scenes of one kind alone, rather than of all by their shares"
     )
+    parser.add_argument(
+        "--world", type=Path, help="rooms that are parts of a Gazebo world (.world, .sdf), not drawn ones"
+    )
+    parser.add_argument("--models", type=Path, nargs="+", default=[], help="folders of models, besides Gazebo's own")
+    parser.add_argument("--ceiling", type=float, help="metres: a ceiling for a world that has none")
     parser.add_argument("--clusters", type=int, default=3, help="clusters of overlapping views a room")
     parser.add_argument("--views", type=int, default=6, help="views a cluster")
     parser.add_argument("--normals", action="store_true", help="normal maps as well: view_NN.normal.png")
@@ -204,12 +229,30 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args(arguments)
+    if options.world is None and (options.models or options.ceiling is not None):
+        parser.error("--models and --ceiling are for a --world")
+    if options.world is not None and options.kind is not None:
+        parser.error("--kind is for drawn rooms: a --world has its own")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     missing = [i for i in range(options.rooms) if not (room_folder(options, i) / "scene.json").exists()]
     log.info("%d of %d rooms to make in %s", len(missing), options.rooms, options.out)
     if options.packs is not None:
         Packs(options.packs, options.cache, check=True)  # every byte of them once, not in every process
     _open(options)  # from packages this fills the cache, before the processes look for it
+    if options.world is not None:
+        from da3_training.scenes.worlds.sdf import WorldError
+
+        try:  # what is wrong with it is said once, not by every process
+            world = _open_world(options)
+        except WorldError as refusal:
+            raise SystemExit(f"error: {refusal}") from refusal
+        for note in world.notes if world else ():
+            log.warning("%s", note)
     context = multiprocessing.get_context("spawn")
     numbers: Queue[int | None] = context.Queue()
     results: Queue[Result] = context.Queue()

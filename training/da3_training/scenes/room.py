@@ -107,7 +107,12 @@ def draw_sky(rng: np.random.Generator) -> Callable[[], Pixels]:
     return paint
 
 
-def _lighting(rng: np.random.Generator, positions: list[Floats], size: Floats, sun: bool, ambient: float) -> Lighting:
+def draw_lighting(
+    rng: np.random.Generator, positions: list[Floats], size: Floats, sun: bool, ambient: float
+) -> Lighting:
+    """Lights of a place of `size` [3] metres from its corner: lamps at `positions`, others until there are two, a sun
+    or none, and light from everywhere of about `ambient`.
+    """
     reach = 0.5 * float(np.linalg.norm(size[:2])) + float(size[2])
     positions = list(positions)
     while len(positions) < 2 or (len(positions) < 4 and rng.random() < 0.5):
@@ -162,7 +167,7 @@ def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, ki
             place.look("floor", "wall", repeat=(0.8, 3)),
         )
         open_place(place, size)
-        lighting = _lighting(rng, lamps, size, True, rng.uniform(0.4, 1.2))
+        lighting = draw_lighting(rng, lamps, size, True, rng.uniform(0.4, 1.2))
     else:
         shell = Shell(place, size, windows=windows, fitted=kind not in ("warehouse", "garage"))
         if kind == "tabletop":
@@ -177,7 +182,7 @@ def make_scene(library: Library, bank: TextureBank, rng: np.random.Generator, ki
         if kind in ("warehouse", "garage"):
             heavy_things(place)
         furnish(place, shell, size, KINDS[kind].furniture)
-        lighting = _lighting(rng, lamps, size, sun, rng.uniform(0.15, 0.6))
+        lighting = draw_lighting(rng, lamps, size, sun, rng.uniform(0.15, 0.6))
     if windows or kind == "open":
         builder.sky(Look((1, 1, 1), "sky", SKY))
         own["sky"] = paint_sky()

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in a Gazebo world, read from its SDF files (http://sdformat.org): visuals and their poses."""
+
+from __future__ import annotations
+
+import os
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+SHAPES = ("mesh", "box", "cylinder", "sphere", "plane")
+SEARCH_PATHS = ("GAZEBO_MODEL_PATH", "GZ_SIM_RESOURCE_PATH", "IGN_GAZEBO_RESOURCE_PATH", "SDF_PATH")
+"""Variables that name folders of models, as Gazebo reads them."""
+DEEPEST = 8
+"""Models inside of models, before it must be a circle."""
+
+
+class WorldError(ValueError):
+    """A world that nothing can be rendered in; says why."""
+
+
+@dataclass(frozen=True)
+class Visual:
+    """A visual of a model. `instance`: number of the model in the world; `shape`: one of SHAPES; `size`: sides of a
+    box [3] or a plane [2], radius and length of a cylinder, radius of a sphere, scale of a mesh [3]; `mesh`: its file
+    and `part` the name of its submesh, "" for all of it; `material`: the element, for colours and textures; `folder`:
+    of the model; T_world_visual: 4x4, metres.
+    """
+
+    instance: int
+    shape: str
+    size: tuple[float, ...]
+    T_world_visual: NDArray[np.float64]
+    folder: Path
+    mesh: Path | None = None
+    part: str = ""
+    material: ET.Element | None = None
+
+
+@dataclass
+class WorldFile:
+    """A world read: its `visuals`, and `notes`: a sentence for each thing that is not among them."""
+
+    visuals: list[Visual] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    instances: int = 0
+
+
+def read_world(path: Path, models: Sequence[Path] = ()) -> WorldFile:
+    """Everything visible in a world. models: folders of models, before those of Gazebo's variables and the `models`
+    beside the world's folder. What is not there is noted, not an error. Raises `WorldError` for what is no world.
+    """
+    world = _root(path).find("world")
+    if world is None:
+        raise WorldError(f"{path} holds no <world>: give a world of Gazebo (.world or .sdf), not a model")
+    named = [Path(p) for name in SEARCH_PATHS for p in os.environ.get(name, "").split(os.pathsep) if p]
+    reader = _Reader([*models, *named, path.parent.parent / "models", path.parent / "models", path.parent])
+    reader.all_of(world, np.eye(4), path.parent, 0)
+    return reader.found
+
+
+class _Reader:
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = folders
+        self.found = WorldFile()
+        self.models: dict[str, tuple[ET.Element, Path] | None] = {}
+
+    def all_of(self, parent: ET.Element, T_world_parent: NDArray[np.float64], folder: Path, depth: int) -> None:
+        """Models of a world or of a model, and those that it includes."""
+        if depth > DEEPEST:
+            raise WorldError(f"models in {folder} include each other in a circle")
+        for model in parent.findall("model"):
+            self.model(model, T_world_parent @ self.pose(model), folder, depth)
+        for include in parent.findall("include"):
+            uri = (include.findtext("uri") or "").strip()
+            if uri not in self.models:
+                self.models[uri] = self.open(uri)
+            opened = self.models[uri]
+            if opened is not None:
+                model, where = opened
+                own = self.pose(include if include.find("pose") is not None else model)
+                self.model(model, T_world_parent @ own, where, depth)
+
+    def model(self, model: ET.Element, T_world_model: NDArray[np.float64], folder: Path, depth: int) -> None:
+        instance = self.found.instances
+        self.found.instances += 1
+        for link in model.findall("link"):
+            T_world_link = T_world_model @ self.pose(link)
+            for visual in link.findall("visual"):
+                self.visual(visual, instance, T_world_link @ self.pose(visual), folder)
+        self.all_of(model, T_world_model, folder, depth + 1)
+
+    def visual(self, visual: ET.Element, instance: int, T: NDArray[np.float64], folder: Path) -> None:
+        for shape in SHAPES:
+            geometry = visual.find(f"geometry/{shape}")
+            if geometry is None:
+                continue
+            material = visual.find("material")
+            if shape != "mesh":
+                size = {
+                    "box": _numbers(geometry, "size", "1 1 1"),
+                    "plane": _numbers(geometry, "size", "1 1"),
+                    "cylinder": _numbers(geometry, "radius", "0.5") + _numbers(geometry, "length", "1"),
+                    "sphere": _numbers(geometry, "radius", "0.5"),
+                }[shape]
+                self.found.visuals.append(Visual(instance, shape, size, T, folder, material=material))
+                return
+            uri = (geometry.findtext("uri") or "").strip()
+            mesh = self.path(uri, folder)
+            if mesh is None:
+                self.note(f"mesh {uri} is not there")
+                return
+            part = (geometry.findtext("submesh/name") or "").strip()
+            scale = _numbers(geometry, "scale", "1 1 1")
+            self.found.visuals.append(Visual(instance, "mesh", scale, T, folder, mesh, part, material))
+            return
+
+    def pose(self, element: ET.Element) -> NDArray[np.float64]:
+        """4x4 of the element's <pose>, in its parent; identity where it has none."""
+        T, pose = np.eye(4), element.find("pose")
+        if pose is None or not (pose.text or "").split():
+            return T
+        if pose.get("relative_to") or pose.get("frame"):
+            self.note(f"a pose of {element.get('name', element.tag)!r} is taken in its parent, not in another frame")
+        numbers = [float(n) for n in (pose.text or "").split()]
+        if len(numbers) != 6:
+            raise WorldError(f"pose {pose.text!r} of {element.get('name', element.tag)!r} has not six numbers")
+        T[:3, 3] = numbers[:3]
+        degrees = pose.get("degrees", "false").strip().lower() in ("true", "1")
+        T[:3, :3] = Rotation.from_euler("xyz", numbers[3:], degrees).as_matrix()
+        return T
+
+    def open(self, uri: str) -> tuple[ET.Element, Path] | None:
+        """The <model> that a URI names, and its folder; None, with a note, where it is not here."""
+        folder = self.path(uri)
+        if folder is None or not folder.is_dir():
+            remote = " (nothing is downloaded: fetch it into a folder of --models)" if uri.startswith("http") else ""
+            self.note(f"model {uri} is not there{remote}")
+            return None
+        description = folder / "model.sdf"
+        if (folder / "model.config").is_file():
+            named = [e.text.strip() for e in _root(folder / "model.config").findall("sdf") if e.text]
+            description = folder / (named[-1] if named and not description.is_file() else description.name)
+        model = _root(description).find("model") if description.is_file() else None
+        if model is None:
+            self.note(f"model {uri} has no model.sdf with a <model>")
+            return None
+        return model, folder
+
+    def path(self, uri: str, folder: Path | None = None) -> Path | None:
+        """The file or folder of a URI, whatever the case of its last part: makers of models do not mind it."""
+        name = re.sub(r"^(model|package|file)://", "", uri)
+        for base in [*([folder] if folder else []), *self.folders]:
+            found = base / name
+            if found.exists():
+                return found
+            if found.parent.is_dir():
+                alike = [p for p in found.parent.iterdir() if p.name.lower() == found.name.lower()]
+                if alike:
+                    return alike[0]
+        return None
+
+    def note(self, sentence: str) -> None:
+        if sentence not in self.found.notes:
+            self.found.notes.append(sentence)
+
+
+def _root(path: Path) -> ET.Element:
+    try:
+        return ET.fromstring(path.read_bytes())
+    except (OSError, ET.ParseError) as error:
+        raise WorldError(f"{path} cannot be read as SDF: {error}") from error
+
+
+def _numbers(element: ET.Element, name: str, default: str) -> tuple[float, ...]:
+    return tuple(float(n) for n in (element.findtext(name) or default).split())
+
+
+def texts(element: ET.Element | None, *names: str) -> Iterator[str]:
+    """Texts of the elements at these paths that are there and not empty."""
+    for name in names:
+        for found in [] if element is None else element.findall(name):
+            if found.text and found.text.strip():
+                yield found.text.strip()
