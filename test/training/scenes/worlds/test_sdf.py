@@ -75,6 +75,25 @@ def test_what_is_not_there_is_said_once(world_file, models):
     assert len(read_world(world_file, [models]).notes) == 2
 
 
+def test_a_broken_model_costs_itself_and_a_lamp_nothing(world_file, models):
+    for name, text in (("lamp", "<sdf><light name='sun'/></sdf>"), ("ball", "<sdf><model></sdf>"), ("sign", "<sdf/>")):
+        (models / name).mkdir()
+        (models / name / "model.sdf").write_text(text)
+    (models / "box").mkdir()
+    (models / "box" / "model.config").write_text("<model><sdf version='1.4'>old.sdf</sdf><sdf>new.sdf</sdf></model>")
+    (models / "box" / "new.sdf").write_text(
+        f"<sdf><model name='b'><link name='l'>{BALL.format(pose='')}</link></model></sdf>"
+    )
+    includes = "".join(f"<include><uri>model://{name}</uri></include>" for name in ("ball", "sign", "box"))
+    whole = read_world(world_file, [models])
+    world_file.write_text(world_file.read_text().replace("<world name='w'>", f"<world name='w'>{includes}"))
+    found = read_world(world_file, [models])
+    assert not whole.notes
+    assert len(found.visuals) == len(whole.visuals) + 1
+    assert ["ball" in found.notes[0], "sign" in found.notes[1]] == [True, True]
+    assert len(found.notes) == 2
+
+
 def test_a_pose_in_another_frame_is_said_aloud(tmp_path):
     pose = "<pose relative_to='shelf'>1 0 0 0 0 0</pose>"
     found = read_world(world(tmp_path, f"<model name='cup'>{pose}<link name='l'>{BALL.format(pose='')}</link></model>"))

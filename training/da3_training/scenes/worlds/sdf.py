@@ -143,13 +143,19 @@ class _Reader:
             remote = " (nothing is downloaded: fetch it into a folder of --models)" if uri.startswith("http") else ""
             self.note(f"model {uri} is not there{remote}")
             return None
-        description = folder / "model.sdf"
-        if (folder / "model.config").is_file():
-            named = [e.text.strip() for e in _root(folder / "model.config").findall("sdf") if e.text]
-            description = folder / (named[-1] if named and not description.is_file() else description.name)
-        model = _root(description).find("model") if description.is_file() else None
+        try:
+            description = folder / "model.sdf"
+            if not description.is_file() and (folder / "model.config").is_file():
+                named = [e.text.strip() for e in _root(folder / "model.config").findall("sdf") if e.text]
+                description = folder / (named[-1] if named else description.name)
+            root = _root(description)
+        except WorldError as error:
+            self.note(f"model {uri} is left away: {error}")
+            return None
+        model = root.find("model")
         if model is None:
-            self.note(f"model {uri} has no model.sdf with a <model>")
+            if root.find("light") is None:  # lamps are of the scene that is drawn, not of the world
+                self.note(f"model {uri} is left away: {description} holds no <model>")
             return None
         return model, folder
 
