@@ -175,13 +175,14 @@ def _surface(mesh: Any) -> Surface:
 def _collada_frame(path: Path) -> Floats:
     """4x4 from a COLLADA file's own frame to z up and metres, as its <asset> says."""
     T, unit, up = np.eye(4), 1.0, "Y_UP"
-    for _, element in ET.iterparse(path, ("end",)):
-        tag = element.tag.rpartition("}")[2]
-        if tag == "unit":
-            unit = float(element.get("meter", 1.0))
-        elif tag == "up_axis":
-            up = (element.text or up).strip()
-        elif tag == "asset":
-            break
+    with path.open("rb") as file:
+        for _, element in ET.iterparse(file, ("end",)):
+            tag = element.tag.rpartition("}")[2]
+            if tag == "unit":
+                unit = float(element.get("meter", 1.0))
+            elif tag == "up_axis":
+                up = (element.text or up).strip()
+            elif tag == "asset":
+                break
     T[:3, :3] = _Z_UP.get(up, np.eye(3)) * unit
     return T
