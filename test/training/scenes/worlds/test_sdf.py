@@ -19,6 +19,8 @@ def world(tmp_path, content):
 
 
 BALL = "<visual name='v'>{pose}<geometry><sphere><radius>0.1</radius></sphere></geometry></visual>"
+BOX = """<sdf><world name='w'><model name='m'><link name='l'><visual name='v'><geometry><box><size>{}</size></box>
+</geometry></visual></link></model></world></sdf>"""
 
 
 def place(visual):
@@ -106,7 +108,9 @@ def test_what_is_no_world_is_refused(tmp_path):
     for text, said in (
         ("<sdf><model name='m'/></sdf>", "no <world>"),
         ("PK\x03", "cannot be read"),
-        ("<sdf><world name='w'><model name='m'><pose>1 2 3</pose></model></world></sdf>", "six numbers"),
+        ("<sdf><world name='w'><model name='m'><pose>1 2 3</pose></model></world></sdf>", "pose of 'm'.*6 numbers"),
+        ("<sdf><world name='w'><model name='m'><pose>1 2 3 nan 0 0</pose></model></world></sdf>", "pose of 'm'"),
+        (BOX.format("1 two 3"), "size of a box is '1 two 3': give 3 numbers"),
     ):
         path.write_text(text)
         with pytest.raises(WorldError, match=said):

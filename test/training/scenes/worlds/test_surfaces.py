@@ -65,7 +65,7 @@ def test_scripts_maps_and_colours_of_the_description(tmp_path, models):
     materials = {
         "script": SCRIPT.format("script"),
         "map": "<material><pbr><metal><albedo_map>model://map/a.png</albedo_map></metal></pbr></material>",
-        "colour": "<material><diffuse>0.2 0.4 0.6 1</diffuse></material>",
+        "colour": "<material><diffuse>red</diffuse><ambient>0.2 0.4 0.6 1</ambient></material>",
     }
     for name, material in materials.items():
         box.export(write_model(models, name, "box.stl", material=material) / "box.stl")
@@ -82,6 +82,10 @@ def test_scripts_maps_and_colours_of_the_description(tmp_path, models):
     assert script.images[script.all[0].texture][0, 0, :3].tolist() == [200, 0, 0]
     assert script.all[0].cutout, "nothing of it is opaque"
     assert albedo.images[albedo.all[0].texture][0, 0].tolist() == [0, 200, 0, 255]
+    (models / "map" / "textures" / "a.png").write_bytes(b"no image")
+    broken = surfaces_of(tmp_path, models, "map")
+    assert (broken.all[0].texture, len(broken.all)) == (None, 1)
+    assert "a.png cannot be read" in broken.notes[0]
     assert colour.all[0].texture is None
     assert colour.all[0].colour == (0.2, 0.4, 0.6)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from da3_training.scenes.worlds.sdf import Visual, texts
@@ -15,9 +16,9 @@ IMAGES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff")
 def colour_of(visual: Visual) -> tuple[float, float, float] | None:
     """sRGB, 0 to 1, of a visual whose SDF has one; None: that of the mesh."""
     for text in texts(visual.material, "diffuse", "ambient"):
-        numbers = [float(n) for n in text.split()]
-        if len(numbers) >= 3:
-            return numbers[0], numbers[1], numbers[2]
+        with suppress(ValueError):  # what is no colour is as good as none
+            red, green, blue = (float(n) for n in text.split()[:3])
+            return red, green, blue
     return None
 
 

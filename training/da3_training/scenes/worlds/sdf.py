@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-SHAPES = ("mesh", "box", "cylinder", "sphere", "plane")
+SHAPES = {
+    "mesh": (("scale", "1 1 1"),),
+    "box": (("size", "1 1 1"),),
+    "cylinder": (("radius", "0.5"), ("length", "1")),
+    "sphere": (("radius", "0.5"),),
+    "plane": (("size", "1 1"),),
+}
+"""Shapes of a visual, with the elements that give their size and what these are where they are not there."""
 SEARCH_PATHS = ("GAZEBO_MODEL_PATH", "GZ_SIM_RESOURCE_PATH", "IGN_GAZEBO_RESOURCE_PATH", "SDF_PATH")
 """Variables that name folders of models, as Gazebo reads them."""
 DEEPEST = 8
@@ -97,18 +104,13 @@ class _Reader:
         self.all_of(model, T_world_model, folder, depth + 1)
 
     def visual(self, visual: ET.Element, instance: int, T: NDArray[np.float64], folder: Path) -> None:
-        for shape in SHAPES:
+        for shape, sizes in SHAPES.items():
             geometry = visual.find(f"geometry/{shape}")
             if geometry is None:
                 continue
             material = visual.find("material")
+            size = tuple(n for name, default in sizes for n in _numbers(geometry, name, default))
             if shape != "mesh":
-                size = {
-                    "box": _numbers(geometry, "size", "1 1 1"),
-                    "plane": _numbers(geometry, "size", "1 1"),
-                    "cylinder": _numbers(geometry, "radius", "0.5") + _numbers(geometry, "length", "1"),
-                    "sphere": _numbers(geometry, "radius", "0.5"),
-                }[shape]
                 self.found.visuals.append(Visual(instance, shape, size, T, folder, material=material))
                 return
             uri = (geometry.findtext("uri") or "").strip()
@@ -117,8 +119,7 @@ class _Reader:
                 self.note(f"mesh {uri} is not there")
                 return
             part = (geometry.findtext("submesh/name") or "").strip()
-            scale = _numbers(geometry, "scale", "1 1 1")
-            self.found.visuals.append(Visual(instance, "mesh", scale, T, folder, mesh, part, material))
+            self.found.visuals.append(Visual(instance, "mesh", size, T, folder, mesh, part, material))
             return
 
     def pose(self, element: ET.Element) -> NDArray[np.float64]:
@@ -128,9 +129,7 @@ class _Reader:
             return T
         if pose.get("relative_to") or pose.get("frame"):
             self.note(f"a pose of {element.get('name', element.tag)!r} is taken in its parent, not in another frame")
-        numbers = [float(n) for n in (pose.text or "").split()]
-        if len(numbers) != 6:
-            raise WorldError(f"pose {pose.text!r} of {element.get('name', element.tag)!r} has not six numbers")
+        numbers = _floats(pose.text or "", f"pose of {element.get('name', element.tag)!r}", 6)
         T[:3, 3] = numbers[:3]
         degrees = pose.get("degrees", "false").strip().lower() in ("true", "1")
         T[:3, :3] = Rotation.from_euler("xyz", numbers[3:], degrees).as_matrix()
@@ -185,7 +184,18 @@ def _root(path: Path) -> ET.Element:
 
 
 def _numbers(element: ET.Element, name: str, default: str) -> tuple[float, ...]:
-    return tuple(float(n) for n in (element.findtext(name) or default).split())
+    """Numbers of a child, as many as the default has."""
+    return _floats(element.findtext(name) or default, f"{name} of a {element.tag}", len(default.split()))
+
+
+def _floats(text: str, what: str, count: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(n) for n in text.split())
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise WorldError(f"{what} is {text.strip()!r}: give {count} number{'s' if count > 1 else ''}")
+    return numbers
 
 
 def texts(element: ET.Element | None, *names: str) -> Iterator[str]:

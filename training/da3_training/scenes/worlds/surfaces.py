@@ -67,8 +67,7 @@ class Surfaces:
             raw, scale = [_surface(_primitive(visual))], np.eye(4)
         T = visual.T_world_visual @ scale
         turn = np.linalg.inv(T[:3, :3])
-        colour, image = colour_of(visual), texture_of(visual)
-        texture = None if image is None else self._image(str(image), _open(image))
+        colour, texture = colour_of(visual), self._described(texture_of(visual))
         made = []
         for surface in raw:
             look: dict[str, Any] = {"endless": visual.shape == "plane"}
@@ -110,6 +109,17 @@ class Surfaces:
         if material is not None:
             return replace(surface, colour=tuple(np.asarray(material.main_color[:3]) / 255.0))
         return surface
+
+    def _described(self, image: Path | None) -> str | None:
+        """Key of an image that the SDF names; None, with a note, where it cannot be read."""
+        if image is None or str(image) in self.images:
+            return None if image is None else str(image)
+        try:
+            return self._image(str(image), _open(image))
+        except OSError as error:
+            note = f"image {image} cannot be read ({error})"
+            self.notes += [note] if note not in self.notes else []
+            return None
 
     def _image(self, key: str, rgba: Pixels) -> str:
         if key not in self.images:
