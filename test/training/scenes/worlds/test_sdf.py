@@ -69,6 +69,12 @@ def test_models_are_found_where_they_are_said_to_be_and_where_gazebo_looks(tmp_p
             assert cabinets() == 3, name
 
 
+def test_files_named_from_the_folder_of_the_models_are_found(world_file, models):
+    description = models / "cabinet" / "model.sdf"
+    description.write_text(description.read_text().replace("model://cabinet", "file://models/cabinet"))
+    assert sum(v.mesh is not None for v in read_world(world_file, [models]).visuals) == 3
+
+
 def test_what_is_not_there_is_said_once(world_file, models):
     assert read_world(world_file, [models]).notes == ["model model://lamp is not there"]
     world_file.write_text(world_file.read_text().replace("model://lamp", "https://fuel.gazebosim.org/lamp"))

@@ -22,7 +22,9 @@ SHAPES = {
     "plane": (("size", "1 1"),),
 }
 """Shapes of a visual, with the elements that give their size and what these are where they are not there."""
-SEARCH_PATHS = ("GAZEBO_MODEL_PATH", "GZ_SIM_RESOURCE_PATH", "IGN_GAZEBO_RESOURCE_PATH", "SDF_PATH")
+SEARCH_PATHS = (
+    "GAZEBO_MODEL_PATH", "GAZEBO_RESOURCE_PATH", "GZ_SIM_RESOURCE_PATH", "IGN_GAZEBO_RESOURCE_PATH", "SDF_PATH"
+)  # fmt: skip
 """Variables that name folders of models, as Gazebo reads them."""
 DEEPEST = 8
 """Models inside of models, before it must be a circle."""
@@ -61,13 +63,15 @@ class WorldFile:
 
 def read_world(path: Path, models: Sequence[Path] = ()) -> WorldFile:
     """Everything visible in a world. models: folders of models, before those of Gazebo's variables and the `models`
-    beside the world's folder. What is not there is noted, not an error. Raises `WorldError` for what is no world.
+    beside the world's folder; the folders that these are in are searched as well, for ``file://models/...``. What is
+    not there is noted, not an error. Raises `WorldError` for what is no world.
     """
     world = _root(path).find("world")
     if world is None:
         raise WorldError(f"{path} holds no <world>: give a world of Gazebo (.world or .sdf), not a model")
     named = [Path(p) for name in SEARCH_PATHS for p in os.environ.get(name, "").split(os.pathsep) if p]
-    reader = _Reader([*models, *named, path.parent.parent / "models", path.parent / "models", path.parent])
+    around = [path.parent.parent / "models", path.parent / "models", path.parent.parent, path.parent]
+    reader = _Reader([*models, *named, *around, *(folder.parent for folder in models)])
     reader.all_of(world, np.eye(4), path.parent, 0)
     return reader.found
 
