@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from da3_training.scenes.worlds.sdf import Visual, texts
+from da3_training.scenes.worlds.sdf import Visual, path_in, texts
 
 IMAGES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff")
 
@@ -48,7 +48,7 @@ def _images_of(text: str, script: str) -> Iterator[str]:
 
 def find_image(name: str, folder: Path) -> Path | None:
     """An image that a file of a model names: by its path, else by its name anywhere in the model's `folder`."""
-    path = folder / re.sub(r"^(model|package|file)://", "", name.replace("\\", "/"))
+    path = folder / path_in(name.replace("\\", "/"))
     if path.is_file():
         return path
     wanted = Path(name.replace("\\", "/")).name.lower()

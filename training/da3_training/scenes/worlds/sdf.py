@@ -164,7 +164,7 @@ class _Reader:
 
     def path(self, uri: str, folder: Path | None = None) -> Path | None:
         """The file or folder of a URI, whatever the case of its last part: makers of models do not mind it."""
-        name = re.sub(r"^(model|package|file)://", "", uri)
+        name = path_in(uri)
         for base in [*([folder] if folder else []), *self.folders]:
             found = base / name
             if found.exists():
@@ -200,6 +200,11 @@ def _floats(text: str, what: str, count: int) -> tuple[float, ...]:
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise WorldError(f"{what} is {text.strip()!r}: give {count} number{'s' if count > 1 else ''}")
     return numbers
+
+
+def path_in(uri: str) -> str:
+    """The path in a URI of a model, a package or a file, or the path that it is already."""
+    return re.sub(r"^(model|package|file)://", "", uri)
 
 
 def texts(element: ET.Element | None, *names: str) -> Iterator[str]:

@@ -112,14 +112,16 @@ class Surfaces:
 
     def _described(self, image: Path | None) -> str | None:
         """Key of an image that the SDF names; None, with a note, where it cannot be read."""
-        if image is None or str(image) in self.images:
-            return None if image is None else str(image)
-        try:
-            return self._image(str(image), _open(image))
-        except OSError as error:
-            note = f"image {image} cannot be read ({error})"
-            self.notes += [note] if note not in self.notes else []
+        if image is None:
             return None
+        if str(image) not in self.images:
+            try:
+                self._image(str(image), _open(image))
+            except OSError as error:
+                note = f"image {image} cannot be read ({error})"
+                self.notes += [note] if note not in self.notes else []
+                return None
+        return str(image)
 
     def _image(self, key: str, rgba: Pixels) -> str:
         if key not in self.images:
@@ -128,28 +130,20 @@ class Surfaces:
         return key
 
 
-class _Nearby(trimesh.resolvers.Resolver):
+class _Nearby(trimesh.resolvers.FilePathResolver):
     """Finds what a mesh names by its path, else by its name in the model: many are moved after they are exported."""
 
     def __init__(self, mesh: Path, folder: Path) -> None:
+        super().__init__(str(mesh))
         self.mesh, self.folder = mesh, folder
 
-    def get(self, key: str) -> bytes:
-        name = key.replace("\\", "/").removeprefix("file://").strip()
-        beside = self.mesh.parent / name
-        path = beside if beside.is_file() else find_image(name, self.folder)
+    def get(self, name: str) -> bytes:
+        wanted = name.replace("\\", "/").removeprefix("file://").strip()
+        beside = self.mesh.parent / wanted
+        path = beside if beside.is_file() else find_image(wanted, self.folder)
         if path is None:
-            raise FileNotFoundError(f"{key}, named in {self.mesh}, is not in {self.folder}")
+            raise FileNotFoundError(f"{name}, named in {self.mesh}, is not in {self.folder}")
         return path.read_bytes()
-
-    def write(self, name: str, data: object) -> None:
-        raise NotImplementedError
-
-    def namespaced(self, namespace: str) -> _Nearby:
-        return _Nearby(self.mesh.parent / namespace / self.mesh.name, self.folder)
-
-    def keys(self) -> list[str]:
-        return []
 
 
 def _open(path: Path) -> Pixels:
