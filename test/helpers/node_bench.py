@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import rclpy
@@ -49,6 +50,9 @@ class Bench:
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
+        for name in ("configure", "activate", "deactivate", "cleanup", "shutdown"):
+            transition = getattr(self.node, f"trigger_{name}")
+            setattr(self.node, f"trigger_{name}", partial(self._where_it_spins, transition))
         self.peer.collect("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
 
     def _spin(self):
@@ -57,6 +61,17 @@ class Bench:
         except Exception:  # the context may end at any point of the wait
             if self.context.ok():
                 raise
+
+    def _where_it_spins(self, transition):
+        """A transition in the thread that spins, as the lifecycle's services have it: what another thread destroys may
+        just be waited for.
+        """
+        if not self._thread.is_alive():
+            return transition()
+        task, done = self._executor.create_task(transition), threading.Event()
+        task.add_done_callback(lambda _: done.set())
+        assert done.wait(60), "the transition has not ended"
+        return task.result()
 
     @property
     def estimator(self):
