@@ -139,15 +139,25 @@ def test_cameras_are_drawn_from_all_kinds_and_fields_of_view(studio, tmp_path):
     assert max(widths) - min(widths) > 25
 
 
+def test_cameras_of_one_kind_alone(studio, tmp_path):
+    studio.room(tmp_path, seed=11, index=0, clusters=3, views=4, only="rig")
+    scene = json.loads((tmp_path / "scene.json").read_text())
+    assert [cluster["kind"] for cluster in scene["clusters"]] == ["rig"] * 3
+    for cluster in scene["clusters"]:
+        first, last = (np.array(cluster["views"][i]["T_world_camera"]) for i in (0, 3))
+        assert first[:3, 2] @ last[:3, 2] < np.cos(np.radians(45))  # three gaps of two fifths of 40 degrees and more
+
+
 def test_the_command_renders_rooms_and_goes_on(studio, few, tmp_path, capfd):
     """With workers of its own, normal maps too; a second run finds them done."""
     from da3_training.scenes.generate import main
 
     options = ["--out", str(tmp_path / "rooms"), "--cache", str(tmp_path / "cache"), "--assets", "none", "--rooms", "1"]
-    options += ["--clusters", "1", "--views", "2", "--normals", "--kind", "fitted"]
+    options += ["--clusters", "1", "--views", "2", "--normals", "--kind", "fitted", "--cameras", "wide"]
     main(options)
     [folder] = (tmp_path / "rooms").iterdir()
-    assert json.loads((folder / "scene.json").read_text())["scene"] == "fitted"
+    scene = json.loads((folder / "scene.json").read_text())
+    assert (scene["scene"], [cluster["kind"] for cluster in scene["clusters"]]) == ("fitted", ["wide"])
     assert len(load_room(folder)[0].views) == 2
     assert len(list(folder.glob("*.normal.png"))) == 2
     written = (folder / "scene.json").stat().st_mtime_ns

@@ -17,7 +17,8 @@ from da3_training.scenes.room import Scene
 
 Anchor = tuple[Floats, float, float, Floats]
 """Where a camera may stand, yaw and pitch of its view, and what it looks at."""
-KINDS = {"walk": 0.4, "stereo": 0.2, "wide": 0.25, "rig": 0.15}
+CLUSTERS = {"walk": 0.4, "stereo": 0.2, "wide": 0.25, "rig": 0.15}
+"""Kinds of clusters, and their shares."""
 
 
 def intrinsics(width: int, height: int, hfov: float) -> NDArray[np.float64]:
@@ -152,14 +153,19 @@ def _rig(scene: Scene, rng: np.random.Generator, anchor: Anchor, n: int, hfov: f
 
 
 def candidates(
-    scene: Scene, rng: np.random.Generator, n: int, hfov: float, accept: Callable[[NDArray[np.float64]], bool]
+    scene: Scene,
+    rng: np.random.Generator,
+    n: int,
+    hfov: float,
+    accept: Callable[[NDArray[np.float64]], bool],
+    only: str | None = None,
 ) -> Iterator[tuple[str, list[NDArray[np.float64]]]]:
     """Clusters of `n` free poses whose first place and direction pass `accept`: their kinds and poses, at most 25.
 
-    hfov: horizontal field of view in radians.
+    hfov: horizontal field of view in radians. only: one of CLUSTERS, rather than all of them by their shares.
     """
     for _ in range(25):
-        kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+        kind = only or str(rng.choice(list(CLUSTERS), p=list(CLUSTERS.values())))
         anchor = _anchor(scene, rng)
         if anchor is None:
             return
@@ -175,10 +181,15 @@ def candidates(
 
 
 def cluster(
-    scene: Scene, rng: np.random.Generator, n: int, hfov: float, accept: Callable[[NDArray[np.float64]], bool]
+    scene: Scene,
+    rng: np.random.Generator,
+    n: int,
+    hfov: float,
+    accept: Callable[[NDArray[np.float64]], bool],
+    only: str | None = None,
 ) -> tuple[str, list[NDArray[np.float64]]] | None:
     """Draw `n` poses whose every view passes `accept` (a cheap look at its depth). None when no try succeeded."""
-    for kind, poses in candidates(scene, rng, n, hfov, accept):
+    for kind, poses in candidates(scene, rng, n, hfov, accept, only):
         if all(accept(T) for T in poses):
             return kind, poses
     return None

@@ -33,7 +33,7 @@ from tqdm import tqdm
 from da3_ros.atomic import write_atomically
 from da3_training.scenes.arrays import Floats, Pixels
 from da3_training.scenes.assets import Library
-from da3_training.scenes.cameras import cluster, intrinsics, tells
+from da3_training.scenes.cameras import CLUSTERS, cluster, intrinsics, tells
 from da3_training.scenes.lens import bend, draw_distortion, focal_factor
 from da3_training.scenes.packs import Packs
 from da3_training.scenes.render import Renderer
@@ -81,8 +81,12 @@ class Studio:
         views: int = 6,
         kind: str | None = None,
         world: World | None = None,
+        only: str | None = None,
     ) -> int:
-        """Render one room into `folder`: of a kind, or a part of a `world`. Returns the number of views written."""
+        """Render one room into `folder`: of a kind, or a part of a `world`. Returns the number of views written.
+
+        only: one of `cameras.CLUSTERS`, rather than all of them by their shares.
+        """
         for attempt in range(20):
             rng = np.random.default_rng([seed, index, attempt, {"train": 0, "heldout": 1}[self.split]])
             scene = world.scene(self.bank, rng) if world else make_scene(self.library, self.bank, rng, kind)
@@ -92,7 +96,7 @@ class Studio:
             for _ in range(clusters):
                 hfov = float(np.radians(rng.uniform(*FIELD_OF_VIEW)))
                 accept = partial(self._acceptable, hfov=hfov, aspect=width / height, rng=rng)
-                found = cluster(scene, rng, views, hfov, accept)
+                found = cluster(scene, rng, views, hfov, accept, only)
                 if found:
                     groups.append((*found, hfov))
             if len(groups) == clusters:
@@ -172,7 +176,9 @@ def _worker(options: argparse.Namespace, numbers: Queue[int | None], results: Qu
         start = time.time()
         try:
             folder, numbered = room_folder(options, index), (options.seed, index)
-            views = studio.room(folder, *numbered, options.clusters, options.views, options.kind, world)
+            views = studio.room(
+                folder, *numbered, options.clusters, options.views, options.kind, world, options.cameras
+            )
             results.put((index, views, time.time() - start, ""))
         except RuntimeError as error:
             results.put((index, 0, time.time() - start, str(error)))
@@ -208,6 +214,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--models", type=Path, nargs="+", default=[], help="folders of models, besides Gazebo's own")
     parser.add_argument("--ceiling", type=float, help="metres: a ceiling for a world that has none")
+    parser.add_argument(
+        "--cameras",
+        choices=list(CLUSTERS),
+        help="clusters of one kind alone; rig: four cameras that look outwards, two fifths to two thirds of their field apart",
+    )
     parser.add_argument("--clusters", type=int, default=3, help="clusters of overlapping views a room")
     parser.add_argument("--views", type=int, default=6, help="views a cluster")
     parser.add_argument("--normals", action="store_true", help="normal maps as well: view_NN.normal.png")
