@@ -217,7 +217,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cameras",
         choices=list(CLUSTERS),
-        help="clusters of one kind alone; rig: four cameras that look outwards, two fifths to two thirds of their field apart",
+        help="clusters of one kind alone; rig: four cameras that look outwards, with overlap",
     )
     parser.add_argument("--clusters", type=int, default=3, help="clusters of overlapping views a room")
     parser.add_argument("--views", type=int, default=6, help="views a cluster")
