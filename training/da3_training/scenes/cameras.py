@@ -180,21 +180,6 @@ def candidates(
             yield kind, poses
 
 
-def cluster(
-    scene: Scene,
-    rng: np.random.Generator,
-    n: int,
-    hfov: float,
-    accept: Callable[[NDArray[np.float64]], bool],
-    only: str | None = None,
-) -> tuple[str, list[NDArray[np.float64]]] | None:
-    """Draw `n` poses whose every view passes `accept` (a cheap look at its depth). None when no try succeeded."""
-    for kind, poses in candidates(scene, rng, n, hfov, accept, only):
-        if all(accept(T) for T in poses):
-            return kind, poses
-    return None
-
-
 def tells(depth: Floats, rng: np.random.Generator) -> bool:
     """Whether a view of this depth (H, W), 0 sky, is worth learning from: not too close, not mostly sky, not one flat
     wall, but for some.

@@ -33,7 +33,7 @@ from tqdm import tqdm
 from da3_ros.atomic import write_atomically
 from da3_training.scenes.arrays import Floats, Pixels
 from da3_training.scenes.assets import Library
-from da3_training.scenes.cameras import CLUSTERS, cluster, intrinsics, tells
+from da3_training.scenes.cameras import CLUSTERS, candidates, intrinsics, tells
 from da3_training.scenes.lens import bend, draw_distortion, focal_factor
 from da3_training.scenes.packs import Packs
 from da3_training.scenes.render import Renderer
@@ -96,9 +96,10 @@ class Studio:
             for _ in range(clusters):
                 hfov = float(np.radians(rng.uniform(*FIELD_OF_VIEW)))
                 accept = partial(self._acceptable, hfov=hfov, aspect=width / height, rng=rng)
-                found = cluster(scene, rng, views, hfov, accept, only)
-                if found:
-                    groups.append((*found, hfov))
+                for cluster_kind, poses in candidates(scene, rng, views, hfov, accept, only):
+                    if all(map(accept, poses)):
+                        groups.append((cluster_kind, poses, hfov))
+                        break
             if len(groups) == clusters:
                 break
         else:
